@@ -1,0 +1,215 @@
+//! Events into the archive: each id once, whoever else writes it at the same time.
+
+use std::{collections::HashMap, time::Instant};
+
+use bson::{Document, RawDocumentBuf, doc};
+use futures_util::TryStreamExt;
+use mongodb::{
+    Collection,
+    error::{Error, ErrorKind},
+};
+
+use super::{Archive, in_time};
+use crate::{backoff::Backoff, batch::Source, decode::{Event, uuid}, document::OURS, metric};
+
+/// MongoDB's code for an id, or another unique value, that is there already.
+const DUPLICATE_KEY: i32 = 11000;
+
+/// What the archive holds of a batch's events, after the write.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Archived {
+    /// Of each event.
+    pub fates: Vec<Fate>,
+    /// The documents that are stored with a place in the batch's partition: index of an event that says
+    /// the same, and the offset that is stored.
+    pub placed: Vec<(usize, i64)>,
+    /// The highest stored offset of a document in the batch's partition that no event of the batch
+    /// says the same as.
+    pub strange: Option<i64>,
+}
+
+/// What became of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// The archive has it from here.
+    New,
+    /// The archive had it, with the same value.
+    Repeat,
+    /// The archive has another value under its id.
+    Conflict,
+}
+
+/// What the archive has under an id.
+#[derive(Debug, Clone)]
+enum Held {
+    /// The document that was just written.
+    Ours,
+    /// One that was there.
+    Other(Stored),
+}
+
+/// What is asked of a document that was there.
+#[derive(Debug, Clone, Default)]
+struct Stored {
+    hash: Option<Vec<u8>>,
+    stream: String,
+    incarnation: String,
+    partition: i32,
+    offset: i64,
+}
+
+impl Archive {
+    /// Writes the events, however long it takes.
+    pub async fn insert(&self, source: &Source, events: &[Event]) -> Archived {
+        let mut first_of: HashMap<_, usize> = HashMap::with_capacity(events.len());
+        let first: Vec<_> = events.iter().enumerate().map(|(i, e)| *first_of.entry(e.id).or_insert(i)).collect();
+        let mut held = vec![None; events.len()];
+        for (c, collection) in self.collections.iter().enumerate() {
+            let here = |i: &usize| first[*i] == *i && self.of_stream[events[*i].stream] == c;
+            let indices: Vec<_> = (0..events.len()).filter(here).collect();
+            if !indices.is_empty() {
+                let written = self.insert_into(collection, source, events, &indices).await;
+                for (i, what) in indices.into_iter().zip(written) {
+                    held[i] = Some(what);
+                }
+            }
+        }
+        self.fates(source, events, &first, &held)
+    }
+
+    /// Writes the events `indices`, and says what the collection has under the id of each.
+    async fn insert_into(
+        &self,
+        collection: &Collection<RawDocumentBuf>,
+        source: &Source,
+        events: &[Event],
+        indices: &[usize],
+    ) -> Vec<Held> {
+        let (started, mut backoff) = (Instant::now(), Backoff::new());
+        let mut repeated = false;
+        loop {
+            match self.attempt(collection, events, indices).await {
+                Ok(there) => {
+                    metrics::histogram!(metric::ARCHIVE).record(started.elapsed());
+                    // What a try wrote whose answer was lost is what is there now.
+                    let ours = |stored: &Stored, event: &Event| {
+                        repeated && stored.is_in(source) && stored.offset == event.offset
+                    };
+                    let held = |&i: &usize| match there.get(&events[i].id.0[..]) {
+                        Some(stored) if !ours(stored, &events[i]) => Held::Other(stored.clone()),
+                        _ => Held::Ours,
+                    };
+                    return indices.iter().map(held).collect();
+                }
+                Err(error) => {
+                    tracing::warn!(%error, collection = collection.name(), "archiving: trying again");
+                    metrics::counter!(metric::ARCHIVE_RETRIES).increment(1);
+                    repeated = true;
+                    backoff.wait().await;
+                }
+            }
+        }
+    }
+
+    /// One try. Says what was there already of those that could not be inserted.
+    async fn attempt(
+        &self,
+        collection: &Collection<RawDocumentBuf>,
+        events: &[Event],
+        indices: &[usize],
+    ) -> Result<HashMap<Vec<u8>, Stored>, Error> {
+        let Ok(_permit) = self.writers.acquire().await else {
+            return Err(Error::custom("the writers are closed"));
+        };
+        let documents = indices.iter().map(|&i| &events[i].document);
+        let Err(error) = in_time(collection.insert_many(documents).ordered(false)).await else {
+            return Ok(HashMap::new());
+        };
+        let Some(refused) = only_duplicates(&error) else { return Err(error) };
+        let ids: Vec<_> = refused.iter().filter_map(|&at| indices.get(at)).map(|&i| events[i].bson_id()).collect();
+        let asked = ids.len();
+        let there = in_time(lookup(collection, ids)).await?;
+        if there.len() < asked {
+            // Refused by another unique index, or written by somebody and not with the majority yet.
+            return Err(error);
+        }
+        Ok(there)
+    }
+
+    fn fates(&self, source: &Source, events: &[Event], first: &[usize], held: &[Option<Held>]) -> Archived {
+        let mut archived = Archived { fates: Vec::with_capacity(events.len()), ..Archived::default() };
+        let mut known = vec![false; events.len()];
+        for (i, event) in events.iter().enumerate() {
+            let (fate, offset) = match &held[first[i]] {
+                Some(Held::Other(stored)) if stored.hash.as_deref() == Some(&event.hash[..]) => {
+                    let here = stored.is_in(source) && stored.stream == self.config.streams[event.stream].name;
+                    (Fate::Repeat, here.then_some(stored.offset))
+                }
+                Some(Held::Other(_)) => (Fate::Conflict, None),
+                _ if first[i] == i => (Fate::New, Some(event.offset)),
+                _ if events[first[i]].hash == event.hash => (Fate::Repeat, None),
+                _ => (Fate::Conflict, None),
+            };
+            if let Some(offset) = offset.filter(|_| !std::mem::replace(&mut known[first[i]], true)) {
+                archived.placed.push((i, offset));
+            }
+            archived.fates.push(fate);
+        }
+        for (held, known) in held.iter().zip(&known) {
+            if let Some(Held::Other(stored)) = held
+                && !known
+                && stored.is_in(source)
+            {
+                archived.strange = archived.strange.max(Some(stored.offset));
+            }
+        }
+        archived
+    }
+}
+
+/// The documents that were refused, if that is all that went wrong and the majority has the others.
+fn only_duplicates(error: &Error) -> Option<Vec<usize>> {
+    let ErrorKind::InsertMany(failure) = error.kind.as_ref() else { return None };
+    let errors = failure.write_errors.as_ref()?;
+    let all = failure.write_concern_error.is_none() && errors.iter().all(|e| e.code == DUPLICATE_KEY);
+    all.then(|| errors.iter().map(|e| e.index).collect())
+}
+
+/// What the majority has under `ids`.
+async fn lookup(
+    collection: &Collection<RawDocumentBuf>,
+    ids: Vec<bson::Binary>,
+) -> Result<HashMap<Vec<u8>, Stored>, Error> {
+    let names = ["hash", "stream", "incarnation", "partition", "offset"];
+    let projection: Document = names.iter().map(|name| (format!("{OURS}.{name}"), 1.into())).collect();
+    let found = collection.clone_with_type::<Document>().find(doc! { "_id": { "$in": ids } }).projection(projection).await?;
+    let documents: Vec<_> = found.try_collect().await?;
+    let by_id = |d: &Document| Some((d.get("_id").and_then(as_uuid)?, stored(d)));
+    Ok(documents.iter().filter_map(by_id).collect())
+}
+
+fn as_uuid(id: &bson::Bson) -> Option<Vec<u8>> {
+    match id {
+        bson::Bson::Binary(binary) if binary.subtype == bson::spec::BinarySubtype::Uuid => Some(binary.bytes.clone()),
+        _ => None,
+    }
+}
+
+/// A document that somebody else has put there has none of it.
+fn stored(document: &Document) -> Stored {
+    let Ok(ours) = document.get_document(OURS) else { return Stored { partition: -1, ..Stored::default() } };
+    let text = |name| ours.get_str(name).unwrap_or_default().to_owned();
+    Stored {
+        hash: ours.get_binary_generic("hash").ok().cloned(),
+        stream: text("stream"),
+        incarnation: text("incarnation"),
+        partition: ours.get_i32("partition").unwrap_or(-1),
+        offset: ours.get_i64("offset").unwrap_or(-1),
+    }
+}
+
+impl Stored {
+    fn is_in(&self, source: &Source) -> bool {
+        self.incarnation == source.position.incarnation && self.partition == source.position.partition
+    }
+}

@@ -1,0 +1,129 @@
+//! MongoDB: one collection for each archive, and one for dead letters.
+//!
+//! [`insert`] writes, [`truth`] reads back what was written. A write counts once the majority has it in
+//! its journal, and reading back sees exactly what counts.
+
+mod index;
+mod insert;
+mod truth;
+
+use std::{sync::Arc, time::Duration};
+
+use aguacero::config::{Config, Stream};
+use bson::{Document, RawDocumentBuf, doc};
+use mongodb::{
+    Client, Collection,
+    error::Error,
+    options::{Acknowledgment, ClientOptions, CollectionOptions, ReadConcern, SelectionCriteria, WriteConcern},
+};
+use tokio::sync::Semaphore;
+
+pub use insert::{Archived, Fate};
+pub use truth::Truth;
+
+use crate::{backoff::Backoff, batch::Batch, count::Counting, dead_letter::{self, DeadLetter}, metric};
+
+/// How long the driver looks for a primary before it says that there is none.
+const SELECTION_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long the majority may take; a write that takes longer is repeated.
+const MAJORITY_TIMEOUT: Duration = Duration::from_secs(20);
+/// When a call is given up: a connection that died silently would never say so.
+const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The archives of all streams.
+pub struct Archive {
+    config: Arc<Config>,
+    client: Client,
+    /// One for each distinct name.
+    collections: Vec<Collection<RawDocumentBuf>>,
+    /// Of each stream, its position in `collections`.
+    of_stream: Vec<usize>,
+    counting: Vec<Counting>,
+    dead_letters: Collection<Document>,
+    /// Writes at the same time, over all partitions: a batch waits here in the order of arrival.
+    writers: Semaphore,
+}
+
+impl Archive {
+    /// Connects in the background; fails only if the connection string is wrong.
+    pub async fn new(config: Arc<Config>) -> Result<Self, Error> {
+        let mut options = ClientOptions::parse(&config.mongodb.uri).await?;
+        options.app_name.get_or_insert_with(|| "aguacero-consumer".into());
+        options.server_selection_timeout.get_or_insert(SELECTION_TIMEOUT);
+        options.connect_timeout.get_or_insert(SELECTION_TIMEOUT);
+        let client = Client::with_options(options)?;
+        let database = client.database(&config.mongodb.database);
+        let concerns = CollectionOptions::builder()
+            .read_concern(ReadConcern::majority())
+            .selection_criteria(SelectionCriteria::ReadPreference(mongodb::options::ReadPreference::Primary))
+            .write_concern(
+                WriteConcern::builder()
+                    .w(Acknowledgment::Majority)
+                    .journal(true)
+                    .w_timeout(MAJORITY_TIMEOUT)
+                    .build(),
+            )
+            .build();
+        let mut names: Vec<&str> = Vec::new();
+        let mut of_stream = Vec::new();
+        for stream in &config.streams {
+            let known = names.iter().position(|n| *n == stream.archive);
+            of_stream.push(known.unwrap_or(names.len()));
+            if known.is_none() {
+                names.push(&stream.archive);
+            }
+        }
+        Ok(Self {
+            collections: names.iter().map(|n| database.collection_with_options(n, concerns.clone())).collect(),
+            of_stream,
+            counting: config.streams.iter().map(Counting::new).collect(),
+            dead_letters: database.collection_with_options(&config.mongodb.dead_letters, concerns),
+            writers: Semaphore::new(config.consumer.writers.max(1)),
+            client,
+            config,
+        })
+    }
+
+    /// Whether MongoDB has a primary that answers.
+    pub async fn ping(&self) -> Result<(), Error> {
+        let database = self.client.database(&self.config.mongodb.database);
+        in_time(database.run_command(doc! { "ping": 1 })).await.map(|_| ())
+    }
+
+    /// Writes the dead letters of a batch, however long it takes. Again changes nothing.
+    pub async fn bury(&self, batch: &Batch, letters: &[DeadLetter]) {
+        for letter in letters {
+            let Some(document) = dead_letter::document(&self.config, batch, letter) else { continue };
+            let place = document.get_str("_id").unwrap_or_default().to_owned();
+            let mut backoff = Backoff::new();
+            let buried = || async {
+                let write = self.dead_letters.replace_one(doc! { "_id": &place }, &document).upsert(true);
+                in_time(async { write.await }).await
+            };
+            while let Err(error) = buried().await {
+                tracing::warn!(%error, place, "writing a dead letter: trying again");
+                backoff.wait().await;
+            }
+            tracing::warn!(place, reason = letter.reason.as_str(), detail = letter.detail, "dead letter");
+            metrics::counter!(metric::DEAD_LETTERS, "reason" => letter.reason.as_str()).increment(1);
+        }
+    }
+
+    /// How documents of stream `stream` are counted.
+    #[must_use]
+    pub fn counting(&self, stream: &Stream) -> &Counting {
+        &self.counting[stream.index]
+    }
+
+    fn collection(&self, stream: &Stream) -> &Collection<RawDocumentBuf> {
+        &self.collections[self.of_stream[stream.index]]
+    }
+}
+
+/// `call`, or an error after [`CALL_TIMEOUT`].
+async fn in_time<T>(call: impl IntoFuture<Output = Result<T, Error>>) -> Result<T, Error> {
+    match tokio::time::timeout(CALL_TIMEOUT, call.into_future()).await {
+        Ok(result) => result,
+        Err(_) => Err(Error::custom(format!("no answer within {CALL_TIMEOUT:?}"))),
+    }
+}

@@ -1,0 +1,82 @@
+//! What an archived document adds to its stream's counters.
+//!
+//! Counting always reads the document and never the JSON, so that a batch that was just written and
+//! one that is read back years later are counted by the same few lines. The gateway counts from the
+//! JSON; both take the declared fields by the same rule ([`aguacero::accept::fit::Fields::find`]) and
+//! the key from [`aguacero::config::Counter::key`].
+
+use std::borrow::Cow;
+
+use aguacero::{config::Stream, counts::Deltas, scalar::Scalar};
+use bson::{Document, RawBsonRef, RawDocument};
+use smallvec::SmallVec;
+
+use crate::document::OURS;
+
+/// How a stream's documents are counted.
+#[derive(Debug)]
+pub struct Counting {
+    /// Of the fields that a counter needs: name, position in `Stream::fields`, rank among its names.
+    names: Vec<(String, usize, usize)>,
+}
+
+impl Counting {
+    /// For the counters of `stream`.
+    #[must_use]
+    pub fn new(stream: &Stream) -> Self {
+        let mut fields: Vec<_> = stream.counters.iter().flat_map(|c| c.by.iter().copied()).collect();
+        fields.sort_unstable();
+        fields.dedup();
+        let named = |&field: &usize| {
+            let names = stream.fields[field].names.iter().enumerate();
+            names.map(move |(rank, name)| (name.clone(), field, rank)).collect::<Vec<_>>()
+        };
+        Self { names: fields.iter().flat_map(named).collect() }
+    }
+
+    /// Counts one document.
+    pub fn count(&self, stream: &Stream, document: &RawDocument, deltas: &mut Deltas) {
+        let mut found: SmallVec<[(usize, usize, Option<Scalar<'_>>); 8]> = SmallVec::new();
+        if !self.names.is_empty() {
+            for element in document.iter_elements().map_while(Result::ok) {
+                let name = element.key().as_str();
+                let Some((_, field, rank)) = self.names.iter().find(|(n, ..)| n == name) else { continue };
+                found.push((*field, *rank, element.value().ok().and_then(scalar)));
+            }
+            found.sort_unstable_by_key(|(field, rank, _)| (*field, *rank));
+        }
+        deltas.count(stream, |field| found.iter().find(|(f, ..)| *f == field).and_then(|(.., value)| value.clone()));
+    }
+
+    /// Nothing but what counting reads. A name with a dot would mean a path, and one with a dollar an
+    /// operator: then the whole document has to come.
+    #[must_use]
+    pub fn projection(&self) -> Option<Document> {
+        if self.names.iter().any(|(name, ..)| is_path(name)) {
+            return None;
+        }
+        let mut projection = Document::new();
+        projection.insert("_id", 0);
+        projection.insert(format!("{OURS}.offset"), 1);
+        projection.extend(self.names.iter().map(|(name, ..)| (name.clone(), 1.into())));
+        Some(projection)
+    }
+}
+
+/// Whether MongoDB would take a field's name for something else in a query or in an index.
+#[must_use]
+pub fn is_path(name: &str) -> bool {
+    name.is_empty() || name.contains('.') || name.starts_with('$')
+}
+
+/// The same scalar that acceptance read from the JSON.
+fn scalar(value: RawBsonRef<'_>) -> Option<Scalar<'_>> {
+    Some(match value {
+        RawBsonRef::String(text) => Scalar::Str(Cow::Borrowed(text)),
+        RawBsonRef::Boolean(b) => Scalar::Bool(b),
+        RawBsonRef::Int32(n) => Scalar::Int(n.into()),
+        RawBsonRef::Int64(n) => Scalar::Int(n),
+        RawBsonRef::Double(n) => Scalar::Float(n),
+        _ => return None,
+    })
+}

@@ -1,0 +1,189 @@
+//! An event as the archive holds it: its own fields at the top level with their types, ours under
+//! `_aguacero`. Written straight from the parsed nodes into one buffer.
+
+use std::io::Write;
+
+use aguacero::{
+    accept::{Document, Value},
+    id::EventId,
+    ledger::Position,
+    scalar::Scalar,
+};
+use bson::RawDocumentBuf;
+
+/// The field under which the archive keeps what is not the event's own.
+pub const OURS: &str = "_aguacero";
+
+/// What the archive knows of an event beside its fields.
+#[derive(Debug, Clone, Copy)]
+pub struct Stamp<'a> {
+    /// Its id, under which the archive holds it once.
+    pub id: EventId,
+    /// Name of its stream.
+    pub stream: &'a str,
+    /// Milliseconds since 1970: when it arrived.
+    pub at_ms: i64,
+    /// Where in Kafka it was first archived from.
+    pub position: &'a Position,
+    /// Its offset there.
+    pub offset: i64,
+    /// Of the value's bytes: tells a repeat from another event under the same id.
+    pub hash: [u8; 16],
+    /// What the client called it, or empty.
+    pub client_key: &'a [u8],
+}
+
+/// BSON's tags of the types that an event can have.
+mod tag {
+    pub(super) const DOUBLE: u8 = 0x01;
+    pub(super) const STRING: u8 = 0x02;
+    pub(super) const DOCUMENT: u8 = 0x03;
+    pub(super) const ARRAY: u8 = 0x04;
+    pub(super) const BINARY: u8 = 0x05;
+    pub(super) const BOOLEAN: u8 = 0x08;
+    pub(super) const DATE: u8 = 0x09;
+    pub(super) const NULL: u8 = 0x0a;
+    pub(super) const INT32: u8 = 0x10;
+    pub(super) const INT64: u8 = 0x12;
+}
+
+const GENERIC: u8 = 0;
+const UUID: u8 = 4;
+
+/// What `_id` and `_aguacero` take beside the names and keys in them.
+const STAMP_BYTES: usize = 200;
+
+/// The document of an event whose JSON has `json_len` bytes.
+pub fn write(
+    event: Document<'_>,
+    json_len: usize,
+    stamp: &Stamp<'_>,
+) -> Result<RawDocumentBuf, bson::error::Error> {
+    let mut out = Bson(Vec::with_capacity(json_len + json_len / 4 + STAMP_BYTES));
+    out.enclosed(|out| {
+        out.binary("_id", UUID, &stamp.id.0);
+        out.entries(event);
+        out.key(tag::DOCUMENT, OURS);
+        out.enclosed(|out| out.stamp(stamp));
+    });
+    RawDocumentBuf::from_bytes(out.0)
+}
+
+struct Bson(Vec<u8>);
+
+impl Bson {
+    /// What `inside` writes, between its length and a zero. An event is far below BSON's 2 GiB.
+    fn enclosed(&mut self, inside: impl FnOnce(&mut Self)) {
+        let start = self.0.len();
+        self.0.extend_from_slice(&[0; 4]);
+        inside(self);
+        self.0.push(0);
+        let len = (self.0.len() - start) as i32;
+        self.0[start..start + 4].copy_from_slice(&len.to_le_bytes());
+    }
+
+    /// Acceptance has refused every name with a NUL.
+    fn key(&mut self, tag: u8, key: &str) {
+        self.0.push(tag);
+        self.0.extend_from_slice(key.as_bytes());
+        self.0.push(0);
+    }
+
+    fn entries(&mut self, document: Document<'_>) {
+        for (name, value) in document.entries() {
+            self.value(|out, tag| out.key(tag, name), value);
+        }
+    }
+
+    /// A value under the key that `key` writes behind its tag.
+    fn value(&mut self, key: impl FnOnce(&mut Self, u8), value: Value<'_>) {
+        match value {
+            Value::Null => key(self, tag::NULL),
+            Value::Scalar(scalar) => self.scalar(key, &scalar),
+            Value::Object(object) => {
+                key(self, tag::DOCUMENT);
+                self.enclosed(|out| out.entries(object));
+            }
+            Value::Array(array) => {
+                key(self, tag::ARRAY);
+                self.enclosed(|out| {
+                    for (i, element) in array.elements().enumerate() {
+                        out.value(|out, tag| out.index(tag, i), element);
+                    }
+                });
+            }
+        }
+    }
+
+    fn index(&mut self, tag: u8, i: usize) {
+        self.0.push(tag);
+        // Writing to a vector cannot fail.
+        _ = write!(self.0, "{i}\0");
+    }
+
+    fn scalar(&mut self, key: impl FnOnce(&mut Self, u8), scalar: &Scalar<'_>) {
+        match scalar {
+            Scalar::Str(text) => {
+                key(self, tag::STRING);
+                self.text(text);
+            }
+            Scalar::Bool(b) => {
+                key(self, tag::BOOLEAN);
+                self.0.push(u8::from(*b));
+            }
+            Scalar::Int(n) => match i32::try_from(*n) {
+                Ok(n) => {
+                    key(self, tag::INT32);
+                    self.0.extend_from_slice(&n.to_le_bytes());
+                }
+                Err(_) => {
+                    key(self, tag::INT64);
+                    self.0.extend_from_slice(&n.to_le_bytes());
+                }
+            },
+            Scalar::Float(n) => {
+                key(self, tag::DOUBLE);
+                self.0.extend_from_slice(&n.to_le_bytes());
+            }
+        }
+    }
+
+    fn text(&mut self, text: &str) {
+        self.0.extend_from_slice(&(text.len() as i32 + 1).to_le_bytes());
+        self.0.extend_from_slice(text.as_bytes());
+        self.0.push(0);
+    }
+
+    fn string(&mut self, key: &str, text: &str) {
+        self.key(tag::STRING, key);
+        self.text(text);
+    }
+
+    fn binary(&mut self, key: &str, subtype: u8, bytes: &[u8]) {
+        self.key(tag::BINARY, key);
+        self.0.extend_from_slice(&(bytes.len() as i32).to_le_bytes());
+        self.0.push(subtype);
+        self.0.extend_from_slice(bytes);
+    }
+
+    fn stamp(&mut self, stamp: &Stamp<'_>) {
+        self.string("stream", stamp.stream);
+        self.key(tag::DATE, "at");
+        self.0.extend_from_slice(&stamp.at_ms.to_le_bytes());
+        self.string("incarnation", &stamp.position.incarnation);
+        self.key(tag::INT32, "partition");
+        self.0.extend_from_slice(&stamp.position.partition.to_le_bytes());
+        self.key(tag::INT64, "offset");
+        self.0.extend_from_slice(&stamp.offset.to_le_bytes());
+        self.binary("hash", GENERIC, &stamp.hash);
+        match std::str::from_utf8(stamp.client_key) {
+            Ok("") => {}
+            Ok(key) => self.string("key", key),
+            Err(_) => self.binary("key", GENERIC, stamp.client_key),
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "document_tests.rs"]
+mod tests;

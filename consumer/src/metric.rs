@@ -1,0 +1,53 @@
+//! Names of the metrics.
+
+use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
+
+/// Records that came from Kafka, by topic.
+pub const POLLED: &str = "aguacero_consumer_polled_total";
+/// Events that the archive took, by stream.
+pub const ARCHIVED: &str = "aguacero_consumer_archived_total";
+/// Events that the archive held already, by stream.
+pub const DUPLICATES: &str = "aguacero_consumer_duplicates_total";
+/// Records that cannot be archived, by reason.
+pub const DEAD_LETTERS: &str = "aguacero_consumer_dead_letters_total";
+/// Records in a batch.
+pub const BATCH: &str = "aguacero_consumer_batch_records";
+/// From a batch's first try to the write that the majority has.
+pub const ARCHIVE: &str = "aguacero_consumer_archive_seconds";
+/// Writes that had to be tried again.
+pub const ARCHIVE_RETRIES: &str = "aguacero_consumer_archive_retries_total";
+/// Settled steps, by where their figures came from: `memory` or `archive`.
+pub const SETTLED: &str = "aguacero_consumer_settled_total";
+/// Streams whose counters were begun again, because the archive had changed below the watermark.
+pub const RECOUNTED: &str = "aguacero_consumer_recounts_total";
+/// From an event's arrival until it is archived and settled, of the oldest event of each batch.
+pub const FRESHNESS: &str = "aguacero_consumer_freshness_seconds";
+/// Records in Kafka that are not archived and settled yet, by topic and partition.
+pub const LAG: &str = "aguacero_consumer_lag";
+/// Partitions that this process has.
+pub const ASSIGNED: &str = "aguacero_consumer_assigned_partitions";
+/// Partitions that are not fetched for now: the archive or the counters are behind, or Kafka was not heard.
+pub const PAUSED: &str = "aguacero_consumer_paused_partitions";
+/// 1 for a partition that stopped at a record that this release or configuration does not know.
+pub const STOPPED: &str = "aguacero_consumer_stopped_partition";
+/// Records that Kafka had deleted before they were read, by topic and partition.
+pub const LOST: &str = "aguacero_consumer_lost_total";
+
+/// Tells Prometheus what they are.
+pub fn describe() {
+    describe_counter!(POLLED, "Records that came from Kafka");
+    describe_counter!(ARCHIVED, "Events that the archive took");
+    describe_counter!(DUPLICATES, "Events that the archive held already");
+    describe_counter!(DEAD_LETTERS, "Records that cannot be archived");
+    describe_histogram!(BATCH, "Records in a batch");
+    describe_histogram!(ARCHIVE, Unit::Seconds, "From a batch's first try to the write that the majority has");
+    describe_counter!(ARCHIVE_RETRIES, "Writes to the archive that had to be tried again");
+    describe_counter!(SETTLED, "Settled steps, by where their figures came from");
+    describe_counter!(RECOUNTED, "Streams whose counters were begun again");
+    describe_histogram!(FRESHNESS, Unit::Seconds, "From the arrival of a batch's oldest event until it is archived and settled");
+    describe_gauge!(LAG, "Records in Kafka that are not archived and settled yet");
+    describe_gauge!(ASSIGNED, "Partitions that this process has");
+    describe_gauge!(PAUSED, "Partitions that are not fetched for now");
+    describe_gauge!(STOPPED, "1 for a partition that stopped at a record that this process does not know");
+    describe_counter!(LOST, "Records that Kafka had deleted before they were read");
+}

@@ -1,0 +1,223 @@
+//! The counters in Redis, made equal to the archive: after every batch, and whenever Redis turns out to
+//! know less than it should.
+//!
+//! `ledger::settle` moves a watermark from where the caller says that it is; here is where that
+//! knowledge comes from. In the usual case the watermark is where this process left it, and the batch
+//! that was just written says all that the archive holds beyond it. Otherwise the archive is asked.
+
+mod connection;
+mod memory;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use aguacero::{
+    config::{Config, Stream},
+    ledger::{self, LedgerError, Position, Settled},
+};
+
+pub use connection::Connection;
+pub use memory::Written;
+use memory::Memory;
+
+use crate::{
+    archive::{Archive, Truth},
+    backoff::Backoff,
+    batch::Source,
+    metric,
+};
+
+/// Settles the streams of all partitions.
+pub struct Settler {
+    config: Arc<Config>,
+    archive: Arc<Archive>,
+    redis: Connection,
+    /// By stream and position: in which epoch, and up to where, this process settled last.
+    left: Mutex<HashMap<(usize, Position), (u64, i64)>>,
+    /// Streams whose archive has changed below a watermark, and when that was last seen.
+    stale: Mutex<HashMap<usize, Instant>>,
+}
+
+/// Why something could not be settled for now.
+#[derive(Debug)]
+pub enum Failure {
+    /// Redis.
+    Ledger(LedgerError),
+    /// MongoDB.
+    Archive(mongodb::error::Error),
+}
+
+/// A watermark to be moved.
+struct Move<'a> {
+    stream: &'a Stream,
+    position: &'a Position,
+    /// Where it is thought to be.
+    from: Option<i64>,
+    to: i64,
+    /// What is known beyond the place where this process left it.
+    memory: Option<Memory<'a>>,
+    /// The highest place where somebody else had moved it.
+    found: Option<i64>,
+    /// Where a call should have moved it whose answer was lost.
+    tried: Option<i64>,
+}
+
+impl Settler {
+    /// Connects when it is first needed.
+    #[must_use]
+    pub fn new(config: Arc<Config>, archive: Arc<Archive>) -> Self {
+        let redis = Connection::new(&config.redis.url);
+        Self { config, archive, redis, left: Mutex::default(), stale: Mutex::default() }
+    }
+
+    /// Where Redis is asked directly.
+    #[must_use]
+    pub fn redis(&self) -> &Connection {
+        &self.redis
+    }
+
+    /// Where this process left the watermark in this epoch of the partition.
+    #[must_use]
+    pub fn left_at(&self, stream: &Stream, source: &Source) -> Option<i64> {
+        let left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        let &(epoch, at) = left.get(&(stream.index, source.position.clone()))?;
+        (epoch == source.epoch).then_some(at)
+    }
+
+    fn leave_at(&self, stream: &Stream, source: &Source, at: i64) {
+        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        let entry = left.entry((stream.index, source.position.clone())).or_insert((source.epoch, at));
+        if entry.0 < source.epoch || (entry.0 == source.epoch && entry.1 < at) {
+            *entry = (source.epoch, at);
+        }
+    }
+
+    /// Where the watermark is, as far as this process can know without settling. Waits for Redis.
+    pub async fn watermark(&self, stream: &Stream, source: &Source) -> Option<i64> {
+        if let Some(at) = self.left_at(stream, source) {
+            return Some(at);
+        }
+        let mut backoff = Backoff::new();
+        loop {
+            match self.redis.watermarks(stream, std::slice::from_ref(&source.position)).await {
+                Ok(found) => return found.first().copied().flatten(),
+                Err(error) => tracing::warn!(%error, "reading a watermark: trying again"),
+            }
+            backoff.wait().await;
+        }
+    }
+
+    /// Settles `stream` up to `to`, the end of a batch that was just written, however long it takes.
+    pub async fn settle_batch(&self, stream: &Stream, source: &Source, from: Option<i64>, to: i64, batch: &Written<'_>) {
+        let new = batch.first_new(stream);
+        let memory = self.left_at(stream, source).map(|left_at| Memory { archive: &self.archive, batch, left_at });
+        let mut a_move = Move { stream, position: &source.position, from, to, memory, found: from, tried: None };
+        let mut backoff = Backoff::new();
+        while let Err(error) = self.advance(&mut a_move).await {
+            tracing::warn!(%error, stream = stream.name, position = %source.position, "settling: trying again");
+            backoff.wait().await;
+        }
+        if a_move.from == Some(to) {
+            self.leave_at(stream, source, to);
+        }
+        if new.is_some_and(|new| a_move.found >= Some(new)) {
+            tracing::warn!(
+                stream = stream.name, position = %source.position, offset = new,
+                "events came to the archive below the watermark: the counters will be begun again"
+            );
+            self.stale.lock().unwrap_or_else(PoisonError::into_inner).insert(stream.index, Instant::now());
+        }
+    }
+
+    /// Settles from the archive alone, from `from` or wherever the watermark turns out to be.
+    pub async fn settle_archived(
+        &self,
+        stream: &Stream,
+        position: &Position,
+        from: Option<i64>,
+        to: i64,
+    ) -> Result<(), Failure> {
+        let mut a_move = Move { stream, position, from, to, memory: None, found: None, tried: None };
+        self.advance(&mut a_move).await
+    }
+
+    /// The same, of a partition that this process has: it knows then where it left the watermark.
+    pub async fn settle_owned(&self, stream: &Stream, source: &Source, from: Option<i64>, to: i64) -> Result<(), Failure> {
+        self.settle_archived(stream, &source.position, from, to).await?;
+        self.leave_at(stream, source, to);
+        Ok(())
+    }
+
+    /// Moves the watermark step by step until it is at `to` or beyond.
+    async fn advance(&self, a_move: &mut Move<'_>) -> Result<(), Failure> {
+        while a_move.from.is_none_or(|from| from < a_move.to) {
+            let (truth, origin) = match a_move.remembered() {
+                Some(truth) => (truth, "memory"),
+                None => {
+                    let truth = self.archive.truth(a_move.stream, a_move.position, a_move.from, a_move.to).await;
+                    (truth.map_err(Failure::Archive)?, "archive")
+                }
+            };
+            let tried = a_move.tried.replace(truth.to);
+            match self.redis.settle(a_move.stream, a_move.position, a_move.from, &truth).await? {
+                Settled::Done => {
+                    metrics::counter!(metric::SETTLED, "from" => origin).increment(1);
+                    a_move.from = Some(truth.to);
+                }
+                Settled::Found(at) if at.is_some() && at == tried => a_move.from = at,
+                Settled::Found(at) => {
+                    a_move.from = at;
+                    a_move.found = a_move.found.max(at);
+                }
+            }
+            a_move.tried = None;
+        }
+        Ok(())
+    }
+
+    /// Streams to begin again, because nothing more has come below their watermarks for `quiet`.
+    pub fn take_stale(&self, quiet: Duration) -> Vec<usize> {
+        let mut stale = self.stale.lock().unwrap_or_else(PoisonError::into_inner);
+        let streams: Vec<_> = stale.iter().filter(|(_, seen)| seen.elapsed() >= quiet).map(|(s, _)| *s).collect();
+        stale.retain(|stream, _| !streams.contains(stream));
+        streams
+    }
+
+    /// Forgets everything that Redis shows of `stream`: whoever has a partition sees that its watermark
+    /// is gone, and settles again.
+    pub async fn clear(&self, stream: &Stream) -> Result<(), Failure> {
+        metrics::counter!(metric::RECOUNTED, "stream" => stream.name.clone()).increment(1);
+        self.redis.clear(stream).await.map_err(Failure::Ledger)
+    }
+
+    /// What every process was started with.
+    #[must_use]
+    pub fn config(&self) -> &Arc<Config> {
+        &self.config
+    }
+}
+
+impl Move<'_> {
+    fn remembered(&self) -> Option<Truth> {
+        let deltas = self.memory.as_ref()?.deltas(self.stream, self.from?)?;
+        Some(Truth { to: self.to, deltas })
+    }
+}
+
+impl From<LedgerError> for Failure {
+    fn from(error: LedgerError) -> Self {
+        Self::Ledger(error)
+    }
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Ledger(error) => error.fmt(f),
+            Self::Archive(error) => write!(f, "MongoDB: {error}"),
+        }
+    }
+}

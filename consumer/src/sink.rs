@@ -1,0 +1,33 @@
+//! What stands between the poll loop and a store: a batch goes in, an outcome comes out.
+
+use std::future::Future;
+
+use crate::batch::Batch;
+
+/// Makes batches permanent. MongoDB is one; another store needs only this.
+///
+/// The poll loop gives a sink one batch of a partition at a time, in order, and drops the future when
+/// the partition is taken away: what was begun may then be finished or not, and another consumer
+/// writes the same records again.
+pub trait Sink: Send + Sync + 'static {
+    /// Writes the batch, however long it takes: a store that is away is waited for. After
+    /// [`Outcome::Finished`] the offsets are committed, and nobody reads these records again.
+    fn write(&self, batch: Batch) -> impl Future<Output = Outcome> + Send;
+}
+
+/// What became of a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// Every record is where it belongs.
+    Finished,
+    /// Every record below `at` is where it belongs. The one at `at` cannot be handled by this
+    /// process: its partition stops there, and nothing is lost.
+    Stopped {
+        /// Offset of the record.
+        at: i64,
+        /// Why, and what to do about it.
+        why: String,
+    },
+    /// Nothing was written, because the topic may have been made again: ask the broker first.
+    Unsure,
+}

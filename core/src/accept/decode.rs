@@ -1,0 +1,264 @@
+//! JSON to a tape of nodes, and the rules that hold for every stream.
+
+use std::{borrow::Cow, collections::HashSet};
+
+use memchr::memchr;
+use simd_json::{Buffers, INPUT_PADDING, Node, StaticNode, Tape, fill_tape_padded};
+
+use super::{Kind, Refusal, unstorable};
+use crate::scalar::Scalar;
+
+/// Levels of nesting that an event may have; its own braces are the first. MongoDB holds 100.
+pub const DEPTH_MAX: usize = 64;
+
+/// Names that the archive keeps for itself.
+const RESERVED: [&str; 2] = ["_id", "_aguacero"];
+
+/// Keys that are compared pairwise; objects with more of them use a hash set.
+const PAIRWISE_MAX: usize = 16;
+
+/// Decodes events one after another in buffers that it keeps.
+pub struct Decoder {
+    event_bytes_max: usize,
+    /// A copy of the event, which the parser unescapes in place, and its padding.
+    scratch: Vec<u8>,
+    buffers: Buffers,
+    /// Empty between two events; kept for its allocation.
+    tape: Tape<'static>,
+}
+
+/// An accepted event: a JSON object.
+#[derive(Debug, Clone, Copy)]
+pub struct Document<'a> {
+    nodes: &'a [Node<'a>],
+}
+
+/// A value in an accepted event.
+#[derive(Debug, Clone)]
+pub enum Value<'a> {
+    /// `null`
+    Null,
+    /// Text, number or truth value.
+    Scalar(Scalar<'a>),
+    /// `{…}`
+    Object(Document<'a>),
+    /// `[…]`
+    Array(Array<'a>),
+}
+
+/// An array in an accepted event.
+#[derive(Debug, Clone, Copy)]
+pub struct Array<'a> {
+    nodes: &'a [Node<'a>],
+}
+
+impl Decoder {
+    /// A decoder for events of at most `event_bytes_max` bytes.
+    #[must_use]
+    pub fn new(event_bytes_max: usize) -> Self {
+        Self {
+            event_bytes_max,
+            scratch: Vec::new(),
+            buffers: Buffers::new(1024),
+            tape: Tape::null().reset(),
+        }
+    }
+
+    /// Decodes `json`, one event without white space around it, and shows it to `use_it` if every
+    /// rule holds. `json` itself stays untouched.
+    pub fn decode<T>(
+        &mut self,
+        json: &[u8],
+        use_it: impl FnOnce(Document<'_>) -> T,
+    ) -> Result<T, Refusal> {
+        self.check_before(json)?;
+        self.scratch.clear();
+        self.scratch.extend_from_slice(json);
+        self.scratch.resize(json.len() + INPUT_PADDING, b' ');
+        let mut tape = std::mem::replace(&mut self.tape, Tape(Vec::new())).reset();
+        let result =
+            match fill_tape_padded(&mut self.scratch, json.len(), &mut self.buffers, &mut tape) {
+                Ok(()) => check_after(&tape.0, json).map(|()| use_it(Document { nodes: &tape.0 })),
+                Err(error) => Err(unstorable::explain(json, &error)),
+            };
+        self.tape = tape.reset();
+        result
+    }
+
+    /// What can be told without parsing, and must be: a parser is never given a depth bomb.
+    fn check_before(&self, json: &[u8]) -> Result<(), Refusal> {
+        if json.len() > self.event_bytes_max {
+            return Err(Refusal {
+                kind: Kind::TooLarge,
+                field: None,
+                offset: None,
+                detail: format!(
+                    "an event may have {} bytes, this one has {}",
+                    self.event_bytes_max,
+                    json.len()
+                ),
+            });
+        }
+        if json.is_empty() {
+            return Err(Refusal::unfit(None, "an event is a JSON object, this one is empty"));
+        }
+        // The count vectorises and settles nearly every event; only the rest is looked at in full.
+        let openers = json.iter().filter(|&&b| b == b'{' || b == b'[').count();
+        if openers > DEPTH_MAX {
+            check_depth(json)?;
+        }
+        Ok(())
+    }
+}
+
+fn check_depth(json: &[u8]) -> Result<(), Refusal> {
+    let (mut depth, mut i) = (0_usize, 0);
+    while i < json.len() {
+        match json[i] {
+            b'{' | b'[' => {
+                depth += 1;
+                if depth > DEPTH_MAX {
+                    let detail = format!("nested deeper than {DEPTH_MAX} levels");
+                    return Err(Refusal::unfit(None, detail).at(i));
+                }
+            }
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            b'"' => i = string_end(json, i),
+            _ => {}
+        }
+        i += 1;
+    }
+    Ok(())
+}
+
+/// Position of the quotation mark that closes the string which opens at `open`, or the end.
+#[must_use]
+pub fn string_end(json: &[u8], open: usize) -> usize {
+    let mut i = open + 1;
+    while let Some(found) = json.get(i..).and_then(|rest| memchr(b'"', rest)) {
+        let quote = i + found;
+        let backslashes = json[open + 1..quote].iter().rev().take_while(|&&b| b == b'\\').count();
+        if backslashes % 2 == 0 {
+            return quote;
+        }
+        i = quote + 1;
+    }
+    json.len()
+}
+
+/// The rules for a parsed event. `json` is only read to say where a fault is.
+fn check_after(nodes: &[Node<'_>], json: &[u8]) -> Result<(), Refusal> {
+    if !matches!(nodes.first(), Some(Node::Object { .. })) {
+        let detail = "an event is a JSON object: {\"field\": value, …}";
+        return Err(Refusal::unfit(None, detail).at(0));
+    }
+    for (i, node) in nodes.iter().enumerate() {
+        match node {
+            Node::Object { len, .. } => check_keys(nodes, i, *len, i == 0)?,
+            Node::Static(StaticNode::U64(n)) if i64::try_from(*n).is_err() => {
+                return Err(unstorable::first(json).unwrap_or_else(|| {
+                    Refusal::unfit(None, format!("the number {n} does not fit 64 bits with a sign"))
+                }));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn check_keys(nodes: &[Node<'_>], object: usize, len: usize, top: bool) -> Result<(), Refusal> {
+    let document = Document { nodes: &nodes[object..] };
+    for (key, _) in document.entries() {
+        if memchr(0, key.as_bytes()).is_some() {
+            let detail = "a field's name contains a NUL character, which MongoDB cannot hold";
+            return Err(Refusal::unfit(Some(key), detail));
+        }
+        if top && RESERVED.contains(&key) {
+            let detail = format!("the name {key} is reserved for the archive: rename the field");
+            return Err(Refusal::unfit(Some(key), detail));
+        }
+    }
+    match first_repeated(document, len) {
+        Some(key) => Err(Refusal::unfit(
+            Some(key),
+            "the field is given twice in one object: which one counts is anyone's guess",
+        )),
+        None => Ok(()),
+    }
+}
+
+fn first_repeated<'a>(document: Document<'a>, len: usize) -> Option<&'a str> {
+    let mut keys = document.entries().map(|(key, _)| key);
+    if len <= PAIRWISE_MAX {
+        return keys
+            .enumerate()
+            .find(|(i, key)| document.entries().take(*i).any(|(other, _)| other == *key))
+            .map(|(_, key)| key);
+    }
+    let mut seen = HashSet::with_capacity(len);
+    keys.find(|key| !seen.insert(*key))
+}
+
+impl<'a> Document<'a> {
+    /// Names and values in the order of the event.
+    pub fn entries(self) -> impl Iterator<Item = (&'a str, Value<'a>)> + use<'a> {
+        let mut left = match self.nodes.first() {
+            Some(Node::Object { len, .. }) => *len,
+            _ => 0,
+        };
+        let mut rest = self.nodes.get(1..).unwrap_or_default();
+        std::iter::from_fn(move || {
+            left = left.checked_sub(1)?;
+            let (Node::String(key), value) = rest.split_first()? else { return None };
+            let (value, after) = take(value)?;
+            rest = after;
+            Some((*key, value))
+        })
+    }
+}
+
+impl<'a> Array<'a> {
+    /// The elements in their order.
+    pub fn elements(self) -> impl Iterator<Item = Value<'a>> + use<'a> {
+        let mut left = match self.nodes.first() {
+            Some(Node::Array { len, .. }) => *len,
+            _ => 0,
+        };
+        let mut rest = self.nodes.get(1..).unwrap_or_default();
+        std::iter::from_fn(move || {
+            left = left.checked_sub(1)?;
+            let (value, after) = take(rest)?;
+            rest = after;
+            Some(value)
+        })
+    }
+}
+
+/// The value that `nodes` begins with, and the nodes after it.
+fn take<'a>(nodes: &'a [Node<'a>]) -> Option<(Value<'a>, &'a [Node<'a>])> {
+    let (first, rest) = nodes.split_first()?;
+    Some(match first {
+        Node::String(s) => (Value::Scalar(Scalar::Str(Cow::Borrowed(s))), rest),
+        Node::Static(StaticNode::Null) => (Value::Null, rest),
+        Node::Static(StaticNode::Bool(b)) => (Value::Scalar(Scalar::Bool(*b)), rest),
+        Node::Static(StaticNode::I64(n)) => (Value::Scalar(Scalar::Int(*n)), rest),
+        // A larger one was refused by `check_after`.
+        Node::Static(StaticNode::U64(n)) => (Value::Scalar(Scalar::Int(n.cast_signed())), rest),
+        Node::Static(StaticNode::F64(n)) => (Value::Scalar(Scalar::Float(*n)), rest),
+        Node::Object { count, .. } => (Value::Object(Document { nodes }), rest.get(*count..)?),
+        Node::Array { count, .. } => (Value::Array(Array { nodes }), rest.get(*count..)?),
+    })
+}
+
+/// `json` without JSON's white space around it.
+#[must_use]
+pub fn trim(json: &[u8]) -> &[u8] {
+    let space = |b: &u8| matches!(b, b' ' | b'\t' | b'\r' | b'\n');
+    let start = json.iter().position(|b| !space(b)).unwrap_or(json.len());
+    let end = json.iter().rposition(|b| !space(b)).map_or(start, |last| last + 1);
+    &json[start..end]
+}
+
+#[cfg(test)]
+#[path = "decode_tests.rs"]
+mod tests;

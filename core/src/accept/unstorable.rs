@@ -1,0 +1,91 @@
+//! Why the parser refused an event: the slow path, which finds the place and the words.
+
+use serde::de::IgnoredAny;
+
+use super::{Refusal, decode::string_end};
+
+/// Says what is wrong with `json`, which the parser refused with `error`.
+pub(super) fn explain(json: &[u8], error: &simd_json::Error) -> Refusal {
+    if let Err(e) = std::str::from_utf8(json) {
+        let detail = "not UTF-8: JSON is always sent as UTF-8 (RFC 8259)";
+        return Refusal::malformed(e.valid_up_to(), detail);
+    }
+    if let Err(e) = serde_json::from_slice::<IgnoredAny>(json) {
+        return Refusal::malformed(offset_of(json, e.line(), e.column()), format!("not JSON: {e}"));
+    }
+    // Well-formed, so what the parser minds is a value that it cannot represent.
+    first(json).unwrap_or_else(|| Refusal::malformed(error.index(), format!("not JSON: {error}")))
+}
+
+/// The first value in well-formed `json` that an archive could not hold unchanged: a number beyond
+/// 64 bits with a sign or beyond a double, or half of a surrogate pair.
+pub(super) fn first(json: &[u8]) -> Option<Refusal> {
+    let mut i = 0;
+    while i < json.len() {
+        match json[i] {
+            b'"' => {
+                let end = string_end(json, i);
+                if let Some(at) = lone_surrogate(&json[i + 1..end]) {
+                    let detail = "half of a surrogate pair: no text contains it; send the whole character";
+                    return Some(Refusal::unfit(None, detail).at(i + 1 + at));
+                }
+                i = end + 1;
+            }
+            b'-' | b'0'..=b'9' => {
+                let number = |b: &u8| matches!(b, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E');
+                let len = json[i..].iter().take_while(|b| number(b)).count();
+                if !storable(&json[i..i + len]) {
+                    let shown = String::from_utf8_lossy(&json[i..i + len.min(40)]);
+                    let detail = format!(
+                        "the number {shown} cannot be stored unchanged: integers have 64 bits with a sign, others are doubles; send it as a string"
+                    );
+                    return Some(Refusal::unfit(None, detail).at(i));
+                }
+                i += len;
+            }
+            _ => i += 1,
+        }
+    }
+    None
+}
+
+fn storable(number: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(number) else { return false };
+    if text.contains(['.', 'e', 'E']) {
+        text.parse::<f64>().is_ok_and(f64::is_finite)
+    } else {
+        text.parse::<i64>().is_ok()
+    }
+}
+
+/// Where in the inside of a JSON string half of a surrogate pair is escaped.
+fn lone_surrogate(string: &[u8]) -> Option<usize> {
+    let unit = |at: usize| -> Option<u32> {
+        let escape = string.get(at..at + 6)?;
+        let hex = std::str::from_utf8(escape.strip_prefix(b"\\u")?).ok()?;
+        u32::from_str_radix(hex, 16).ok()
+    };
+    let mut i = 0;
+    while i < string.len() {
+        if string[i] != b'\\' {
+            i += 1;
+            continue;
+        }
+        i += match unit(i) {
+            Some(0xd800..=0xdbff) if matches!(unit(i + 6), Some(0xdc00..=0xdfff)) => 12,
+            Some(0xd800..=0xdfff) => return Some(i),
+            Some(_) => 6,
+            None => 2,
+        };
+    }
+    None
+}
+
+/// Byte of a line and a column as serde_json counts them: both from 1, columns in bytes.
+fn offset_of(json: &[u8], line: usize, column: usize) -> usize {
+    let start = match line.checked_sub(2) {
+        None => 0,
+        Some(newlines) => memchr::memchr_iter(b'\n', json).nth(newlines).map_or(0, |at| at + 1),
+    };
+    (start + column.saturating_sub(1)).min(json.len())
+}

@@ -1,0 +1,83 @@
+//! The admin port of every process: `/healthz` (it runs), `/readyz` (it has seen what it needs),
+//! `/metrics` (Prometheus).
+
+use std::{convert::Infallible, io, net::SocketAddr};
+
+use http_body_util::Full;
+use hyper::{Request, Response, StatusCode, body::Bytes, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{net::TcpListener, sync::watch};
+
+use crate::{shutdown::Shutdown, telemetry};
+
+/// A bound admin port.
+#[derive(Debug)]
+pub struct Admin {
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+impl Admin {
+    /// Binds `address`; port 0 takes a free one.
+    pub async fn bind(address: SocketAddr) -> io::Result<Self> {
+        let listener = TcpListener::bind(address)
+            .await
+            .map_err(|e| io::Error::new(e.kind(), format!("admin port {address}: {e}")))?;
+        let address = listener.local_addr()?;
+        Ok(Self { listener, address })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until `shutdown`; `ready` is what `/readyz` answers.
+    pub async fn serve(self, ready: watch::Receiver<bool>, shutdown: Shutdown) {
+        // Histograms collect samples until somebody looks; nobody may ever scrape.
+        let mut upkeep = tokio::time::interval(std::time::Duration::from_secs(5));
+        loop {
+            let stream = tokio::select! {
+                _ = upkeep.tick() => {
+                    telemetry::metrics().run_upkeep();
+                    continue;
+                }
+                accepted = self.listener.accept() => match accepted {
+                    Ok((stream, _)) => stream,
+                    Err(error) => {
+                        tracing::warn!(%error, "accepting on the admin port");
+                        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                        continue;
+                    }
+                },
+                () = shutdown.requested() => return,
+            };
+            let ready = ready.clone();
+            tokio::spawn(async move {
+                let service = service_fn(move |request| {
+                    let response = answer(&request, *ready.borrow());
+                    async move { Ok::<_, Infallible>(response) }
+                });
+                _ = http1::Builder::new()
+                    .timer(TokioTimer::new())
+                    .header_read_timeout(std::time::Duration::from_secs(30))
+                    .serve_connection(TokioIo::new(stream), service)
+                    .await;
+            });
+        }
+    }
+}
+
+fn answer<B>(request: &Request<B>, ready: bool) -> Response<Full<Bytes>> {
+    let (status, body) = match request.uri().path() {
+        "/healthz" => (StatusCode::OK, "ok\n".into()),
+        "/readyz" if ready => (StatusCode::OK, "ready\n".into()),
+        "/readyz" => (StatusCode::SERVICE_UNAVAILABLE, "not ready yet: see the log\n".into()),
+        "/metrics" => (StatusCode::OK, telemetry::metrics().render()),
+        _ => (StatusCode::NOT_FOUND, "/healthz, /readyz and /metrics are here\n".to_owned()),
+    };
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = status;
+    response
+}

@@ -1,0 +1,196 @@
+//! The command line that every process shares: `run` and `check`, each with `--config`.
+//!
+//! ```no_run
+//! use aguacero::cli::{self, ConfigFile};
+//! use clap::Parser;
+//!
+//! #[derive(clap::Parser)]
+//! enum Command {
+//!     /// Takes events until it is told to stop.
+//!     Run(ConfigFile),
+//!     /// Reads the configuration and reports every mistake in it.
+//!     Check(ConfigFile),
+//! }
+//!
+//! match Command::parse() {
+//!     Command::Check(file) => cli::check(&file),
+//!     Command::Run(file) => {
+//!         let config = cli::load_or_exit(&file);
+//!         // …
+//!     }
+//! }
+//! ```
+
+use std::{
+    fmt::{self, Display},
+    io::Write,
+    path::PathBuf,
+    process::exit,
+    time::Duration,
+};
+
+use crate::config::{Config, Counter, Partitioning, Stream, Topic};
+
+/// The exit status of a process whose configuration has mistakes.
+const MISTAKES: i32 = 2;
+
+/// Where the configuration is.
+#[derive(Debug, Clone, clap::Args)]
+pub struct ConfigFile {
+    /// The file that declares topics and streams
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "AGUACERO_CONFIG",
+        default_value = "aguacero.toml"
+    )]
+    pub config: PathBuf,
+}
+
+/// Reads the configuration, or prints every mistake in it and exits.
+#[must_use]
+pub fn load_or_exit(file: &ConfigFile) -> Config {
+    Config::load(&file.config).unwrap_or_else(|mistakes| {
+        eprintln!("{mistakes}");
+        exit(MISTAKES)
+    })
+}
+
+/// Reads the configuration, prints what it declares (or every mistake in it), and exits.
+pub fn check(file: &ConfigFile) -> ! {
+    let config = load_or_exit(file);
+    let name = file.config.display();
+    // Whoever closed the pipe has seen enough.
+    _ = writeln!(
+        std::io::stdout(),
+        "{name} has no mistakes\n\n{}",
+        Summary(&config)
+    );
+    exit(0)
+}
+
+/// What a configuration declares, on one screen.
+#[derive(Debug, Clone, Copy)]
+pub struct Summary<'a>(pub &'a Config);
+
+impl Display for Summary<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let config = self.0;
+        for topic in &config.topics {
+            writeln!(f, "topic   {}: {}", topic.name, topic_line(topic))?;
+        }
+        for stream in &config.streams {
+            writeln!(
+                f,
+                "stream  {}: {}",
+                stream.name,
+                stream_line(config, stream)
+            )?;
+            writeln!(f, "        counts {}", counters_line(stream))?;
+        }
+        writeln!(f, "\ndeadlines    {}", deadlines(config))?;
+        writeln!(f, "in flight    {}", in_flight(config))?;
+        write!(f, "fingerprint  {:016x}", config.fingerprint)
+    }
+}
+
+fn topic_line(topic: &Topic) -> String {
+    let Topic {
+        partitions,
+        replication,
+        min_insync,
+        ..
+    } = topic;
+    let reserved = topic
+        .reserved
+        .iter()
+        .map(|(name, number)| format!(", {number} for {name}"));
+    let reserved: String = reserved.collect();
+    format!("partitions {partitions}, replication {replication}, min_insync {min_insync}{reserved}")
+}
+
+/// `POST /input → messages (sticky) → archive messages`
+fn stream_line(config: &Config, stream: &Stream) -> String {
+    let paths: Vec<_> = stream
+        .routes
+        .iter()
+        .map(|route| route.path.as_str())
+        .collect();
+    let rules = match stream.spread.rules.len() {
+        0 => String::new(),
+        1 => "1 rule, else ".to_owned(),
+        n => format!("{n} rules, else "),
+    };
+    let otherwise = match stream.spread.otherwise {
+        Partitioning::Sticky => "sticky".to_owned(),
+        Partitioning::Key(position) => format!("by {}", stream.fields[position].name),
+    };
+    let (paths, topic, archive) = (
+        paths.join(", "),
+        &config.topic_of(stream).name,
+        &stream.archive,
+    );
+    format!("POST {paths} → {topic} ({rules}{otherwise}) → archive {archive}")
+}
+
+fn counters_line(stream: &Stream) -> String {
+    let counter = |counter: &Counter| {
+        let by: Vec<_> = counter
+            .by
+            .iter()
+            .map(|by| stream.fields[*by].name.as_str())
+            .collect();
+        format!(
+            ", {} ({}, at most {})",
+            counter.name,
+            by.join(" and "),
+            counter.max_distinct
+        )
+    };
+    let counters: String = stream.counters.iter().map(counter).collect();
+    format!("total{counters}")
+}
+
+fn deadlines(config: &Config) -> String {
+    let message = seconds(config.kafka.message_timeout);
+    let ack = seconds(config.gateway.ack_timeout);
+    let request = seconds(config.gateway.request_timeout);
+    format!(
+        "Kafka {message} < receipt {ack} < request {request} < what the ingress in front allows"
+    )
+}
+
+fn in_flight(config: &Config) -> String {
+    let partition = mebibytes(config.gateway.partition_bytes_in_flight_max);
+    let total = mebibytes(config.gateway.bytes_in_flight_max);
+    let queue = mebibytes(config.kafka_producer.queue_bytes_max);
+    format!("a partition {partition} ≤ all {total} < librdkafka's queue {queue}")
+}
+
+fn seconds(duration: Duration) -> String {
+    format!("{} s", duration.as_secs_f64())
+}
+
+fn mebibytes(bytes: usize) -> String {
+    format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_summary_shows_where_events_go_and_what_is_counted() {
+        let guild = include_str!("../../examples/guild.toml");
+        let config = Config::parse(guild, "guild.toml", []).unwrap_or_else(|e| panic!("{e}"));
+        let summary = Summary(&config).to_string();
+        for line in [
+            "topic   miembros: partitions 3, replication 1, min_insync 1, 2 for premium\n",
+            "stream  miembros: POST /miembros → miembros (1 rule, else by Rut) → archive miembros\n",
+            "        counts total, by_premium (Registro premium, at most 5)\n",
+            "deadlines    Kafka 8 s < receipt 10 s < request 15 s < ",
+        ] {
+            assert!(summary.contains(line), "{line}is not in\n{summary}");
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! From what is written to what is meant: every key with its default and its bounds.
+//!
+//! The tables of the processes are below, one line a key: this is the one place where a default is
+//! stated. Topics, streams, and how all of it must fit together are in the files beside.
+
+mod fields;
+mod fingerprint;
+mod names;
+mod relations;
+mod streams;
+mod topics;
+
+use std::{
+    collections::BTreeMap,
+    net::{Ipv4Addr, SocketAddr},
+};
+
+use toml::de::DeTable;
+
+use super::{
+    Config, Consumer, Gateway, Kafka, KafkaProducer, Mistakes, Mongodb, Redis, RedisWriter,
+    raw::{Source, Table, one_of},
+};
+
+const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;
+const GIB: usize = 1024 * MIB;
+
+/// The longest time that can be declared.
+const HOUR_MS: u64 = 3_600_000;
+
+/// Kafka's broker takes batches of up to 1,048,588 bytes by default; this leaves room for the
+/// record's key, header and framing.
+const EVENT_BYTES_LIMIT: usize = 1_000_000;
+
+/// What librdkafka can be told to compress with.
+const COMPRESSIONS: [&str; 5] = ["none", "lz4", "zstd", "snappy", "gzip"];
+
+/// Reads `text`, which `file` stands for, and checks all of it.
+pub(super) fn check(
+    text: &str,
+    file: &str,
+    environment: BTreeMap<String, String>,
+) -> Result<Config, Mistakes> {
+    let (tree, errors) = DeTable::parse_recoverable(text);
+    let source = Source::new(text, environment, &errors);
+    let config = read(Table::root(&source, tree.get_ref()));
+    relations::check(&source, &config);
+    match source.mistakes(file) {
+        Some(mistakes) => Err(mistakes),
+        None => Ok(config),
+    }
+}
+
+fn read(root: Table<'_>) -> Config {
+    let topics = topics::read(&root);
+    let streams = streams::read(&root, &topics);
+    let mut config = Config {
+        fingerprint: fingerprint::of_config(&topics, &streams),
+        kafka: kafka(root.process("kafka")),
+        redis: redis(root.process("redis")),
+        mongodb: mongodb(root.process("mongodb")),
+        gateway: gateway(root.process("gateway")),
+        kafka_producer: kafka_producer(root.process("kafka_producer")),
+        redis_writer: redis_writer(root.process("redis_writer")),
+        consumer: consumer(root.process("consumer")),
+        topics,
+        streams,
+    };
+    root.done();
+    // After the fingerprint, of which the bounds of a process are no part.
+    let event_bytes_max = config.gateway.event_bytes_max;
+    for field in config
+        .streams
+        .iter_mut()
+        .flat_map(|stream| &mut stream.fields)
+    {
+        field.max_bytes = field.max_bytes.min(event_bytes_max);
+    }
+    config
+}
+
+fn kafka(table: Table<'_>) -> Kafka {
+    let kafka = Kafka {
+        brokers: table.text("brokers", "127.0.0.1:9092", names::brokers),
+        message_timeout: table.millis("message_timeout_ms", 8_000, 10..=HOUR_MS),
+    };
+    table.done();
+    kafka
+}
+
+fn redis(table: Table<'_>) -> Redis {
+    let redis = Redis {
+        url: table.text("url", "redis://127.0.0.1:6379/0", names::redis_url),
+    };
+    secret_stays_out(&table, "url", &redis.url);
+    table.done();
+    redis
+}
+
+fn mongodb(table: Table<'_>) -> Mongodb {
+    let mongodb = Mongodb {
+        uri: table.text("uri", "mongodb://127.0.0.1:27017", names::mongodb_uri),
+        database: table.text("database", "aguacero", names::database),
+        dead_letters: table.text("dead_letters", "dead_letters", names::collection),
+    };
+    secret_stays_out(&table, "uri", &mongodb.uri);
+    table.done();
+    mongodb
+}
+
+fn gateway(table: Table<'_>) -> Gateway {
+    let gateway = Gateway {
+        listen: table.address("listen", local(8080)),
+        admin: table.address("admin", local(9180)),
+        workers: table.number("workers", half_the_cores(), 1..=1024),
+        connections_max: table.number("connections_max", 10_000, 1..=1_000_000),
+        body_bytes_max: table.number("body_bytes_max", 8 * MIB, 1..=GIB),
+        event_bytes_max: table.number("event_bytes_max", 900 * KIB, 1..=EVENT_BYTES_LIMIT),
+        batch_records_max: table.number("batch_records_max", 10_000, 1..=1_000_000),
+        // hyper refuses a buffer below 8 KiB.
+        header_bytes_max: table.number("header_bytes_max", 16 * KIB, 8 * KIB..=MIB),
+        idle_timeout: table.millis("idle_timeout_ms", 60_000, 10..=HOUR_MS),
+        body_timeout: table.millis("body_timeout_ms", 10_000, 10..=HOUR_MS),
+        ack_timeout: table.millis("ack_timeout_ms", 10_000, 10..=HOUR_MS),
+        request_timeout: table.millis("request_timeout_ms", 15_000, 10..=HOUR_MS),
+        drain_timeout: table.millis("drain_timeout_ms", 20_000, 0..=HOUR_MS),
+        partition_bytes_in_flight_max: table.number(
+            "partition_bytes_in_flight_max",
+            16 * MIB,
+            1..=64 * GIB,
+        ),
+        bytes_in_flight_max: table.number("bytes_in_flight_max", 64 * MIB, 1..=64 * GIB),
+        frames_in_flight_max: table.number("frames_in_flight_max", 2, 1..=64),
+        slab_bytes_max: table.number("slab_bytes_max", MIB, KIB..=64 * MIB),
+        partition_slow: table.millis("partition_slow_ms", 1_000, 1..=HOUR_MS),
+    };
+    table.done();
+    gateway
+}
+
+fn kafka_producer(table: Table<'_>) -> KafkaProducer {
+    let kafka_producer = KafkaProducer {
+        socket: table
+            .text("socket", "/tmp/aguacero/kafka-producer.sock", names::socket)
+            .into(),
+        admin: table.address("admin", local(9181)),
+        queue_bytes_max: table.number("queue_bytes_max", 256 * MIB, MIB..=1024 * GIB),
+        compression: table.text("compression", "none", compression),
+        drain_timeout: table.millis("drain_timeout_ms", 20_000, 0..=HOUR_MS),
+    };
+    table.done();
+    kafka_producer
+}
+
+fn redis_writer(table: Table<'_>) -> RedisWriter {
+    let redis_writer = RedisWriter {
+        socket: table
+            .text("socket", "/tmp/aguacero/redis-writer.sock", names::socket)
+            .into(),
+        admin: table.address("admin", local(9182)),
+        pending_max: table.number("pending_max", 1_000, 1..=1_000_000),
+        drain_timeout: table.millis("drain_timeout_ms", 20_000, 0..=HOUR_MS),
+    };
+    table.done();
+    redis_writer
+}
+
+fn consumer(table: Table<'_>) -> Consumer {
+    let consumer = Consumer {
+        admin: table.address("admin", local(9183)),
+        group: table.text("group", "aguacero-archive", names::group),
+        instance: instance(&table),
+        session_timeout: table.millis("session_timeout_ms", 10_000, 1_000..=1_800_000),
+        // MongoDB takes 100,000 writes and 48,000,000 bytes in one command.
+        batch_records_max: table.number("batch_records_max", 5_000, 1..=100_000),
+        batch_bytes_max: table.number("batch_bytes_max", 8 * MIB, 1..=40 * MIB),
+        buffer_bytes_max: table.number("buffer_bytes_max", 64 * MIB, 1..=64 * GIB),
+        writers: table.number("writers", 2, 1..=256),
+        settle_step: table.number("settle_step", 50_000, 1..=10_000_000),
+        drain_timeout: table.millis("drain_timeout_ms", 10_000, 0..=HOUR_MS),
+    };
+    table.done();
+    consumer
+}
+
+fn instance(table: &Table<'_>) -> Option<String> {
+    let name = table.text("instance", "", |name| {
+        if name.is_empty() {
+            None
+        } else {
+            names::topic(name)
+        }
+    });
+    Some(name).filter(|name| !name.is_empty())
+}
+
+fn compression(name: &str) -> Option<String> {
+    let known = COMPRESSIONS.contains(&name);
+    (!known).then(|| format!("there is no \"{name}\"; {}", one_of(name, &COMPRESSIONS)))
+}
+
+/// A password does not belong into a file that is passed around and committed.
+fn secret_stays_out(table: &Table<'_>, key: &'static str, url: &str) {
+    let spot = table.spot_of(key);
+    if spot.in_environment() || !names::has_password(url) {
+        return;
+    }
+    let variable = format!(
+        "AGUACERO_{}_{}",
+        table.name().to_uppercase(),
+        key.to_uppercase()
+    );
+    table.report(
+        key,
+        format!("carries a password; take it out here and set {variable} instead"),
+    );
+}
+
+fn local(port: u16) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+}
+
+fn half_the_cores() -> usize {
+    std::thread::available_parallelism().map_or(1, |cores| (cores.get() / 2).max(1))
+}

@@ -1,0 +1,141 @@
+//! Names and addresses: each function says what is wrong with one, if anything.
+
+/// Counters' keys in Redis that are ours begin with these.
+const RESERVED_COUNTERS: [&str; 5] = ["total", "overflow", "meta", "watermark", "pending"];
+
+/// The longest path that a Unix socket can have, with some room (`sun_path` has 108 bytes).
+const SOCKET_BYTES_MAX: usize = 100;
+
+/// Kafka's rule for topics, which is also that for `group.instance.id`.
+pub(super) fn topic(name: &str) -> Option<&'static str> {
+    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    let fits = (1..=249).contains(&name.len()) && name.chars().all(legal);
+    (!fits || name == "." || name == "..").then_some(
+        "must be 1 to 249 of a-z, A-Z, 0-9, \".\", \"_\" and \"-\", and not \".\" or \"..\"",
+    )
+}
+
+/// Streams, counters and reserved partitions: what is safe in a key of Redis and in a metric.
+pub(super) fn label(name: &str) -> Option<&'static str> {
+    let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | '-');
+    let fits = (1..=64).contains(&name.len()) && name.chars().all(legal);
+    (!fits).then_some("must be 1 to 64 of a-z, 0-9, \"_\" and \"-\"")
+}
+
+/// A counter's.
+pub(super) fn counter(name: &str) -> Option<String> {
+    if let Some(what) = label(name) {
+        return Some(what.to_owned());
+    }
+    let ours = RESERVED_COUNTERS
+        .iter()
+        .find(|reserved| name.starts_with(*reserved))?;
+    Some(format!(
+        "must not begin with \"{ours}\", which the ledger keeps for itself"
+    ))
+}
+
+/// MongoDB's rule for databases.
+pub(super) fn database(name: &str) -> Option<&'static str> {
+    let illegal = |c: char| "/\\. \"$*<>:|?\0".contains(c);
+    (!(1..=63).contains(&name.len()) || name.contains(illegal))
+        .then_some("must be 1 to 63 bytes without any of / \\ . \" $ * < > : | ? and spaces")
+}
+
+/// MongoDB's rule for collections.
+pub(super) fn collection(name: &str) -> Option<&'static str> {
+    let fits = (1..=190).contains(&name.len()) && !name.contains(['$', '\0']);
+    (!fits || name.starts_with("system.") || name.starts_with('.') || name.ends_with('.')).then_some(
+        "must be 1 to 190 bytes without \"$\", and neither begin with \"system.\" nor begin or end with \".\"",
+    )
+}
+
+/// A field of an event. It may become an index of the archive, so MongoDB must not read it as a
+/// path or an operator.
+pub(super) fn field(name: &str) -> Option<&'static str> {
+    match name {
+        "_id" | "_aguacero" => Some("is kept for the archive's own use; choose another name"),
+        "" => Some("must not be empty"),
+        name if name.len() > 255 => Some("must be at most 255 bytes"),
+        name if name.starts_with('$') || name.contains(['.', '\0']) => {
+            Some("must not begin with \"$\" or contain \".\", which have a meaning in MongoDB")
+        }
+        _ => None,
+    }
+}
+
+/// A consumer group's.
+pub(super) fn group(name: &str) -> Option<&'static str> {
+    (!(1..=255).contains(&name.len())).then_some("must be 1 to 255 bytes")
+}
+
+/// A route's.
+pub(super) fn path(path: &str) -> Option<&'static str> {
+    if !path.starts_with('/') {
+        Some("must begin with \"/\"")
+    } else if path.contains(['?', '#']) {
+        Some("must be a path alone, without \"?\" or \"#\"")
+    } else if !path.chars().all(|c| c.is_ascii_graphic()) {
+        Some("must be visible ASCII; write anything else percent-encoded, as it is in the request")
+    } else {
+        (path.len() > 255).then_some("must be at most 255 bytes")
+    }
+}
+
+/// `host:port`, comma-separated.
+pub(super) fn brokers(list: &str) -> Option<String> {
+    let wrong = list
+        .split(',')
+        .map(str::trim)
+        .find(|broker| !is_host_and_port(broker))?;
+    Some(format!(
+        "must be host:port, and more of them after commas; \"{wrong}\" is not one"
+    ))
+}
+
+fn is_host_and_port(broker: &str) -> bool {
+    let Some((host, port)) = broker.rsplit_once(':') else {
+        return false;
+    };
+    let port = port.parse::<u16>().is_ok_and(|port| port > 0);
+    port && !host.is_empty() && !host.contains(|c: char| c.is_whitespace() || c == '/')
+}
+
+/// Redis'. What is wrong does not repeat the URL, which may hold a password.
+pub(super) fn redis_url(url: &str) -> Option<&'static str> {
+    if url.starts_with("rediss:") {
+        return Some("asks for TLS, which is not built in; write redis://host:port/db");
+    }
+    redis::IntoConnectionInfo::into_connection_info(url)
+        .is_err()
+        .then_some("must be like redis://host:port/db")
+}
+
+/// MongoDB's. What is wrong does not repeat the URI, which may hold a password.
+pub(super) fn mongodb_uri(uri: &str) -> Option<&'static str> {
+    let hosts = uri
+        .strip_prefix("mongodb://")
+        .or_else(|| uri.strip_prefix("mongodb+srv://"));
+    hosts
+        .is_none_or(str::is_empty)
+        .then_some("must be like mongodb://host:port")
+}
+
+/// Whether `scheme://user:password@host` has a password.
+pub(super) fn has_password(url: &str) -> bool {
+    let after_scheme = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = after_scheme.split('/').next().unwrap_or_default();
+    authority
+        .rsplit_once('@')
+        .is_some_and(|(user, _)| user.contains(':'))
+}
+
+/// A Unix socket's.
+pub(super) fn socket(path: &str) -> Option<String> {
+    let length = path.len();
+    (!(1..=SOCKET_BYTES_MAX).contains(&length)).then(|| {
+        format!(
+            "must be a path of 1 to {SOCKET_BYTES_MAX} bytes (a Unix socket's limit), has {length}"
+        )
+    })
+}

@@ -1,0 +1,181 @@
+//! What must hold between keys, often of different tables.
+
+use std::{net::SocketAddr, time::Duration};
+
+use crate::config::{Config, raw::Source};
+
+/// One side of a relation: the key and its value.
+type Side = (&'static str, u64);
+
+/// Reports every relation that does not hold.
+pub(super) fn check(source: &Source, config: &Config) {
+    deadlines(source, config);
+    bytes(source, config);
+    addresses(source, config);
+    sockets(source, config);
+    collections(source, config);
+}
+
+/// Deadlines nest, or an outcome that was about to be certain is answered with a guess.
+fn deadlines(source: &Source, config: &Config) {
+    let message = (
+        "kafka.message_timeout_ms",
+        millis(config.kafka.message_timeout),
+    );
+    let ack = ("gateway.ack_timeout_ms", millis(config.gateway.ack_timeout));
+    let request = (
+        "gateway.request_timeout_ms",
+        millis(config.gateway.request_timeout),
+    );
+    below(
+        source,
+        message,
+        ack,
+        "the gateway must still be waiting when Kafka's outcome comes",
+    );
+    below(
+        source,
+        ack,
+        request,
+        "a request must outlive the wait for its receipt",
+    );
+}
+
+fn bytes(source: &Source, config: &Config) {
+    let (gateway, consumer) = (&config.gateway, &config.consumer);
+    let event = ("gateway.event_bytes_max", gateway.event_bytes_max as u64);
+    let body = ("gateway.body_bytes_max", gateway.body_bytes_max as u64);
+    let partition = (
+        "gateway.partition_bytes_in_flight_max",
+        gateway.partition_bytes_in_flight_max as u64,
+    );
+    let total = (
+        "gateway.bytes_in_flight_max",
+        gateway.bytes_in_flight_max as u64,
+    );
+    let queue = (
+        "kafka_producer.queue_bytes_max",
+        config.kafka_producer.queue_bytes_max as u64,
+    );
+    let batch = ("consumer.batch_bytes_max", consumer.batch_bytes_max as u64);
+    let buffer = (
+        "consumer.buffer_bytes_max",
+        consumer.buffer_bytes_max as u64,
+    );
+    at_most(source, event, body, "the largest event comes in a body");
+    at_most(
+        source,
+        event,
+        partition,
+        "the largest event must be able to leave",
+    );
+    at_most(
+        source,
+        event,
+        batch,
+        "the largest event must be able to be archived",
+    );
+    at_most(source, partition, total, "one partition is part of all");
+    below(
+        source,
+        total,
+        queue,
+        "librdkafka's queue must never be what is full",
+    );
+    at_most(source, batch, buffer, "a batch is gathered in the buffer");
+}
+
+fn below(source: &Source, lower: Side, upper: Side, why: &str) {
+    if lower.1 >= upper.1 {
+        out_of_order(source, lower, upper, ["less than", "more than"], why);
+    }
+}
+
+fn at_most(source: &Source, lower: Side, upper: Side, why: &str) {
+    if lower.1 > upper.1 {
+        out_of_order(source, lower, upper, ["at most", "at least"], why);
+    }
+}
+
+/// Points at the side that was declared; of two, at the upper one.
+fn out_of_order(source: &Source, lower: Side, upper: Side, words: [&str; 2], why: &str) {
+    if !source.sound(lower.0) || !source.sound(upper.0) {
+        return;
+    }
+    let (at, other, word) = if source.says(upper.0) {
+        (upper, lower, words[1])
+    } else {
+        (lower, upper, words[0])
+    };
+    let what = format!(
+        "must be {word} {} ({}), is {}: {why}",
+        other.0, other.1, at.1
+    );
+    source.report_absence(&source.at(at.0), what);
+}
+
+/// No two processes listen in the same place.
+fn addresses(source: &Source, config: &Config) {
+    let listeners = [
+        ("gateway.listen", config.gateway.listen),
+        ("gateway.admin", config.gateway.admin),
+        ("kafka_producer.admin", config.kafka_producer.admin),
+        ("redis_writer.admin", config.redis_writer.admin),
+        ("consumer.admin", config.consumer.admin),
+    ];
+    for (i, (path, address)) in listeners.iter().enumerate() {
+        if let Some((other, _)) = listeners[..i]
+            .iter()
+            .find(|(_, other)| clash(other, address))
+        {
+            differ(source, other, path, &address.to_string());
+        }
+    }
+}
+
+/// Port 0 is whatever is free.
+fn clash(a: &SocketAddr, b: &SocketAddr) -> bool {
+    let everywhere = a.ip().is_unspecified() || b.ip().is_unspecified();
+    a.port() != 0 && a.port() == b.port() && (everywhere || a.ip() == b.ip())
+}
+
+fn sockets(source: &Source, config: &Config) {
+    let (producer, writer) = (&config.kafka_producer.socket, &config.redis_writer.socket);
+    if producer == writer {
+        let socket = producer.display().to_string();
+        differ(
+            source,
+            "kafka_producer.socket",
+            "redis_writer.socket",
+            &socket,
+        );
+    }
+}
+
+/// What cannot be archived does not go among what was.
+fn collections(source: &Source, config: &Config) {
+    for stream in &config.streams {
+        if stream.archive == config.mongodb.dead_letters {
+            let archive = format!("streams.{}.archive", stream.name);
+            differ(source, "mongodb.dead_letters", &archive, &stream.archive);
+        }
+    }
+}
+
+/// Points at the second, unless only the first was declared.
+fn differ(source: &Source, first: &str, second: &str, value: &str) {
+    if !source.sound(first) || !source.sound(second) {
+        return;
+    }
+    let (at, other) = if source.says(second) || !source.says(first) {
+        (second, first)
+    } else {
+        (first, second)
+    };
+    let what = format!("must differ from {other}, which is {value} too");
+    source.report_absence(&source.at(at), what);
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,220 @@
+//! One TOML file, read by every process: `raw` reads it and reports every mistake together, with
+//! line numbers; what comes out are the typed values below, which need no second look.
+//!
+//! The environment overrides a scalar of the process tables, for containers:
+//! `AGUACERO_<TABLE>_<KEY>`, for example `AGUACERO_KAFKA_BROKERS` or `AGUACERO_GATEWAY_LISTEN`. An
+//! empty variable is as good as none; one that overrides no key is a mistake.
+//!
+//! Every key of the file has its default in `check`; a file need declare no more than topics and
+//! streams.
+
+mod check;
+mod raw;
+mod stream;
+#[cfg(test)]
+mod tests;
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+pub use raw::{Mistake, Mistakes};
+pub use stream::{Counter, Field, Partitioning, Route, Rule, Spread, Stream, Type, Types, Via};
+
+/// Everything that the file declares, checked.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Of topics and streams (not of the process tables): two processes that disagree say so.
+    pub fingerprint: u64,
+    /// The broker, and the settings that every client of it shares.
+    pub kafka: Kafka,
+    /// Where the counters are shown.
+    pub redis: Redis,
+    /// Where the events are archived.
+    pub mongodb: Mongodb,
+    /// The HTTP process.
+    pub gateway: Gateway,
+    /// The sidecar that produces.
+    pub kafka_producer: KafkaProducer,
+    /// The sidecar that counts.
+    pub redis_writer: RedisWriter,
+    /// The process that archives and settles.
+    pub consumer: Consumer,
+    /// Declared topics, in the order of the file.
+    pub topics: Vec<Topic>,
+    /// Declared streams, in the order of the file.
+    pub streams: Vec<Stream>,
+}
+
+/// `[kafka]`
+#[derive(Debug, Clone)]
+pub struct Kafka {
+    /// `host:port`, comma-separated.
+    pub brokers: String,
+    /// How long librdkafka may try to deliver one record (`message.timeout.ms`).
+    pub message_timeout: Duration,
+}
+
+/// `[redis]`
+#[derive(Debug, Clone)]
+pub struct Redis {
+    /// `redis://host:port/db`
+    pub url: String,
+}
+
+/// `[mongodb]`
+#[derive(Debug, Clone)]
+pub struct Mongodb {
+    /// Connection string, without a password (those come from the environment).
+    pub uri: String,
+    /// Database of the archives and of the dead letters.
+    pub database: String,
+    /// Collection for records that cannot be archived.
+    pub dead_letters: String,
+}
+
+/// `[gateway]`. Deadlines nest: `kafka.message_timeout < ack_timeout < request_timeout`, and the
+/// ingress in front should allow more than `request_timeout`.
+#[derive(Debug, Clone)]
+pub struct Gateway {
+    /// Where events come in.
+    pub listen: SocketAddr,
+    /// `/healthz`, `/readyz`, `/metrics`.
+    pub admin: SocketAddr,
+    /// Current-thread runtimes; `None` in the file means half of the cores, at least one.
+    pub workers: usize,
+    /// Open connections in all; beyond it new ones wait in the listen queue.
+    pub connections_max: usize,
+    /// Bytes of one body.
+    pub body_bytes_max: usize,
+    /// Bytes of one event (also `Config`-wide what is accepted): 900 KiB, so that Kafka's 1 MiB and BSON's 16 MiB both hold.
+    pub event_bytes_max: usize,
+    /// Records in one batch.
+    pub batch_records_max: usize,
+    /// Bytes of the request line and the header fields together.
+    pub header_bytes_max: usize,
+    /// How long a connection may be silent before or between requests.
+    pub idle_timeout: Duration,
+    /// How long a body may make no progress: 408.
+    pub body_timeout: Duration,
+    /// From the last byte of the body to the receipt: 504 (or 503 if it never left).
+    pub ack_timeout: Duration,
+    /// From the request line to the answer.
+    pub request_timeout: Duration,
+    /// From SIGTERM to the end.
+    pub drain_timeout: Duration,
+    /// Bytes appended and not yet receipted, for each topic-partition: 503 beyond.
+    pub partition_bytes_in_flight_max: usize,
+    /// The same over all of them.
+    pub bytes_in_flight_max: usize,
+    /// Frames sent and not yet receipted, for each worker.
+    pub frames_in_flight_max: usize,
+    /// Bytes of one slab; a full one is closed and the next is opened behind it.
+    pub slab_bytes_max: usize,
+    /// Sticky spreading passes over a partition whose oldest receipt is due for longer than this.
+    pub partition_slow: Duration,
+}
+
+/// `[kafka_producer]`
+#[derive(Debug, Clone)]
+pub struct KafkaProducer {
+    /// Unix socket that the gateway connects to.
+    pub socket: PathBuf,
+    /// `/healthz`, `/readyz`, `/metrics`.
+    pub admin: SocketAddr,
+    /// Bytes in librdkafka's queue (`queue.buffering.max.kbytes`); above `gateway.bytes_in_flight_max`.
+    pub queue_bytes_max: usize,
+    /// `compression.type`: none, lz4, zstd, snappy, gzip.
+    pub compression: String,
+    /// From SIGTERM to the end.
+    pub drain_timeout: Duration,
+}
+
+/// `[redis_writer]`
+#[derive(Debug, Clone)]
+pub struct RedisWriter {
+    /// Unix socket that the gateway connects to.
+    pub socket: PathBuf,
+    /// `/healthz`, `/readyz`, `/metrics`.
+    pub admin: SocketAddr,
+    /// Entries that a partition may have pending; beyond it the newest takes in more.
+    pub pending_max: usize,
+    /// From SIGTERM to the end.
+    pub drain_timeout: Duration,
+}
+
+/// `[consumer]`
+#[derive(Debug, Clone)]
+pub struct Consumer {
+    /// `/healthz`, `/readyz`, `/metrics`.
+    pub admin: SocketAddr,
+    /// `group.id`
+    pub group: String,
+    /// `group.instance.id`: a replica that comes back under the same name takes its partitions back at once.
+    pub instance: Option<String>,
+    /// `session.timeout.ms`
+    pub session_timeout: Duration,
+    /// Documents in one `insert_many`.
+    pub batch_records_max: usize,
+    /// Bytes in one `insert_many`.
+    pub batch_bytes_max: usize,
+    /// Bytes fetched and not yet archived, over all partitions; beyond it partitions are paused.
+    pub buffer_bytes_max: usize,
+    /// Batches written at the same time, over all partitions.
+    pub writers: usize,
+    /// Offsets that one settle may read back from the archive.
+    pub settle_step: i64,
+    /// How long a partition that is taken away may finish its batch; also from SIGTERM to the end.
+    pub drain_timeout: Duration,
+}
+
+/// `[topics.NAME]`
+#[derive(Debug, Clone)]
+pub struct Topic {
+    /// Kafka's name for it.
+    pub name: String,
+    /// How many there must be at least.
+    pub partitions: i32,
+    /// Replicas of each partition.
+    pub replication: i32,
+    /// `min.insync.replicas`; less on the broker is refused at start.
+    pub min_insync: i32,
+    /// Named partitions, which only a rule leads to, ascending by number.
+    pub reserved: Vec<(String, i32)>,
+    /// The others, ascending; never empty.
+    pub ordinary: Vec<i32>,
+}
+
+impl Config {
+    /// Reads and checks the file at `path` under the environment's overrides.
+    pub fn load(path: &std::path::Path) -> Result<Self, Mistakes> {
+        let text = std::fs::read_to_string(path).map_err(|e| Mistakes::unreadable(path, &e))?;
+        // `vars` would panic on a variable, anyone's, that is not Unicode.
+        let environment = std::env::vars_os().filter_map(|(name, value)| {
+            Some((
+                name.into_string().ok()?,
+                value.to_string_lossy().into_owned(),
+            ))
+        });
+        Self::parse(&text, &path.display().to_string(), environment)
+    }
+
+    /// Reads and checks `text`; `name` stands for the file in the mistakes.
+    pub fn parse(
+        text: &str,
+        name: &str,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, Mistakes> {
+        check::check(text, name, environment.into_iter().collect())
+    }
+
+    /// The topic that `stream` writes to.
+    #[must_use]
+    pub fn topic_of(&self, stream: &Stream) -> &Topic {
+        &self.topics[stream.topic]
+    }
+
+    /// The stream called `name`.
+    #[must_use]
+    pub fn stream(&self, name: &str) -> Option<&Stream> {
+        self.streams.iter().find(|s| s.name == name)
+    }
+}

@@ -1,0 +1,132 @@
+//! A stream: which events it takes, where they go and what is counted. Declared, not programmed.
+
+use crate::scalar::Scalar;
+
+/// `[streams.NAME]`
+#[derive(Debug, Clone)]
+pub struct Stream {
+    /// Position in `Config::streams`.
+    pub index: usize,
+    /// Name, also in the Kafka record's header and in Redis' keys.
+    pub name: String,
+    /// Position in `Config::topics`.
+    pub topic: usize,
+    /// MongoDB collection.
+    pub archive: String,
+    /// How a partition is chosen.
+    pub spread: Spread,
+    /// Position in `fields` of the client's own event id.
+    pub id: Option<usize>,
+    /// Declared fields. Others are kept as they are.
+    pub fields: Vec<Field>,
+    /// What is counted beside the total.
+    pub counters: Vec<Counter>,
+    /// Of `counters`: the ledger refuses to mix two definitions.
+    pub counters_fingerprint: u64,
+    /// Where its events come in.
+    pub routes: Vec<Route>,
+}
+
+/// How a stream's events choose their partition.
+#[derive(Debug, Clone)]
+pub struct Spread {
+    /// Tried in order; the first that holds decides.
+    pub rules: Vec<Rule>,
+    /// What holds otherwise.
+    pub otherwise: Partitioning,
+}
+
+/// The part of `spread` that has no conditions.
+#[derive(Debug, Clone)]
+pub enum Partitioning {
+    /// Any ordinary partition: the worker stays with one until its frame leaves.
+    Sticky,
+    /// murmur2 of this field (position in `fields`) over the ordinary partitions, as Kafka's Java
+    /// client does it. The field is also the record's key.
+    Key(usize),
+}
+
+/// `{ when = { field = "…", is = […] }, partition = "…" }`; without `when` it always holds.
+#[derive(Debug, Clone)]
+pub struct Rule {
+    /// Position in `fields`, and the values that make the rule hold.
+    pub when: Option<(usize, Vec<Scalar<'static>>)>,
+    /// Number of the reserved partition.
+    pub partition: i32,
+}
+
+/// A declared field.
+#[derive(Debug, Clone)]
+pub struct Field {
+    /// The name used in errors and for the archive's index.
+    pub name: String,
+    /// `name` and its aliases: an event may use any one of them.
+    pub names: Vec<String>,
+    /// What its value may be; empty in the file means anything.
+    pub types: Types,
+    /// Neither absent nor null.
+    pub required: bool,
+    /// Bytes of a string, as UTF-8. For a required string 1 unless declared: an empty one does not fit.
+    pub min_bytes: usize,
+    /// Bytes of a string, as UTF-8; at most `gateway.event_bytes_max`.
+    pub max_bytes: usize,
+    /// Least number.
+    pub min: Option<f64>,
+    /// Greatest number.
+    pub max: Option<f64>,
+    /// The only values allowed, if any are listed.
+    pub values: Vec<Scalar<'static>>,
+}
+
+/// What a field's value may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Type {
+    /// `"…"`
+    String,
+    /// A number without fraction or exponent.
+    Integer,
+    /// Any number.
+    Number,
+    /// `true` or `false`
+    Boolean,
+    /// `{…}`
+    Object,
+    /// `[…]`
+    Array,
+    /// `{"lat": -33.4, "lon": -70.6}` (also `latitud`/`longitud`), `[-33.4, -70.6]` or `"-33.4,-70.6"`,
+    /// in degrees.
+    Coordinates,
+}
+
+/// A set of [`Type`]s; empty allows any.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Types(pub Vec<Type>);
+
+/// `{ name = "by_country", by = ["país"], max_distinct = 10000 }`
+#[derive(Debug, Clone)]
+pub struct Counter {
+    /// Redis hash `{stream}:NAME`.
+    pub name: String,
+    /// Positions in `fields`; several make one key, joined by `|`.
+    pub by: Vec<usize>,
+    /// Keys with a field of their own; others count as overflow.
+    pub max_distinct: usize,
+    /// The only keys that get a field of their own, if any are listed.
+    pub values: Vec<String>,
+}
+
+/// `[[streams.NAME.routes]]`
+#[derive(Debug, Clone)]
+pub struct Route {
+    /// Path of the URL, exactly.
+    pub path: String,
+    /// How its frames reach Kafka.
+    pub via: Via,
+}
+
+/// The transport between gateway and Kafka.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Via {
+    /// Frames to the kafka-producer over gRPC.
+    Grpc,
+}

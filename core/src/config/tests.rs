@@ -1,0 +1,890 @@
+use std::{path::Path, time::Duration};
+
+use super::{Config, Mistakes, Partitioning, Type};
+use crate::scalar::Scalar;
+
+/// The least that a file can declare.
+const MINIMAL: &str = r#"
+[topics.messages]
+partitions = 6
+
+[streams.weather]
+topic = "messages"
+fields = [{ name = "país", aliases = ["pais"], type = "string", required = true }]
+counters = [{ name = "by_country", by = ["país"] }]
+
+[[streams.weather.routes]]
+path = "/input"
+"#;
+
+fn parse(text: &str) -> Result<Config, Mistakes> {
+    parse_with(text, &[])
+}
+
+fn parse_with(text: &str, environment: &[(&str, &str)]) -> Result<Config, Mistakes> {
+    let environment = environment
+        .iter()
+        .map(|(k, v)| (k.to_string(), v.to_string()));
+    Config::parse(text, "aguacero.toml", environment)
+}
+
+fn valid(text: &str) -> Config {
+    parse(text).unwrap_or_else(|mistakes| panic!("{mistakes}\n{text}"))
+}
+
+/// What is printed about a file with mistakes, line by line.
+fn mistakes(text: &str) -> Vec<String> {
+    mistakes_with(text, &[])
+}
+
+fn mistakes_with(text: &str, environment: &[(&str, &str)]) -> Vec<String> {
+    let mistakes = parse_with(text, environment).expect_err("there are mistakes");
+    mistakes.to_string().lines().map(str::to_owned).collect()
+}
+
+/// The minimal file with something replaced.
+fn edited(from: &str, to: &str) -> String {
+    assert!(
+        MINIMAL.contains(from),
+        "{from:?} is not in the minimal file"
+    );
+    MINIMAL.replacen(from, to, 1)
+}
+
+/// The minimal file with another line in the stream's own table.
+fn with_key(line: &str) -> String {
+    edited(
+        "topic = \"messages\"\n",
+        &format!("topic = \"messages\"\n{line}\n"),
+    )
+}
+
+/// The minimal file with another table behind it.
+fn with_table(table: &str) -> String {
+    format!("{MINIMAL}\n{table}\n")
+}
+
+#[track_caller]
+fn only_mistake(text: &str, expected: &str) {
+    assert_eq!(mistakes(text), [expected], "in {text}");
+}
+
+/// That there is one mistake, whose text holds all of `parts`.
+#[track_caller]
+fn mistake_says(text: &str, parts: &[&str]) {
+    let found = mistakes(text);
+    assert_eq!(found.len(), 1, "{found:#?}");
+    for part in parts {
+        assert!(found[0].contains(part), "{part:?} is not in {:?}", found[0]);
+    }
+}
+
+fn repository_file(name: &str) -> Config {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name);
+    let text = std::fs::read_to_string(&path).expect("the file is in the repository");
+    Config::parse(&text, name, []).unwrap_or_else(|mistakes| panic!("{mistakes}"))
+}
+
+mod defaults {
+    use super::*;
+
+    #[test]
+    fn a_minimal_file_has_just_topics_and_streams() {
+        let config = valid(MINIMAL);
+        let stream = config.stream("weather").expect("declared");
+        assert_eq!(stream.archive, "weather");
+        assert_eq!(config.topic_of(stream).ordinary, [0, 1, 2, 3, 4, 5]);
+        assert!(matches!(stream.spread.otherwise, Partitioning::Sticky));
+        assert_eq!(stream.counters[0].max_distinct, 10_000);
+        assert_eq!(config.gateway.listen.to_string(), "127.0.0.1:8080");
+        assert_eq!(config.gateway.ack_timeout, Duration::from_secs(10));
+        assert_eq!(config.consumer.instance, None);
+        assert!(config.gateway.workers >= 1);
+    }
+
+    #[test]
+    fn an_empty_required_string_does_not_fit_unless_it_is_allowed() {
+        let field = |text: &str| valid(text).streams[0].fields[0].clone();
+        assert_eq!(field(MINIMAL).min_bytes, 1);
+        assert_eq!(
+            field(&edited("required = true", "required = true, min_bytes = 0")).min_bytes,
+            0
+        );
+        assert_eq!(field(&edited(", required = true", "")).min_bytes, 0);
+    }
+
+    #[test]
+    fn a_string_without_a_bound_has_the_events() {
+        let config = valid(&with_table("[gateway]\nevent_bytes_max = 5000"));
+        assert_eq!(config.streams[0].fields[0].max_bytes, 5000);
+    }
+}
+
+mod files {
+    use super::*;
+
+    #[test]
+    fn the_built_in_file_declares_the_weather() {
+        let config = repository_file("aguacero.toml");
+        let stream = config.stream("weather").expect("declared");
+        assert_eq!(stream.routes[0].path, "/input");
+        assert_eq!(stream.archive, "messages");
+        assert_eq!(config.topic_of(stream).name, "messages");
+        assert_eq!(config.topic_of(stream).partitions, 6);
+        assert_eq!(stream.fields[1].names, ["país", "pais", "country"]);
+        assert_eq!(stream.counters[0].by, [1]);
+    }
+
+    /// The comments show every commented-out key at its default.
+    #[test]
+    fn what_the_built_in_file_comments_out_are_the_defaults() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../aguacero.toml");
+        let text = std::fs::read_to_string(path).expect("the file is in the repository");
+        let (declared, processes) = text.split_once("[kafka]").expect("has process tables");
+        let workers = format!("# workers            = {}", valid(MINIMAL).gateway.workers);
+        let uncommented: String = format!("[kafka]{processes}")
+            .replace("# workers            = 1", &workers)
+            .lines()
+            .filter(|line| !line.contains("# instance"))
+            .map(|line| line.trim_start_matches("# ").to_owned() + "\n")
+            .collect();
+        let written = valid(&format!("{declared}{uncommented}"));
+        let mut defaults = valid(&text);
+        defaults.topics = written.topics.clone();
+        assert_eq!(format!("{defaults:?}"), format!("{written:?}"));
+        assert!(uncommented.contains("\nlisten"), "{uncommented}");
+    }
+
+    #[test]
+    fn votes_take_numbers_as_strings_too() {
+        let config = repository_file("examples/votes.toml");
+        let stream = config.stream("votes").expect("declared");
+        assert_eq!(stream.fields[3].types.0, [Type::String, Type::Integer]);
+        assert_eq!(stream.routes[0].path, "/votes");
+        assert_eq!(stream.counters.len(), 3);
+    }
+
+    #[test]
+    fn the_guild_has_partitions_of_their_own() {
+        let config = repository_file("examples/guild.toml");
+        assert!(config.topics.iter().all(|topic| topic.ordinary.len() >= 2));
+        let members = config.stream("miembros").expect("declared");
+        let (field, is) = members.spread.rules[0]
+            .when
+            .clone()
+            .expect("has a condition");
+        assert_eq!(members.fields[field].name, "Registro premium");
+        assert_eq!(is[0], Scalar::Bool(true));
+        assert_eq!(
+            config.topic_of(members).reserved,
+            [("premium".to_owned(), 2)]
+        );
+        assert_eq!(members.spread.rules[0].partition, 2);
+
+        let (reports, positions) = (config.stream("reportes"), config.stream("ubicaciones"));
+        let (reports, positions) = (reports.expect("declared"), positions.expect("declared"));
+        assert_eq!(reports.topic, positions.topic);
+        assert!(reports.spread.rules[0].when.is_none());
+        assert!(
+            !config
+                .topic_of(reports)
+                .ordinary
+                .contains(&reports.spread.rules[0].partition)
+        );
+        assert!(matches!(positions.spread.otherwise, Partitioning::Key(0)));
+    }
+
+    #[test]
+    fn topics_and_streams_keep_the_order_of_the_file() {
+        let config = repository_file("examples/guild.toml");
+        let names: Vec<_> = config
+            .streams
+            .iter()
+            .map(|stream| stream.name.as_str())
+            .collect();
+        assert_eq!(names, ["miembros", "ventas", "reportes", "ubicaciones"]);
+        assert!(
+            config
+                .streams
+                .iter()
+                .enumerate()
+                .all(|(i, stream)| stream.index == i)
+        );
+        assert_eq!(config.topics[0].name, "miembros");
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_a_mistake_that_says_so() {
+        let mistakes = Config::load(Path::new("nowhere.toml")).expect_err("is not there");
+        assert!(
+            mistakes
+                .to_string()
+                .starts_with("nowhere.toml: cannot be read: "),
+            "{mistakes}"
+        );
+    }
+}
+
+mod reporting {
+    use super::*;
+
+    #[test]
+    fn every_mistake_is_reported_together_with_its_line() {
+        let text = r#"
+[topics.messages]
+partitions = 0
+replicas = 3
+
+[gateway]
+listen = "localhost"
+ack_timeout_ms = "8s"
+
+[streams.weather]
+topic = "mesages"
+fields = [
+  { name = "país", type = "text" },
+]
+counters = [{ name = "total", by = ["pais"] }]
+"#;
+        assert_eq!(
+            mistakes(text),
+            [
+                "aguacero.toml:3:14: topics.messages.partitions: must be between 1 and 10000, is 0",
+                "aguacero.toml:4:1: topics.messages.replicas: unknown key; known here: \
+                 partitions, replication, min_insync, reserved",
+                "aguacero.toml:7:10: gateway.listen: must be an IP address and a port, like \
+                 127.0.0.1:8080, is \"localhost\"",
+                "aguacero.toml:8:18: gateway.ack_timeout_ms: must be a whole number, is the string \
+                 \"8s\"; write milliseconds, like 8000 for 8 s",
+                "aguacero.toml:10:10: streams.weather.routes: has no route, so no event can come \
+                 in; write [[streams.weather.routes]] with a path",
+                "aguacero.toml:11:9: streams.weather.topic: no topic \"mesages\" is declared; did \
+                 you mean \"messages\"?",
+                "aguacero.toml:13:27: streams.weather.fields[0].type: there is no type \"text\"; \
+                 known here: string, integer, number, boolean, object, array, coordinates",
+                "aguacero.toml:15:22: streams.weather.counters[0].name: must not begin with \
+                 \"total\", which the ledger keeps for itself",
+                "aguacero.toml:15:37: streams.weather.counters[0].by[0]: no field of this stream is \
+                 called \"pais\"; did you mean \"país\"?",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_line_that_is_not_toml_does_not_hide_the_mistakes_of_others() {
+        let text = edited("partitions = 6", "partitions = \nreplication = 0");
+        let found = mistakes(&text);
+        assert_eq!(found.len(), 2, "{found:#?}");
+        assert!(found[0].starts_with("aguacero.toml:3:"), "{found:#?}");
+        assert!(found[0].contains("not TOML"), "{found:#?}");
+        assert!(found[1].starts_with("aguacero.toml:4:15: topics.messages.replication"));
+    }
+
+    #[test]
+    fn what_may_stand_in_a_broken_part_is_not_called_missing() {
+        let found = mistakes(&edited("[topics.messages]", "[topics.messages"));
+        assert!(
+            found.iter().all(|mistake| mistake.contains("not TOML")),
+            "{found:#?}"
+        );
+    }
+
+    #[test]
+    fn unknown_tables_and_keys_are_mistakes() {
+        only_mistake(
+            &with_table("[gatway]"),
+            "aguacero.toml:13:2: gatway: unknown table; did you mean \"gateway\"?",
+        );
+        only_mistake(
+            &with_table("[kafka]\nmessage_timeout = 5"),
+            "aguacero.toml:14:1: kafka.message_timeout: unknown key; did you mean \
+             \"message_timeout_ms\"?",
+        );
+        mistake_says(
+            &with_key("colour = 1"),
+            &["streams.weather.colour: unknown key; known here: "],
+        );
+        mistake_says(
+            &edited("required", "requierd"),
+            &["did you mean \"required\"?"],
+        );
+    }
+
+    #[test]
+    fn a_key_of_the_wrong_type_says_what_it_is() {
+        mistake_says(
+            &edited("partitions = 6", "partitions = 6.5"),
+            &["3:14", "is the number 6.5"],
+        );
+        mistake_says(
+            &with_table("[kafka]\nbrokers = 9092"),
+            &["a string", "is the number 9092"],
+        );
+        mistake_says(
+            &format!("gateway = 3\n{MINIMAL}"),
+            &["1:1: gateway", "must be a table"],
+        );
+        mistake_says(&edited("path = ", "path = 1 #"), &["must be a string"]);
+        mistake_says(
+            &edited("true }", "1 }"),
+            &["required: must be true or false"],
+        );
+    }
+
+    #[test]
+    fn one_mistake_is_not_reported_twice() {
+        mistake_says(
+            &edited("type = \"string\"", "type = \"sting\""),
+            &["did you mean \"string\"?"],
+        );
+        mistake_says(
+            &edited("partitions = 6", "partitions = \"6\"\nreserved = { x = 9 }"),
+            &["\"6\""],
+        );
+        mistake_says(
+            &edited("by = [\"país\"]", "by = [5]"),
+            &["by[0]: must be a string"],
+        );
+        mistake_says(
+            &edited("path = \"/input\"", "path = 5"),
+            &["path: must be a string"],
+        );
+        mistake_says(
+            &edited("[[streams.weather.routes]]", "[streams.weather.routes]"),
+            &["each under [[streams.weather.routes]], is a table"],
+        );
+    }
+
+    #[test]
+    fn no_damage_to_a_file_does_more_than_make_mistakes() {
+        let guild = include_str!("../../../examples/guild.toml");
+        let mut accepted = 0;
+        for (i, c) in guild.char_indices().step_by(5) {
+            let (before, after) = (&guild[..i], &guild[i + c.len_utf8()..]);
+            let damaged = [
+                before.to_owned(),
+                format!("{before}{after}"),
+                format!("{before}]{after}"),
+                format!("{before}\"{after}"),
+            ];
+            for text in damaged {
+                match parse(&text) {
+                    Ok(_) => accepted += 1,
+                    Err(mistakes) => assert!(mistakes.iter().all(|mistake| mistake.line > 0)),
+                }
+            }
+        }
+        assert!(accepted > 0, "a comment can be damaged");
+    }
+
+    #[test]
+    fn columns_count_characters() {
+        let text = edited(
+            "name = \"país\", aliases = [\"pais\"]",
+            "name = \"ñandú\", aliases = [1]",
+        );
+        let found = mistakes(&text);
+        assert!(found[0].starts_with("aguacero.toml:7:40: "), "{found:#?}");
+    }
+
+    #[test]
+    fn nothing_declared_is_a_mistake() {
+        let found = mistakes("");
+        assert_eq!(found.len(), 2, "{found:#?}");
+        assert!(found[0].starts_with("aguacero.toml:1:1: topics: none is declared"));
+        assert!(found[1].starts_with("aguacero.toml:1:1: streams: none is declared"));
+    }
+}
+
+mod environment {
+    use super::*;
+
+    #[test]
+    fn a_variable_overrides_a_key_and_a_default() {
+        let text = with_table("[gateway]\nlisten = \"127.0.0.1:1\"");
+        let environment = [
+            ("AGUACERO_GATEWAY_LISTEN", "0.0.0.0:80"),
+            ("AGUACERO_KAFKA_BROKERS", "a:9092,b:9092"),
+            ("AGUACERO_KAFKA_PRODUCER_QUEUE_BYTES_MAX", "100000000"),
+            ("AGUACERO_CONSUMER_INSTANCE", "consumer-1"),
+            ("AGUACERO_CONSUMER_GROUP", ""),
+        ];
+        let config = parse_with(&text, &environment).expect("valid");
+        assert_eq!(config.gateway.listen.to_string(), "0.0.0.0:80");
+        assert_eq!(config.kafka.brokers, "a:9092,b:9092");
+        assert_eq!(config.kafka_producer.queue_bytes_max, 100_000_000);
+        assert_eq!(config.consumer.instance.as_deref(), Some("consumer-1"));
+        assert_eq!(config.consumer.group, "aguacero-archive");
+    }
+
+    #[test]
+    fn a_mistake_in_a_variable_names_it() {
+        let found = mistakes_with(
+            MINIMAL,
+            &[
+                ("AGUACERO_GATEWAY_WORKERS", "many"),
+                ("AGUACERO_KAFKA_MESSAGE_TIMEOUT_MS", "20000"),
+            ],
+        );
+        assert_eq!(
+            found,
+            [
+                "AGUACERO_GATEWAY_WORKERS: must be a whole number, is \"many\"",
+                "AGUACERO_KAFKA_MESSAGE_TIMEOUT_MS: must be less than gateway.ack_timeout_ms \
+                 (10000), is 20000: the gateway must still be waiting when Kafka's outcome comes",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_variable_that_overrides_nothing_is_a_mistake() {
+        assert_eq!(
+            mistakes_with(MINIMAL, &[("AGUACERO_REDIS_URI", "redis://r/0")]),
+            [
+                "AGUACERO_REDIS_URI: overrides no key of the file; did you mean \"AGUACERO_REDIS_URL\"?"
+            ]
+        );
+    }
+
+    #[test]
+    fn variables_with_another_purpose_are_left_alone() {
+        let others = [
+            ("AGUACERO_CONFIG", "x"),
+            ("AGUACERO_LOG", "debug"),
+            ("AGUACERO_CACHE", "/c"),
+            ("AGUACERO_GATEWAY_SERVICE_HOST", "10.0.0.1"),
+            ("AGUACERO_GATEWAY_PORT", "tcp://10.0.0.1:80"),
+            (
+                "AGUACERO_KAFKA_BOOTSTRAP_PORT_9092_TCP",
+                "tcp://10.0.0.1:9092",
+            ),
+        ];
+        parse_with(MINIMAL, &others).expect("they are not ours");
+    }
+
+    #[test]
+    fn a_password_comes_from_the_environment_only() {
+        let uri = "mongodb://user:secret@db:27017";
+        let found = mistakes(&with_table(&format!("[mongodb]\nuri = \"{uri}\"")));
+        assert!(
+            found[0].contains("set AGUACERO_MONGODB_URI instead"),
+            "{found:#?}"
+        );
+        assert!(!found[0].contains("secret"), "{found:#?}");
+        let config = parse_with(MINIMAL, &[("AGUACERO_MONGODB_URI", uri)]).expect("valid");
+        assert_eq!(config.mongodb.uri, uri);
+    }
+}
+
+mod relations {
+    use super::*;
+
+    #[test]
+    fn deadlines_must_nest() {
+        only_mistake(
+            &with_table("[kafka]\nmessage_timeout_ms = 10000"),
+            "aguacero.toml:14:22: kafka.message_timeout_ms: must be less than \
+             gateway.ack_timeout_ms (10000), is 10000: the gateway must still be waiting when \
+             Kafka's outcome comes",
+        );
+        mistake_says(
+            &with_table("[gateway]\nrequest_timeout_ms = 9000"),
+            &["gateway.request_timeout_ms: must be more than gateway.ack_timeout_ms (10000)"],
+        );
+        valid(&with_table("[kafka]\nmessage_timeout_ms = 9999"));
+    }
+
+    #[test]
+    fn what_is_in_flight_fits_into_the_producers_queue() {
+        mistake_says(
+            &with_table("[gateway]\nbytes_in_flight_max = 268435456"),
+            &["must be less than kafka_producer.queue_bytes_max (268435456)"],
+        );
+        mistake_says(
+            &with_table("[gateway]\npartition_bytes_in_flight_max = 67108865"),
+            &["must be at most gateway.bytes_in_flight_max (67108864)"],
+        );
+    }
+
+    #[test]
+    fn the_largest_event_fits_everywhere() {
+        mistake_says(
+            &with_table("[gateway]\nevent_bytes_max = 1000001"),
+            &["1000000"],
+        );
+        mistake_says(
+            &with_table("[gateway]\nbody_bytes_max = 1000"),
+            &["must be at least gateway.event_bytes_max (921600), is 1000"],
+        );
+        mistake_says(
+            &with_table("[consumer]\nbatch_bytes_max = 1000"),
+            &["must be at least gateway.event_bytes_max"],
+        );
+    }
+
+    #[test]
+    fn processes_listen_in_different_places() {
+        mistake_says(
+            &with_table("[consumer]\nadmin = \"0.0.0.0:9180\""),
+            &["consumer.admin: must differ from gateway.admin, which is 0.0.0.0:9180 too"],
+        );
+        mistake_says(
+            &with_table("[kafka_producer]\nsocket = \"/tmp/aguacero/redis-writer.sock\""),
+            &["kafka_producer.socket: must differ from redis_writer.socket"],
+        );
+        valid(&with_table(
+            "[gateway]\nlisten = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\n\
+             [consumer]\nadmin = \"127.0.0.1:0\"",
+        ));
+    }
+
+    #[test]
+    fn a_relation_is_not_judged_on_a_value_that_is_wrong_itself() {
+        let text = "[gateway]\nack_timeout_ms = \"no\"\nrequest_timeout_ms = 9000";
+        mistake_says(
+            &with_table(text),
+            &["ack_timeout_ms: must be a whole number"],
+        );
+    }
+
+    #[test]
+    fn dead_letters_have_a_collection_of_their_own() {
+        mistake_says(
+            &with_key("archive = \"dead_letters\""),
+            &["streams.weather.archive: must differ from mongodb.dead_letters"],
+        );
+    }
+}
+
+mod processes {
+    use super::*;
+
+    #[test]
+    fn addresses_and_names_of_services_are_checked() {
+        let wrong = [
+            ("[kafka]\nbrokers = \"a:9092,b\"", "\"b\" is not one"),
+            ("[redis]\nurl = \"localhost\"", "redis://host:port/db"),
+            ("[redis]\nurl = \"rediss://r/0\"", "TLS"),
+            ("[mongodb]\nuri = \"localhost\"", "mongodb://host:port"),
+            ("[mongodb]\ndatabase = \"a.b\"", "1 to 63 bytes"),
+            ("[mongodb]\ndead_letters = \"a$\"", "\"$\""),
+            (
+                "[kafka_producer]\ncompression = \"zst\"",
+                "did you mean \"zstd\"?",
+            ),
+            ("[consumer]\ngroup = \"\"", "1 to 255 bytes"),
+            ("[consumer]\ninstance = \"a b\"", "1 to 249"),
+        ];
+        for (table, part) in wrong {
+            mistake_says(&with_table(table), &[part]);
+        }
+    }
+
+    #[test]
+    fn a_socket_path_fits_into_a_socket_address() {
+        let path = |length: usize| format!("/{}", "s".repeat(length - 1));
+        let table = |length| with_table(&format!("[redis_writer]\nsocket = \"{}\"", path(length)));
+        valid(&table(100));
+        mistake_says(&table(101), &["1 to 100 bytes", "has 101"]);
+    }
+}
+
+mod topics {
+    use super::*;
+
+    fn with_topic(name: &str, keys: &str) -> String {
+        with_table(&format!("[topics.{name}]\n{keys}"))
+    }
+
+    #[test]
+    fn a_topic_needs_partitions_and_a_legal_name() {
+        mistake_says(
+            &with_topic("a", ""),
+            &["topics.a.partitions: is missing; write partitions = 1"],
+        );
+        mistake_says(
+            &with_topic("\"a b\"", "partitions = 1"),
+            &["topics.\"a b\": must be 1 to 249"],
+        );
+        mistake_says(
+            &with_table("[topics.\"a.b\"]\npartitions = 1\n[topics.a_b]\npartitions = 1"),
+            &["topics.a_b", "the same as a.b"],
+        );
+        mistake_says(
+            &with_topic("a", "partitions = 1\nmin_insync = 2"),
+            &["at most replication (1)"],
+        );
+    }
+
+    #[test]
+    fn reserved_partitions_exist_once_and_leave_one() {
+        mistake_says(
+            &with_topic("a", "partitions = 2\nreserved = { x = 2 }"),
+            &["topics.a.reserved.x: must be the number of a partition, 0 to 1, is 2"],
+        );
+        mistake_says(
+            &with_topic("a", "partitions = 3\nreserved = { x = 1, y = 1 }"),
+            &["reserved.y: partition 1 is already \"x\""],
+        );
+        mistake_says(
+            &with_topic("a", "partitions = 2\nreserved = { x = 1, y = 0 }"),
+            &["topics.a.reserved: leaves no partition for ordinary events"],
+        );
+    }
+}
+
+mod streams {
+    use super::*;
+
+    #[test]
+    fn a_stream_needs_a_declared_topic_and_a_route_of_its_own() {
+        mistake_says(
+            &edited("topic = \"messages\"", ""),
+            &["streams.weather.topic: is missing"],
+        );
+        mistake_says(
+            &edited("topic = \"messages\"", "topic = \"x\""),
+            &["write [topics.x]"],
+        );
+        let twice = "[[streams.weather.routes]]\npath = \"/input\"";
+        mistake_says(
+            &with_table(twice),
+            &["routes[1].path", "already a route (line 11)"],
+        );
+        for path in ["input", "/a?b", "/país", "/a b"] {
+            mistake_says(
+                &edited("/input", path),
+                &["streams.weather.routes[0].path: must be"],
+            );
+        }
+    }
+
+    #[test]
+    fn a_route_goes_by_a_transport_that_exists() {
+        mistake_says(
+            &edited("path = \"/input\"", "path = \"/input\"\nvia = \"wasm\""),
+            &["there is no transport \"wasm\"; known here: grpc"],
+        );
+    }
+
+    #[test]
+    fn names_are_legal() {
+        mistake_says(
+            &MINIMAL.replace("streams.weather", "streams.Weather"),
+            &["64 of a-z"],
+        );
+        mistake_says(
+            &with_key("archive = \"system.x\""),
+            &["streams.weather.archive", "system."],
+        );
+        for name in ["total", "overflow", "meta", "watermark_x", "pending:"] {
+            mistake_says(&edited("by_country", name), &["counters[0].name"]);
+        }
+        for name in ["_id", "_aguacero", "", "a.b", "$a"] {
+            mistake_says(
+                &edited("[\"pais\"]", &format!("[\"{name}\"]")),
+                &["aliases[0]"],
+            );
+        }
+    }
+
+    #[test]
+    fn fields_are_found_by_their_aliases() {
+        let config = valid(&with_key("key = \"pais\"\nid = \"país\""));
+        assert!(matches!(
+            config.streams[0].spread.otherwise,
+            Partitioning::Key(0)
+        ));
+        assert_eq!(config.streams[0].id, Some(0));
+    }
+
+    #[test]
+    fn a_name_means_one_field() {
+        mistake_says(
+            &edited(
+                "required = true }",
+                "required = true }, { name = \"pais\" }",
+            ),
+            &["fields[1].name: \"pais\" already names a field of this stream (line 7)"],
+        );
+    }
+
+    #[test]
+    fn keys_ids_and_counters_are_plain_values() {
+        for wrong in [
+            "\"object\"",
+            "[\"string\", \"array\"]",
+            "\"coordinates\"",
+            "[]",
+        ] {
+            mistake_says(
+                &edited("type = \"string\"", &format!("type = {wrong}")),
+                &[
+                    "counters[0].by[0]",
+                    "type string, integer, number or boolean",
+                ],
+            );
+        }
+        mistake_says(
+            &with_key("key = \"x\""),
+            &["streams.weather.key: no field of this stream"],
+        );
+        mistake_says(
+            &with_key("id = \"x\""),
+            &["streams.weather.id: no field of this stream"],
+        );
+    }
+
+    #[test]
+    fn bounds_go_with_the_type_and_in_order() {
+        let field = |keys: &str| edited("required = true", keys);
+        mistake_says(
+            &field("min = 1"),
+            &["fields[0].min: bounds a field of type integer or number"],
+        );
+        mistake_says(
+            &field("min_bytes = 3, max_bytes = 2"),
+            &["max_bytes: must be at least min_bytes"],
+        );
+        mistake_says(
+            &field("values = [\"a\", 1]"),
+            &["values[1]: the field is never this"],
+        );
+        mistake_says(
+            &field("values = [\"a\", \"a\"]"),
+            &["values[1]: is listed twice"],
+        );
+        let number = |keys: &str| field(keys).replace("\"string\"", "\"number\"");
+        mistake_says(
+            &number("min = 2, max = 1.5"),
+            &["max: must be at least min (2), is 1.5"],
+        );
+        mistake_says(
+            &number("max_bytes = 3"),
+            &["max_bytes: bounds a field of type string"],
+        );
+        valid(&number("min = 0, max = 1.5"));
+    }
+
+    #[test]
+    fn a_stream_spreads_in_one_way() {
+        mistake_says(&with_key("spread = \"round\""), &["must be \"sticky\""]);
+        mistake_says(
+            &with_key("spread = \"sticky\"\nkey = \"país\""),
+            &["does not go with key"],
+        );
+        valid(&with_key("spread = \"sticky\""));
+    }
+
+    #[test]
+    fn rules_lead_to_reserved_partitions() {
+        let rules = |rules: &str| {
+            with_key(&format!("rules = [{rules}]"))
+                .replace("partitions = 6", "partitions = 6\nreserved = { own = 4 }")
+        };
+        let config = valid(&rules(
+            "{ when = { field = \"pais\", is = [\"Chile\"] }, partition = \"own\" }",
+        ));
+        assert_eq!(config.streams[0].spread.rules[0].partition, 4);
+        assert_eq!(config.topics[0].ordinary, [0, 1, 2, 3, 5]);
+        mistake_says(
+            &rules("{ partition = \"owm\" }"),
+            &["did you mean \"own\"?"],
+        );
+        mistake_says(
+            &rules("{ when = { field = \"pais\" }, partition = \"own\" }"),
+            &["when.is"],
+        );
+        mistake_says(
+            &rules("{ when = { field = \"pais\", is = [true] }, partition = \"own\" }"),
+            &["rules[0].when.is[0]: the field is never this"],
+        );
+        mistake_says(
+            &rules("{ partition = \"own\" }, { partition = \"own\" }"),
+            &["rules[1]: is never reached"],
+        );
+    }
+
+    #[test]
+    fn counters_are_bounded() {
+        let counter = |keys: &str| edited("by = [\"país\"]", keys);
+        mistake_says(
+            &counter("by = [\"país\"], max_distinct = 0"),
+            &["must be between 1 and"],
+        );
+        mistake_says(&counter("by = []"), &["by: needs at least one field"]);
+        mistake_says(
+            &counter("by = [\"país\", \"pais\"]"),
+            &["by[1]: is listed twice"],
+        );
+        mistake_says(
+            &counter("by = [\"país\"], max_distinct = 1, values = [\"a\", \"b\"]"),
+            &["lists 2 values, more than max_distinct (1)"],
+        );
+        mistake_says(
+            &edited(
+                "by = [\"país\"] }",
+                "by = [\"país\"] }, { name = \"by_country\", by = [\"país\"] }",
+            ),
+            &["already has a counter \"by_country\""],
+        );
+    }
+}
+
+mod fingerprints {
+    use super::*;
+
+    fn of(text: &str) -> (u64, u64) {
+        let config = valid(text);
+        (config.fingerprint, config.streams[0].counters_fingerprint)
+    }
+
+    /// If this fails, running processes and filled Redises would no longer be recognised.
+    #[test]
+    fn they_are_the_same_in_every_release() {
+        assert_eq!(of(MINIMAL), (1966330269138096925, 13338889762930317048));
+    }
+
+    #[test]
+    fn they_change_when_the_definition_does() {
+        let (config, counters) = of(MINIMAL);
+        let edits = [
+            ("partitions = 6", "partitions = 7"),
+            ("required = true", "required = false"),
+            ("\"pais\"", "\"paiz\""),
+            ("/input", "/other"),
+            ("type = \"string\"", "type = \"string\", max_bytes = 8"),
+        ];
+        for (from, to) in edits {
+            let (other, same) = of(&edited(from, to));
+            assert_ne!(other, config, "{to}");
+            assert_eq!(same, counters, "{to}");
+        }
+        let counter_edits = [
+            ("by_country", "by_place"),
+            ("by = [\"país\"]", "by = [\"país\"], max_distinct = 5"),
+            ("by = [\"país\"]", "by = [\"país\"], values = [\"Chile\"]"),
+        ];
+        for (from, to) in counter_edits {
+            let (other, others) = of(&edited(from, to));
+            assert_ne!(other, config, "{to}");
+            assert_ne!(others, counters, "{to}");
+        }
+    }
+
+    #[test]
+    fn they_stay_when_only_the_writing_or_a_process_changes() {
+        let same = [
+            format!("# a comment\n{MINIMAL}"),
+            edited("by = [\"país\"]", "by = [\"pais\"], max_distinct = 10_000"),
+            edited(
+                "topic = \"messages\"",
+                "archive = \"weather\"\ntopic = \"messages\"",
+            ),
+            with_table("[gateway]\nevent_bytes_max = 5000\nlisten = \"127.0.0.1:1\""),
+        ];
+        for text in same {
+            assert_eq!(of(&text), of(MINIMAL), "{text}");
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! What an event adds to its stream's counters.
+//!
+//! Gateway and consumer count alike, because both take the key from [`Counter::key`]: the gateway from
+//! the JSON that it has just read, the consumer from the same JSON or from the archived document.
+
+use std::{borrow::Cow, collections::HashMap};
+
+use crate::{
+    config::{Counter, Stream},
+    scalar::Scalar,
+};
+
+/// Deltas of one stream: a number of events, and for each counter (in the order of the
+/// declaration) how often each key occurred.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Deltas {
+    /// Added to the total.
+    pub events: u64,
+    /// Added to each counter's keys; never holds a zero.
+    pub counters: Vec<HashMap<String, u64>>,
+}
+
+impl Deltas {
+    /// Nothing, for a stream with this many counters.
+    #[must_use]
+    pub fn none(stream: &Stream) -> Self {
+        Self { events: 0, counters: vec![HashMap::new(); stream.counters.len()] }
+    }
+
+    /// Counts one event, whose declared field `i` has the value `field(i)` (none if it is absent,
+    /// null or a container).
+    pub fn count<'a>(&mut self, stream: &Stream, field: impl Fn(usize) -> Option<Scalar<'a>>) {
+        self.events += 1;
+        for (counter, counts) in stream.counters.iter().zip(&mut self.counters) {
+            if let Some(key) = counter.key(&field) {
+                increment(counts, key);
+            }
+        }
+    }
+
+    /// Counts one event whose key for each counter is already known.
+    pub fn count_keys(&mut self, keys: &[Option<&str>]) {
+        self.events += 1;
+        for (counts, key) in self.counters.iter_mut().zip(keys) {
+            if let Some(key) = key {
+                increment(counts, Cow::Borrowed(key));
+            }
+        }
+    }
+
+    /// Adds everything of `other`.
+    pub fn merge(&mut self, other: Self) {
+        self.events += other.events;
+        for (mine, theirs) in self.counters.iter_mut().zip(other.counters) {
+            for (key, n) in theirs {
+                *mine.entry(key).or_default() += n;
+            }
+        }
+    }
+}
+
+fn increment(counts: &mut HashMap<String, u64>, key: Cow<'_, str>) {
+    match counts.get_mut(key.as_ref()) {
+        Some(n) => *n += 1,
+        None => _ = counts.insert(key.into_owned(), 1),
+    }
+}
+
+impl Counter {
+    /// The key that an event counts under, or none if one of the counter's fields is absent, null or
+    /// a container. Several fields are joined by `|`; a `|` or `\` inside one is escaped by `\`.
+    pub fn key<'a>(&self, field: impl Fn(usize) -> Option<Scalar<'a>>) -> Option<Cow<'a, str>> {
+        if let [only] = self.by[..] {
+            return field(only).map(Scalar::into_text);
+        }
+        let mut key = String::new();
+        for (i, &by) in self.by.iter().enumerate() {
+            if i > 0 {
+                key.push('|');
+            }
+            for c in field(by)?.text().chars() {
+                if c == '|' || c == '\\' {
+                    key.push('\\');
+                }
+                key.push(c);
+            }
+        }
+        Some(Cow::Owned(key))
+    }
+}

@@ -1,0 +1,121 @@
+//! Event ids: 16 bytes under which the archive holds an event once, however often it is sent.
+
+use sha2::{Digest, Sha256};
+
+/// An event's id. Its text is that of a UUID, as MongoDB shows it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct EventId(pub [u8; 16]);
+
+impl EventId {
+    /// The id of the event that the client called `key`: the first 16 bytes of SHA-256 over the
+    /// length-prefixed stream, owner of the bearer key (empty if the stream is open), client key
+    /// and, for a batch under one key, the record's position in the body.
+    #[must_use]
+    pub fn of_client_key(stream: &str, owner: &str, key: &[u8], position: Option<u64>) -> Self {
+        let mut hash = Sha256::new();
+        for part in [stream.as_bytes(), owner.as_bytes(), key] {
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part);
+        }
+        if let Some(position) = position {
+            hash.update(8_u64.to_be_bytes());
+            hash.update(position.to_be_bytes());
+        }
+        Self(first_16(&hash.finalize()))
+    }
+
+    /// A new base for the ids of one request: a UUIDv7.
+    #[must_use]
+    pub fn new_base() -> Self {
+        Self(uuid::Uuid::now_v7().into_bytes())
+    }
+
+    /// The id `i` after this one.
+    #[must_use]
+    pub fn plus(self, i: u64) -> Self {
+        Self(u128::from_be_bytes(self.0).wrapping_add(u128::from(i)).to_be_bytes())
+    }
+
+    /// Whether this is the id `count` after `base`, 16 bytes.
+    #[must_use]
+    pub fn follows(self, base: &[u8], count: u32) -> bool {
+        let base: Result<[u8; 16], _> = base.try_into();
+        base.is_ok_and(|base| Self(base).plus(count.into()) == self)
+    }
+
+    /// The key that a client may send to repeat a request whose base this is.
+    #[must_use]
+    pub fn retry_key(self) -> String {
+        format!("{RETRY_PREFIX}{}", uuid::Uuid::from_bytes(self.0).simple())
+    }
+
+    /// The base that [`EventId::retry_key`] was made from.
+    #[must_use]
+    pub fn from_retry_key(key: &[u8]) -> Option<Self> {
+        let hex = key.strip_prefix(RETRY_PREFIX.as_bytes())?;
+        let exact = hex.len() == 32 && hex.iter().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        exact.then(|| uuid::Uuid::try_parse_ascii(hex).ok()).flatten().map(|id| Self(id.into_bytes()))
+    }
+}
+
+/// What begins a key that the gateway made.
+const RETRY_PREFIX: &str = "ag-";
+
+/// The hash by which two values under one id are told apart: the first 16 bytes of SHA-256.
+#[must_use]
+pub fn value_hash(value: &[u8]) -> [u8; 16] {
+    first_16(&Sha256::digest(value))
+}
+
+fn first_16(hash: &[u8]) -> [u8; 16] {
+    let mut first = [0; 16];
+    first.copy_from_slice(&hash[..16]);
+    first
+}
+
+impl std::fmt::Display for EventId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        uuid::Uuid::from_bytes(self.0).fmt(f)
+    }
+}
+
+impl std::fmt::Debug for EventId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_key_gives_the_same_id_only_for_the_same_stream_owner_key_and_position() {
+        let id = EventId::of_client_key("s", "o", b"k", None);
+        assert_eq!(id, EventId::of_client_key("s", "o", b"k", None));
+        for other in [
+            EventId::of_client_key("so", "", b"k", None),
+            EventId::of_client_key("s", "", b"ok", None),
+            EventId::of_client_key("s", "o", b"k", Some(0)),
+            EventId::of_client_key("s", "o", b"k2", None),
+        ] {
+            assert_ne!(id, other);
+        }
+    }
+
+    #[test]
+    fn a_retry_key_leads_back_to_its_base_and_nothing_else_does() {
+        let base = EventId::new_base();
+        assert_eq!(EventId::from_retry_key(base.retry_key().as_bytes()), Some(base));
+        for wrong in ["", "ag-", "ag-0", "x", "ag-zz000000000000000000000000000000", &base.retry_key()[3..]] {
+            assert_eq!(EventId::from_retry_key(wrong.as_bytes()), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn ids_of_a_request_follow_its_base_across_a_carry() {
+        let base = EventId([0xff; 16]);
+        assert_eq!(base.plus(1), EventId([0; 16]));
+        assert_eq!(EventId([0; 16]).plus(258).0[14..], [1, 2]);
+    }
+}

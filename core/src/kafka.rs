@@ -1,0 +1,294 @@
+//! What gateway, kafka-producer and consumer need of Kafka beyond producing and consuming: topics as
+//! they are declared, their incarnations, and the partitioner of the Java client.
+//!
+//! An *incarnation* is the id that Kafka gives to a topic when it is created. A topic that was deleted
+//! and created again has another one, and offsets that mean other records.
+
+use std::{
+    collections::HashMap,
+    ffi::{CStr, CString},
+    time::{Duration, Instant},
+};
+
+use rdkafka::{
+    ClientConfig,
+    admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication},
+    client::DefaultClientContext,
+    error::KafkaError,
+    types::RDKafkaErrorCode,
+};
+
+use crate::config::{Kafka, Topic};
+
+/// How long one call to the broker may take.
+const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Settings that every client of the broker shares.
+#[must_use]
+pub fn client_config(kafka: &Kafka, process: &str) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config
+        .set("bootstrap.servers", &kafka.brokers)
+        .set("client.id", format!("aguacero-{process}"))
+        // Milliseconds: back within a moment after the broker is, not after the default 10 s.
+        .set("reconnect.backoff.ms", "50")
+        .set("reconnect.backoff.max.ms", "1000")
+        .set("socket.nagle.disable", "true")
+        .set("log.connection.close", "false");
+    config
+}
+
+/// A topic as the broker has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Described {
+    /// Kafka's id of it, as Kafka's tools print it.
+    pub incarnation: String,
+    /// Number of partitions.
+    pub partitions: i32,
+    /// Most bytes of one batch of records, `max.message.bytes`; 0 before [`Topics::ensure`].
+    pub batch_bytes_max: usize,
+}
+
+/// Why the broker does not have a topic as it was declared.
+#[derive(Debug, thiserror::Error)]
+pub enum TopicError {
+    /// The broker did not answer: worth another try.
+    #[error("Kafka did not answer: {0}")]
+    Unreachable(#[from] KafkaError),
+    /// The broker answered, and the topic is not there as declared.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// Asks and creates topics.
+pub struct Topics {
+    admin: AdminClient<DefaultClientContext>,
+}
+
+impl Topics {
+    /// Connects in the background.
+    pub fn new(kafka: &Kafka, process: &str) -> Result<Self, KafkaError> {
+        Ok(Self { admin: client_config(kafka, process).create()? })
+    }
+
+    /// Creates the declared topics that are missing, and refuses those that have less than declared.
+    /// Returns every topic as it is.
+    pub async fn ensure(&self, declared: &[Topic]) -> Result<HashMap<String, Described>, TopicError> {
+        let names: Vec<_> = declared.iter().map(|t| t.name.as_str()).collect();
+        let found = self.describe(&names)?;
+        let missing: Vec<_> = declared.iter().filter(|t| !found.contains_key(&t.name)).collect();
+        if !missing.is_empty() {
+            self.create(&missing).await?;
+        }
+        let mut found = self.describe_all(&names)?;
+        self.check(declared, &mut found).await?;
+        Ok(found)
+    }
+
+    /// The topics called `names` that exist. Blocks for up to [`CALL_TIMEOUT`].
+    pub fn describe(&self, names: &[&str]) -> Result<HashMap<String, Described>, KafkaError> {
+        describe(self.admin.inner().native_ptr(), names)
+    }
+
+    /// The same, after waiting until the broker has spread the word of new ones.
+    fn describe_all(&self, names: &[&str]) -> Result<HashMap<String, Described>, TopicError> {
+        let deadline = Instant::now() + CALL_TIMEOUT;
+        loop {
+            let found = self.describe(names)?;
+            if found.len() == names.len() {
+                return Ok(found);
+            }
+            if Instant::now() > deadline {
+                let missing: Vec<_> = names.iter().filter(|n| !found.contains_key(**n)).collect();
+                return Err(TopicError::Refused(format!("topics {missing:?} do not appear after they were created")));
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    async fn create(&self, topics: &[&Topic]) -> Result<(), TopicError> {
+        let min_insync: Vec<_> = topics.iter().map(|t| t.min_insync.to_string()).collect();
+        let new = topics.iter().zip(&min_insync).map(|(t, min_insync)| {
+            NewTopic::new(&t.name, t.partitions, TopicReplication::Fixed(t.replication))
+                .set("min.insync.replicas", min_insync)
+        });
+        let new: Vec<_> = new.collect();
+        let options = AdminOptions::new().request_timeout(Some(CALL_TIMEOUT)).operation_timeout(Some(CALL_TIMEOUT));
+        for result in self.admin.create_topics(&new, &options).await? {
+            match result {
+                Ok(name) => tracing::info!(topic = name, "created"),
+                Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {} // another process was faster
+                Err((name, code)) => {
+                    return Err(TopicError::Refused(format!(
+                        "the broker refuses to create the topic {name}: {code}. Create it yourself as it is declared, or mend the declaration"
+                    )));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses topics that have less than declared, and notes what the broker says of the others.
+    async fn check(
+        &self,
+        declared: &[Topic],
+        found: &mut HashMap<String, Described>,
+    ) -> Result<(), TopicError> {
+        let mut mistakes = Vec::new();
+        for topic in declared {
+            let name = &topic.name;
+            let partitions = found.get(name).map_or(0, |t| t.partitions);
+            if partitions < topic.partitions {
+                mistakes.push(format!(
+                    "topic {name}: {} partitions are declared, the broker has {partitions}. Add partitions on the broker, or declare fewer",
+                    topic.partitions
+                ));
+            }
+            let [min_insync, batch_bytes_max] =
+                self.settings(name, ["min.insync.replicas", "max.message.bytes"]).await?;
+            if min_insync < i64::from(topic.min_insync) {
+                mistakes.push(format!(
+                    "topic {name}: min_insync = {} is declared, the broker's min.insync.replicas is {min_insync}: an acknowledged event could be lost. Raise it on the broker, or declare less",
+                    topic.min_insync
+                ));
+            }
+            if let Some(topic) = found.get_mut(name) {
+                topic.batch_bytes_max = usize::try_from(batch_bytes_max).unwrap_or(0);
+            }
+        }
+        if mistakes.is_empty() { Ok(()) } else { Err(TopicError::Refused(mistakes.join("\n"))) }
+    }
+
+    /// Numeric settings of a topic as the broker applies them.
+    async fn settings<const N: usize>(
+        &self,
+        topic: &str,
+        names: [&str; N],
+    ) -> Result<[i64; N], TopicError> {
+        let options = AdminOptions::new().request_timeout(Some(CALL_TIMEOUT));
+        let answers =
+            self.admin.describe_configs([&ResourceSpecifier::Topic(topic)], &options).await?;
+        let mut values = [0; N];
+        for (value, name) in values.iter_mut().zip(names) {
+            let entry = answers.iter().flatten().find_map(|config| config.get(name));
+            let number = entry.and_then(|e| e.value.as_deref()).and_then(|v| v.parse().ok());
+            *value = number.ok_or_else(|| {
+                TopicError::Refused(format!("topic {topic}: the broker does not tell its {name}"))
+            })?;
+        }
+        Ok(values)
+    }
+}
+
+/// The topics called `names` that exist, as the broker that `client` is connected to sees them.
+/// The safe API of rdkafka does not ask for the topic's id.
+#[allow(unsafe_code)]
+fn describe(client: *mut rdkafka::bindings::rd_kafka_t, names: &[&str]) -> Result<HashMap<String, Described>, KafkaError> {
+    use rdkafka::bindings as sys;
+
+    let names: Vec<CString> = names.iter().filter_map(|n| CString::new(*n).ok()).collect();
+    let mut pointers: Vec<_> = names.iter().map(|n| n.as_ptr()).collect();
+    let timeout_ms = i32::try_from(CALL_TIMEOUT.as_millis()).unwrap_or(i32::MAX);
+    let mut found = HashMap::new();
+    let mut failure = None;
+    // SAFETY: `client` is alive for the duration of the call, because the caller borrows its owner.
+    // The collection copies the names; queue, collection, options and event are destroyed below
+    // and not used afterwards; what the result points to lives as long as the event.
+    unsafe {
+        let queue = sys::rd_kafka_queue_new(client);
+        let topics = sys::rd_kafka_TopicCollection_of_topic_names(pointers.as_mut_ptr(), pointers.len());
+        let options = sys::rd_kafka_AdminOptions_new(client, sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS);
+        sys::rd_kafka_AdminOptions_set_request_timeout(options, timeout_ms, std::ptr::null_mut(), 0);
+        sys::rd_kafka_DescribeTopics(client, topics, options, queue);
+        let event = sys::rd_kafka_queue_poll(queue, timeout_ms + 1000);
+        if event.is_null() {
+            failure = Some(RDKafkaErrorCode::OperationTimedOut);
+        } else if sys::rd_kafka_event_error(event) != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+            failure = Some(sys::rd_kafka_event_error(event).into());
+        } else {
+            let result = sys::rd_kafka_event_DescribeTopics_result(event);
+            let mut count = 0;
+            let list = sys::rd_kafka_DescribeTopics_result_topics(result, &raw mut count);
+            for i in 0..count {
+                let topic = *list.add(i);
+                let error = sys::rd_kafka_TopicDescription_error(topic);
+                let code: RDKafkaErrorCode = sys::rd_kafka_error_code(error).into();
+                match code {
+                    RDKafkaErrorCode::NoError => {
+                        let mut partitions = 0;
+                        sys::rd_kafka_TopicDescription_partitions(topic, &raw mut partitions);
+                        let id = sys::rd_kafka_Uuid_base64str(sys::rd_kafka_TopicDescription_topic_id(topic));
+                        found.insert(
+                            CStr::from_ptr(sys::rd_kafka_TopicDescription_name(topic)).to_string_lossy().into_owned(),
+                            Described {
+                                incarnation: CStr::from_ptr(id).to_string_lossy().into_owned(),
+                                partitions: i32::try_from(partitions).unwrap_or(i32::MAX),
+                                batch_bytes_max: 0,
+                            },
+                        );
+                    }
+                    RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic => {}
+                    other => failure = Some(other),
+                }
+            }
+        }
+        if !event.is_null() {
+            sys::rd_kafka_event_destroy(event);
+        }
+        sys::rd_kafka_AdminOptions_destroy(options);
+        sys::rd_kafka_TopicCollection_destroy(topics);
+        sys::rd_kafka_queue_destroy(queue);
+    }
+    match failure {
+        Some(code) => Err(KafkaError::AdminOp(code)),
+        None => Ok(found),
+    }
+}
+
+/// The partition of `key` among `partitions`, as Kafka's Java client chooses it.
+#[must_use]
+pub fn partition_of(key: &[u8], partitions: usize) -> usize {
+    (murmur2(key) & 0x7fff_ffff) as usize % partitions
+}
+
+/// MurmurHash2 with the seed of Kafka's `org.apache.kafka.common.utils.Utils.murmur2`.
+fn murmur2(data: &[u8]) -> u32 {
+    const M: u32 = 0x5bd1_e995;
+    let mut h = 0x9747_b28c ^ (data.len() as u32);
+    let mut chunks = data.chunks_exact(4);
+    for chunk in &mut chunks {
+        let mut k = u32::from_le_bytes([chunk[0], chunk[1], chunk[2], chunk[3]]).wrapping_mul(M);
+        k ^= k >> 24;
+        h = h.wrapping_mul(M) ^ k.wrapping_mul(M);
+    }
+    let rest = chunks.remainder();
+    if !rest.is_empty() {
+        for (i, &b) in rest.iter().enumerate() {
+            h ^= u32::from(b) << (8 * i);
+        }
+        h = h.wrapping_mul(M);
+    }
+    h ^= h >> 13;
+    h = h.wrapping_mul(M);
+    h ^ (h >> 15)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The values of `UtilsTest.testMurmur2` in Kafka.
+    #[test]
+    fn murmur2_is_that_of_the_java_client() {
+        for (key, hash) in [
+            ("21", -973_932_308),
+            ("foobar", -790_332_482),
+            ("a-little-bit-long-string", -985_981_536),
+            ("a-little-bit-longer-string", -1_486_304_829),
+            ("lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8", -58_897_971),
+            ("abc", 479_470_107),
+        ] {
+            assert_eq!(murmur2(key.as_bytes()).cast_signed(), hash, "{key}");
+        }
+    }
+}

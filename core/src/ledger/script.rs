@@ -1,0 +1,34 @@
+//! The scripts as Redis is given them.
+
+use std::sync::LazyLock;
+
+use redis::Script;
+
+use crate::config::Stream;
+
+pub(super) static LIVE: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(concat!(
+        include_str!("common.lua"),
+        include_str!("live.lua")
+    ))
+});
+
+pub(super) static SETTLE: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(concat!(
+        include_str!("common.lua"),
+        include_str!("settle.lua")
+    ))
+});
+
+pub(super) static CLEAR: LazyLock<Script> =
+    LazyLock::new(|| Script::new(include_str!("clear.lua")));
+
+/// What every key of the stream begins with.
+pub(super) fn tag(stream: &Stream) -> String {
+    format!("{{{}}}", stream.name)
+}
+
+/// As it is kept in `meta`.
+pub(super) fn fingerprint(stream: &Stream) -> String {
+    format!("{:016x}", stream.counters_fingerprint)
+}

@@ -1,0 +1,93 @@
+//! Build, then run: the addresses are bound before anything is served, and the workers end together.
+
+use std::{net::SocketAddr, sync::Arc, thread};
+
+use aguacero::{admin::Admin, config::Config, shutdown::Shutdown};
+use anyhow::Context as _;
+use tokio::sync::{mpsc, watch};
+
+use crate::worker;
+
+/// A gateway whose addresses are bound.
+pub struct App {
+    config: Arc<Config>,
+    admin: Admin,
+    listener: std::net::TcpListener,
+}
+
+impl App {
+    /// Binds the public address and the admin port.
+    pub async fn build(config: Config) -> anyhow::Result<Self> {
+        let admin = Admin::bind(config.gateway.admin).await?;
+        let address = config.gateway.listen;
+        let listener = std::net::TcpListener::bind(address)
+            .with_context(|| format!("cannot listen on {address} (gateway.listen)"))?;
+        listener.set_nonblocking(true)?;
+        Ok(Self { config: Arc::new(config), admin, listener })
+    }
+
+    /// Where events come in.
+    pub fn addr(&self) -> std::io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Where the admin port listens.
+    #[must_use]
+    pub fn admin_addr(&self) -> SocketAddr {
+        self.admin.local_addr()
+    }
+
+    /// Serves until `shutdown`, then answers what was accepted, within the drain's deadline.
+    pub async fn run(self, shutdown: Shutdown) -> anyhow::Result<()> {
+        let address = self.addr()?;
+        let workers = self.config.gateway.workers;
+        tracing::info!(%address, admin = %self.admin_addr(), workers, "listening");
+        warn_of_open_streams(&self.config);
+
+        let (ready_sender, ready) = watch::channel(false);
+        tokio::spawn(self.admin.serve(ready, shutdown.clone()));
+
+        let (welcomed, mut welcomes) = mpsc::channel(workers);
+        let (ended_sender, mut ended) = mpsc::channel::<()>(1);
+        let mut threads = Vec::new();
+        for index in 0..workers {
+            let worker = worker::Setup {
+                config: Arc::clone(&self.config),
+                listener: self.listener.try_clone()?,
+                welcomed: welcomed.clone(),
+                shutdown: shutdown.clone(),
+            };
+            let ended = ended_sender.clone();
+            threads.push(thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
+                let _ended = ended; // dropped when the thread ends, however it does
+                worker::run(worker)
+            })?);
+        }
+        drop((ended_sender, self.listener));
+
+        tokio::spawn(async move {
+            for _ in 0..workers {
+                if welcomes.recv().await.is_none() {
+                    return;
+                }
+            }
+            tracing::info!("ready: the kafka-producer has seen every topic");
+            ready_sender.send_replace(true);
+            std::future::pending::<()>().await;
+        });
+
+        _ = ended.recv().await; // none: every worker has let go of its end
+        for thread in threads {
+            thread.join().map_err(|_| anyhow::anyhow!("a worker panicked"))??;
+        }
+        Ok(())
+    }
+}
+
+fn warn_of_open_streams(config: &Config) {
+    for stream in &config.streams {
+        for route in &stream.routes {
+            tracing::warn!(stream = stream.name, path = route.path, "open: anyone may write");
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! A request's body, whole, under a bound of bytes and a deadline for progress.
+
+use aguacero::config::Gateway;
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt as _;
+use hyper::body::{Body as _, Incoming};
+
+use crate::respond::Answer;
+
+/// Bytes that are reserved on the word of a Content-Length alone.
+const RESERVE_MAX: usize = 256 << 10;
+
+/// Reads `body` to its end. A body that came in one piece is not copied.
+pub(crate) async fn read(mut body: Incoming, limits: &Gateway) -> Result<Bytes, Box<Answer>> {
+    let Some(first) = next(&mut body, limits).await? else { return Ok(Bytes::new()) };
+    if body.is_end_stream() {
+        return bounded(first, limits);
+    }
+    let Some(second) = next(&mut body, limits).await? else { return bounded(first, limits) };
+    let expected = usize::try_from(body.size_hint().lower()).unwrap_or(0).min(RESERVE_MAX);
+    let mut all = BytesMut::with_capacity(first.len() + second.len() + expected);
+    all.extend_from_slice(&first);
+    all.extend_from_slice(&second);
+    while let Some(more) = next(&mut body, limits).await? {
+        if all.len() + more.len() > limits.body_bytes_max {
+            return Err(Answer::body_too_large(limits.body_bytes_max).into());
+        }
+        all.extend_from_slice(&more);
+    }
+    bounded(all.freeze(), limits)
+}
+
+fn bounded(body: Bytes, limits: &Gateway) -> Result<Bytes, Box<Answer>> {
+    if body.len() > limits.body_bytes_max {
+        return Err(Answer::body_too_large(limits.body_bytes_max).into());
+    }
+    Ok(body)
+}
+
+/// The next piece of data, or none at the end.
+async fn next(body: &mut Incoming, limits: &Gateway) -> Result<Option<Bytes>, Box<Answer>> {
+    loop {
+        match tokio::time::timeout(limits.body_timeout, body.frame()).await {
+            Err(_) => return Err(Answer::body_stalled().into()),
+            Ok(None) => return Ok(None),
+            Ok(Some(Err(error))) => return Err(Answer::body_broken(&error).into()),
+            Ok(Some(Ok(frame))) => {
+                if let Ok(data) = frame.into_data() {
+                    return Ok(Some(data));
+                } // else trailers, which mean nothing here
+            }
+        }
+    }
+}

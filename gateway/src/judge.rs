@@ -1,0 +1,101 @@
+//! Every event of a body, decoded and held against its stream, before any is appended.
+
+use std::ops::Range;
+
+use aguacero::{
+    accept::{Decoder, Refusal, fit::fit},
+    config::Stream,
+};
+use smallvec::SmallVec;
+
+/// Judges bodies one after another in buffers that it keeps.
+pub(crate) struct Judge {
+    decoder: Decoder,
+    judged: Judged,
+}
+
+/// The verdict on one body.
+#[derive(Default)]
+pub(crate) struct Judged {
+    pub(crate) events: Vec<Event>,
+    /// Record's position in the body, and why it is refused.
+    pub(crate) refusals: Vec<(u32, Refusal)>,
+    /// The unescaped texts that `events` refer to.
+    texts: Vec<u8>,
+}
+
+/// A text in [`Judged`].
+type Text = Range<usize>;
+
+/// An accepted event.
+pub(crate) struct Event {
+    /// Position in the body.
+    pub(crate) index: u32,
+    /// Its JSON in the body.
+    pub(crate) json: Range<usize>,
+    /// The value of the stream's id field.
+    pub(crate) id: Option<Text>,
+    /// The record's key.
+    pub(crate) key: Option<Text>,
+    /// The reserved partition that a rule leads to.
+    pub(crate) reserved: Option<i32>,
+    /// The key of each of the stream's counters.
+    counters: SmallVec<[Option<Text>; 2]>,
+}
+
+impl Judge {
+    pub(crate) fn new(event_bytes_max: usize) -> Self {
+        Self { decoder: Decoder::new(event_bytes_max), judged: Judged::default() }
+    }
+
+    /// Judges the events of `body` that lie at `ranges`. The result holds until the next call.
+    pub(crate) fn all(&mut self, stream: &Stream, body: &[u8], ranges: &[Range<usize>]) -> &mut Judged {
+        let Self { decoder, judged } = self;
+        judged.events.clear();
+        judged.refusals.clear();
+        judged.texts.clear();
+        for (index, json) in (0..).zip(ranges) {
+            let texts = &mut judged.texts;
+            let verdict = decoder.decode(&body[json.clone()], |document| {
+                let fields = fit(stream, document)?;
+                let mut keep = |text: Option<std::borrow::Cow<'_, str>>| {
+                    let text = text?;
+                    let start = texts.len();
+                    texts.extend_from_slice(text.as_bytes());
+                    Some(start..texts.len())
+                };
+                Ok(Event {
+                    index,
+                    json: json.clone(),
+                    id: keep(stream.id.and_then(|field| fields.scalar(field)).map(|v| v.into_text())),
+                    key: keep(fields.key(stream).map(|v| v.into_text())),
+                    reserved: fields.reserved_partition(stream),
+                    counters: stream.counters.iter().map(|c| keep(c.key(|i| fields.scalar(i)))).collect(),
+                })
+            });
+            match verdict {
+                Ok(Ok(event)) => judged.events.push(event),
+                Ok(Err(refusal)) => judged.refusals.push((index, refusal)),
+                Err(mut refusal) => {
+                    // Where it is in the body is what the sender can look at.
+                    refusal.offset = refusal.offset.map(|offset| json.start + offset);
+                    judged.refusals.push((index, refusal));
+                }
+            }
+        }
+        judged
+    }
+}
+
+impl Judged {
+    /// The bytes of a text.
+    pub(crate) fn text(&self, text: Option<&Text>) -> Option<&[u8]> {
+        text.map(|range| &self.texts[range.clone()])
+    }
+
+    /// The key of each of the stream's counters for `event`.
+    pub(crate) fn counter_keys(&self, event: &Event) -> SmallVec<[Option<&str>; 2]> {
+        let key = |text: &Option<Text>| std::str::from_utf8(self.text(text.as_ref())?).ok();
+        event.counters.iter().map(key).collect()
+    }
+}

@@ -1,0 +1,90 @@
+//! The names of this process's metrics, and handles to those of every request.
+
+use std::{cell::RefCell, collections::HashMap, time::Duration};
+
+use aguacero::config::Config;
+use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
+
+use crate::respond::RecordOutcome;
+
+/// Handles that a worker keeps, since looking one up costs more than using it.
+pub(crate) struct Metrics {
+    answers: RefCell<HashMap<u16, Counter>>,
+    seconds: Histogram,
+    connections: Gauge,
+    broken: Counter,
+    /// For each stream: stored, refused, not stored, unknown.
+    events: Vec<[Counter; 4]>,
+}
+
+impl Metrics {
+    pub(crate) fn new(config: &Config) -> Self {
+        let events = config.streams.iter().map(|stream| {
+            ["stored", "refused", "not_stored", "unknown"].map(|outcome| {
+                counter!("aguacero_gateway_events_total", "stream" => stream.name.clone(), "outcome" => outcome)
+            })
+        });
+        Self {
+            answers: RefCell::default(),
+            seconds: histogram!("aguacero_gateway_request_seconds"),
+            connections: gauge!("aguacero_gateway_connections"),
+            broken: counter!("aguacero_gateway_connections_broken_total"),
+            events: events.collect(),
+        }
+    }
+
+    pub(crate) fn answered(&self, status: u16, after: Duration) {
+        self.seconds.record(after.as_secs_f64());
+        let mut answers = self.answers.borrow_mut();
+        let counter = answers.entry(status).or_insert_with(|| {
+            counter!("aguacero_gateway_answers_total", "status" => status.to_string())
+        });
+        counter.increment(1);
+    }
+
+    pub(crate) fn events(&self, stream: usize, records: &[RecordOutcome]) {
+        let mut counts = [0_u64; 4];
+        for record in records {
+            let outcome = match record {
+                RecordOutcome::Stored => 0,
+                RecordOutcome::Refused(_) | RecordOutcome::TooLarge(_) => 1,
+                RecordOutcome::NotStored(_) => 2,
+                RecordOutcome::Unknown => 3,
+            };
+            counts[outcome] += 1;
+        }
+        for (counter, count) in self.events[stream].iter().zip(counts) {
+            if count > 0 {
+                counter.increment(count);
+            }
+        }
+    }
+
+    pub(crate) fn connection_opened(&self) {
+        self.connections.increment(1.0);
+    }
+
+    pub(crate) fn connection_closed(&self) {
+        self.connections.decrement(1.0);
+    }
+
+    /// A connection ended other than by the book.
+    pub(crate) fn connection_broken(&self, error: &hyper::Error) {
+        self.broken.increment(1);
+        tracing::debug!(%error, "a connection broke");
+    }
+}
+
+/// Bytes appended and not yet receipted, of the worker that says so.
+pub(crate) fn bytes_in_flight(bytes: usize) {
+    gauge!("aguacero_gateway_bytes_in_flight", "worker" => worker_name()).set(bytes as f64);
+}
+
+/// Deltas that were given up: the consumer's settling counts those events.
+pub(crate) fn deltas_dropped(entries: usize) {
+    counter!("aguacero_gateway_delta_entries_dropped_total").increment(entries as u64);
+}
+
+fn worker_name() -> String {
+    std::thread::current().name().unwrap_or("worker").to_owned()
+}

@@ -1,0 +1,298 @@
+//! Answers. The one place that knows HTTP's status codes.
+
+use aguacero::{
+    accept::{Kind, Refusal},
+    config::Config,
+};
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::{
+    Method, Response, StatusCode,
+    header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER},
+};
+use serde_json::{Map, Value, json};
+
+use crate::{
+    ids::{Base, IDEMPOTENCY_KEY},
+    worker::Outcomes,
+};
+
+/// Seconds after which a client may try again what was not stored.
+const RETRY_AFTER_SECONDS: &str = "1";
+
+/// What became of one record.
+#[derive(Debug, Clone)]
+pub(crate) enum RecordOutcome {
+    /// In Kafka.
+    Stored,
+    /// The client's to mend.
+    Refused(Box<Refusal>),
+    /// More bytes than the topic takes in a record; how many it takes, if known.
+    TooLarge(Option<usize>),
+    /// Certainly not in Kafka, and why.
+    NotStored(String),
+    /// Nobody can know.
+    Unknown,
+}
+
+/// An answer before it is written.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    body: Body,
+    allow_post: bool,
+    close: bool,
+    retry_key: Option<String>,
+}
+
+#[derive(Debug)]
+enum Body {
+    /// `{"accepted":1}`
+    One,
+    /// Any other JSON.
+    Json(Value),
+    /// A problem document (RFC 9457).
+    Problem(Map<String, Value>),
+}
+
+impl Answer {
+    fn problem(status: u16, detail: impl Into<String>) -> Self {
+        let (kind, title) = kind_and_title(status);
+        let Value::Object(document) = json!({
+            "type": format!("urn:aguacero:problem:{kind}"),
+            "title": title,
+            "status": status,
+            "detail": detail.into(),
+        }) else {
+            unreachable!("the literal above is an object")
+        };
+        Self { status, body: Body::Problem(document), allow_post: false, close: false, retry_key: None }
+    }
+
+    fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+        if let Body::Problem(document) = &mut self.body {
+            document.insert(name.into(), value.into());
+        }
+        self
+    }
+
+    fn closing(mut self) -> Self {
+        self.close = true;
+        self
+    }
+
+    /// An event, or all of the body, that the client has to mend.
+    pub(crate) fn refused(refusal: &Refusal) -> Self {
+        let mut answer = Self::problem(status_of(refusal.kind), &refusal.detail);
+        if let Some(field) = &refusal.field {
+            answer = answer.with("field", field.as_str());
+        }
+        match refusal.offset {
+            Some(offset) => answer.with("offset", offset),
+            None => answer,
+        }
+    }
+
+    pub(crate) fn empty() -> Self {
+        Self::problem(422, "the body holds no event")
+    }
+
+    pub(crate) fn bad_request(detail: String) -> Self {
+        Self::problem(400, detail)
+    }
+
+    pub(crate) fn too_many_records(max: usize) -> Self {
+        Self::problem(413, format!("a batch may have {max} records: send it in parts"))
+    }
+
+    pub(crate) fn body_too_large(max: usize) -> Self {
+        Self::problem(413, format!("a body may have {max} bytes: send it in parts")).closing()
+    }
+
+    pub(crate) fn header_too_large(bytes: usize, max: usize) -> Self {
+        Self::problem(431, format!("the header fields may have {max} bytes, they have {bytes}")).closing()
+    }
+
+    pub(crate) fn uri_too_long(max: usize) -> Self {
+        Self::problem(414, format!("a path may have {max} bytes")).closing()
+    }
+
+    pub(crate) fn unsupported(detail: String) -> Self {
+        Self::problem(415, detail)
+    }
+
+    pub(crate) fn body_stalled() -> Self {
+        Self::problem(408, "the body did not arrive in time: nothing of it is stored, send it again").closing()
+    }
+
+    pub(crate) fn body_broken(error: &hyper::Error) -> Self {
+        Self::problem(400, format!("the body cannot be read: {error}")).closing()
+    }
+
+    pub(crate) fn method_not_allowed(method: &Method) -> Self {
+        let mut answer = Self::problem(405, format!("events are sent by POST, not {method}"));
+        answer.allow_post = true;
+        answer
+    }
+
+    pub(crate) fn no_such_route(path: &str, config: &Config) -> Self {
+        let routes = config.streams.iter().flat_map(|s| &s.routes).map(|r| r.path.as_str());
+        let routes: Vec<_> = routes.collect();
+        let detail = format!("nothing takes events at {path}; events are taken at {}", routes.join(", "));
+        Self::problem(404, detail)
+    }
+
+    /// The response as hyper sends it.
+    pub(crate) fn into_response(self) -> Response<Full<Bytes>> {
+        let (content_type, body) = match self.body {
+            Body::One => ("application/json", Bytes::from_static(b"{\"accepted\":1}")),
+            Body::Json(value) => ("application/json", value.to_string().into()),
+            Body::Problem(document) => ("application/problem+json", Value::Object(document).to_string().into()),
+        };
+        let mut response = Response::new(Full::new(body));
+        *response.status_mut() = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        if self.allow_post {
+            headers.insert(ALLOW, HeaderValue::from_static("POST"));
+        }
+        if self.status == 503 {
+            headers.insert(RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
+        }
+        if self.close {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        if let Some(key) = self.retry_key.and_then(|key| HeaderValue::from_str(&key).ok()) {
+            headers.insert(IDEMPOTENCY_KEY, key);
+        }
+        response
+    }
+}
+
+/// The answer to a request whose every record has its outcome.
+pub(crate) fn answer(outcomes: &Outcomes, base: &Base) -> Answer {
+    let mut answer = match &outcomes.records[..] {
+        [RecordOutcome::Stored] => {
+            Answer { status: 200, body: Body::One, allow_post: false, close: false, retry_key: None }
+        }
+        [only] if !outcomes.is_batch => single(only),
+        records => batch(records),
+    };
+    if matches!(answer.status, 207 | 503 | 504) {
+        answer.retry_key = Some(base.retry_key());
+    }
+    answer
+}
+
+fn single(outcome: &RecordOutcome) -> Answer {
+    match outcome {
+        RecordOutcome::Refused(refusal) => Answer::refused(refusal),
+        other => Answer::problem(other.status(), other.detail()),
+    }
+}
+
+fn batch(records: &[RecordOutcome]) -> Answer {
+    let accepted = records.iter().filter(|r| matches!(r, RecordOutcome::Stored)).count();
+    if accepted == records.len() {
+        let body = Body::Json(json!({ "accepted": accepted }));
+        return Answer { status: 200, body, allow_post: false, close: false, retry_key: None };
+    }
+    let errors: Vec<Value> = records
+        .iter()
+        .enumerate()
+        .filter(|(_, record)| !matches!(record, RecordOutcome::Stored))
+        .map(|(index, record)| record.error(index))
+        .collect();
+    match status_of_all(records, accepted) {
+        Some(status) => Answer::problem(status, common_detail(status)).with("errors", errors),
+        None => {
+            let rejected = errors.len();
+            let body = Body::Json(json!({ "accepted": accepted, "rejected": rejected, "errors": errors }));
+            Answer { status: 207, body, allow_post: false, close: false, retry_key: None }
+        }
+    }
+}
+
+/// The status that is true of every record, if there is one.
+fn status_of_all(records: &[RecordOutcome], accepted: usize) -> Option<u16> {
+    if accepted > 0 {
+        return None;
+    }
+    let has = |wanted: fn(u16) -> bool| records.iter().any(|r| wanted(r.status()));
+    let first = records.first()?.status();
+    match () {
+        () if records.iter().all(|r| r.status() == first) => Some(first),
+        () if !has(|s| s >= 500) => Some(422), // all unfit, each in its way
+        () if !has(|s| s < 500) => Some(504),  // not stored or unknown
+        () => None,
+    }
+}
+
+impl RecordOutcome {
+    pub(crate) fn status(&self) -> u16 {
+        match self {
+            Self::Stored => 200,
+            Self::Refused(refusal) => status_of(refusal.kind),
+            Self::TooLarge(_) => 413,
+            Self::NotStored(_) => 503,
+            Self::Unknown => 504,
+        }
+    }
+
+    fn detail(&self) -> String {
+        match self {
+            Self::Stored => String::new(),
+            Self::Refused(refusal) => refusal.detail.clone(),
+            Self::TooLarge(Some(max)) => format!("the stream's topic takes records of {max} bytes"),
+            Self::TooLarge(None) => "larger than the stream's topic takes".into(),
+            Self::NotStored(why) => format!("certainly not stored: {why}"),
+            Self::Unknown => common_detail(504).into(),
+        }
+    }
+
+    fn error(&self, index: usize) -> Value {
+        let mut error = json!({ "index": index, "status": self.status(), "detail": self.detail() });
+        if let (Self::Refused(refusal), Value::Object(error)) = (self, &mut error) {
+            if let Some(field) = &refusal.field {
+                error.insert("field".into(), field.as_str().into());
+            }
+            if let Some(offset) = refusal.offset {
+                error.insert("offset".into(), offset.into());
+            }
+        }
+        error
+    }
+}
+
+fn status_of(kind: Kind) -> u16 {
+    match kind {
+        Kind::Malformed => 400,
+        Kind::Unfit => 422,
+        Kind::TooLarge => 413,
+    }
+}
+
+fn common_detail(status: u16) -> &'static str {
+    match status {
+        503 => "certainly not stored: send it again",
+        504 => "it may be stored or not: send it again with the Idempotency-Key of this answer, which is harmless",
+        _ => "no record of the batch was accepted",
+    }
+}
+
+fn kind_and_title(status: u16) -> (&'static str, &'static str) {
+    match status {
+        400 => ("malformed", "Malformed request"),
+        404 => ("no-such-route", "No such route"),
+        405 => ("method-not-allowed", "Method not allowed"),
+        408 => ("body-stalled", "The body did not arrive in time"),
+        413 => ("too-large", "Too large"),
+        414 => ("uri-too-long", "URI too long"),
+        415 => ("unsupported", "Unsupported media type or encoding"),
+        422 => ("unfit", "Does not fit the stream"),
+        431 => ("header-too-large", "Header too large"),
+        503 => ("not-stored", "Not stored, try again"),
+        504 => ("unknown", "Outcome unknown"),
+        _ => ("other", "Problem"),
+    }
+}

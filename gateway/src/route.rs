@@ -1,0 +1,109 @@
+//! Which stream a request is for, and whether its header lets it in.
+
+use aguacero::config::Config;
+use hyper::{
+    Method, Request,
+    header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap},
+};
+
+use crate::{ids::ClientKey, respond::Answer};
+
+/// Bytes of a path; no stream has one that long.
+const PATH_BYTES_MAX: usize = 2048;
+
+/// What a routed request is held against.
+#[derive(Debug)]
+pub(crate) struct Target {
+    /// Position in `Config::streams`.
+    pub(crate) stream: usize,
+    pub(crate) format: Format,
+    /// The request's `Idempotency-Key`.
+    pub(crate) client_key: Option<ClientKey>,
+}
+
+/// How a body holds its events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// An object, or an array of them.
+    Json,
+    /// One object a line.
+    Ndjson,
+}
+
+impl Format {
+    /// Whether `body` is a batch, even of one.
+    pub(crate) fn is_batch(self, body: &[u8]) -> bool {
+        self == Self::Ndjson || aguacero::accept::trim(body).first() == Some(&b'[')
+    }
+}
+
+/// Finds the stream of a request, or the answer that refuses it.
+pub(crate) fn route<B>(config: &Config, request: &Request<B>) -> Result<Target, Box<Answer>> {
+    let path = request.uri().path();
+    if path.len() > PATH_BYTES_MAX {
+        return Err(Answer::uri_too_long(PATH_BYTES_MAX).into());
+    }
+    let serves = |path: &str| {
+        config.streams.iter().position(|s| s.routes.iter().any(|route| route.path == path))
+    };
+    let Some(stream) = serves(path) else {
+        return Err(Answer::no_such_route(path, config).into());
+    };
+    if request.method() != Method::POST {
+        return Err(Answer::method_not_allowed(request.method()).into());
+    }
+    let headers = request.headers();
+    check_sizes(config, headers)?;
+    check_encoding(headers)?;
+    Ok(Target { stream, format: format(headers)?, client_key: ClientKey::from_headers(headers)? })
+}
+
+fn check_sizes(config: &Config, headers: &HeaderMap) -> Result<(), Box<Answer>> {
+    let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    if bytes > config.gateway.header_bytes_max {
+        return Err(Answer::header_too_large(bytes, config.gateway.header_bytes_max).into());
+    }
+    let length = headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
+    match length {
+        Some(length) if length > config.gateway.body_bytes_max as u64 => {
+            Err(Answer::body_too_large(config.gateway.body_bytes_max).into())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check_encoding(headers: &HeaderMap) -> Result<(), Box<Answer>> {
+    match headers.get(CONTENT_ENCODING) {
+        Some(encoding) if !encoding.as_bytes().eq_ignore_ascii_case(b"identity") => {
+            let encoding = String::from_utf8_lossy(encoding.as_bytes());
+            let detail = format!("Content-Encoding {encoding} is not supported: send the body as it is");
+            Err(Answer::unsupported(detail).into())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn format(headers: &HeaderMap) -> Result<Format, Box<Answer>> {
+    let Some(value) = headers.get(CONTENT_TYPE) else {
+        let detail = "the request has no Content-Type: send application/json or application/x-ndjson";
+        return Err(Answer::unsupported(detail.into()).into());
+    };
+    let text = String::from_utf8_lossy(value.as_bytes());
+    let (kind, parameters) = text.split_once(';').unwrap_or((&text, ""));
+    let format = match kind.trim() {
+        k if k.eq_ignore_ascii_case("application/json") => Format::Json,
+        k if k.eq_ignore_ascii_case("application/x-ndjson") => Format::Ndjson,
+        other => {
+            let detail = format!("Content-Type {other} is not supported: send application/json or application/x-ndjson");
+            return Err(Answer::unsupported(detail).into());
+        }
+    };
+    for parameter in parameters.split(';') {
+        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+        let charset = value.trim().trim_matches('"');
+        if name.trim().eq_ignore_ascii_case("charset") && !charset.eq_ignore_ascii_case("utf-8") {
+            return Err(Answer::unsupported(format!("charset {charset} is not supported: JSON is sent as UTF-8")).into());
+        }
+    }
+    Ok(format)
+}

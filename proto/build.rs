@@ -1,0 +1,10 @@
+//! Compiles the `.proto` files without a `protoc` on the machine.
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let descriptors = protox::compile(["aguacero/produce.proto", "aguacero/deltas.proto"], ["."])?;
+    println!("cargo:rerun-if-changed=aguacero");
+    tonic_prost_build::configure()
+        .bytes(".") // a slab's values stay in the receive buffer until librdkafka takes them
+        .compile_fds(descriptors)?;
+    Ok(())
+}

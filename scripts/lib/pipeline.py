@@ -1,0 +1,197 @@
+"""The four processes of Aguacero on this machine: where they listen, starting, readiness, stopping.
+
+.run/pipeline/NAME.json at the root of the project says what runs:
+
+    {"name": "demo", "keep": false, "folder": "<logs and sockets>", "listen": "127.0.0.1:8080",
+     "processes": {"gateway": {"pid": 1, "born": "<start time>", "admin": "127.0.0.1:…", "log": "…"}, …}}
+
+It is written before each start, so that whatever is killed can still be found and stopped.
+"""
+
+import contextlib
+import json
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from progress import Waiting
+
+ROOT = Path(__file__).resolve().parents[2]
+STATES = ROOT / ".run" / "pipeline"
+
+# In the order of starting; they are stopped the other way round, so that the gateway ends first and
+# what it accepted still finds its way.
+PROCESSES = ["kafka-producer", "redis-writer", "consumer", "gateway"]
+READY_SECONDS_MAX = 60
+DRAIN_SECONDS_MAX = 15
+SOCKET_PATH_BYTES_MAX = 100  # the kernel takes 107
+PORTS = range(20000, 32000)  # below those that outgoing connections use
+
+
+class Failure(Exception):
+    """Something for the user to read; no traceback."""
+
+
+class Pipeline:
+    def __init__(self, state):
+        self.state = state
+        self.children = {}
+
+    @classmethod
+    def plan(cls, name, port=None):
+        folder = tempfile.mkdtemp(prefix=f"aguacero-{name}-processes-")
+        if len(folder) > SOCKET_PATH_BYTES_MAX - len("/kafka-producer.sock"):
+            os.rmdir(folder)
+            raise Failure(f"The path of the temporary folder is too long for a Unix socket: set TMPDIR=/tmp ({folder})")
+        ports = free_ports(len(PROCESSES) + 1)
+        processes = {
+            process: {"pid": 0, "born": "", "admin": f"127.0.0.1:{ports.pop()}", "log": f"{folder}/{process}.log"}
+            for process in PROCESSES
+        }
+        return cls({"name": name, "keep": False, "folder": folder, "listen": f"127.0.0.1:{port or ports.pop()}",
+                    "processes": processes})
+
+    @classmethod
+    def load(cls, name):
+        with contextlib.suppress(FileNotFoundError):
+            return cls(json.loads((STATES / f"{name}.json").read_text()))
+        return None
+
+    def save(self):
+        STATES.mkdir(parents=True, exist_ok=True)
+        path = STATES / f"{self.name}.json"
+        draft = path.with_suffix(".tmp")
+        draft.write_text(json.dumps(self.state, indent=2) + "\n")
+        draft.rename(path)
+
+    name = property(lambda self: self.state["name"])
+    listen = property(lambda self: self.state["listen"])
+    folder = property(lambda self: Path(self.state["folder"]))
+    processes = property(lambda self: self.state["processes"])
+
+    def socket(self, process):
+        return f"{self.folder}/{process}.sock"
+
+    def environment(self):
+        """Where each process listens and finds the others."""
+        admin = {f"AGUACERO_{variable(process)}_ADMIN": self.processes[process]["admin"] for process in PROCESSES}
+        return {
+            **admin,
+            "AGUACERO_GATEWAY_LISTEN": self.listen,
+            "AGUACERO_KAFKA_PRODUCER_SOCKET": self.socket("kafka-producer"),
+            "AGUACERO_REDIS_WRITER_SOCKET": self.socket("redis-writer"),
+        }
+
+    # ---------------------------------------------------------------- start
+
+    def start(self, programs, services):
+        """Starts all four, with `services` being the variables that say where Kafka, MongoDB and Redis are."""
+        env = {**os.environ, **services, **self.environment()}
+        self.save()
+        for process in PROCESSES:
+            with open(self.processes[process]["log"], "ab") as log:
+                child = subprocess.Popen([programs[process], "run", "--config", "aguacero.toml"], cwd=ROOT, env=env,
+                                         stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+            self.children[process] = child
+            self.processes[process].update(pid=child.pid, born=born(child.pid))
+            self.save()
+
+    def wait_ready(self):
+        waiting_for = list(PROCESSES)
+        deadline = time.monotonic() + READY_SECONDS_MAX
+        with Waiting("waiting for the four processes to be ready") as waiting:
+            while waiting_for:
+                waiting_for = [process for process in waiting_for if not self.is_ready(process)]
+                self.check_alive()
+                if waiting_for and time.monotonic() > deadline:
+                    raise Failure(f"Not ready within {READY_SECONDS_MAX} s: {', '.join(waiting_for)}.\n"
+                                  + "\n".join(map(self.log_tail, waiting_for)))
+                waiting.tick(" ".join(waiting_for))
+                time.sleep(0.05)
+
+    def is_ready(self, process):
+        with contextlib.suppress(OSError, urllib.error.HTTPError):
+            with urllib.request.urlopen(f"http://{self.processes[process]['admin']}/readyz", timeout=2) as answer:
+                return answer.status == 200
+        return False
+
+    def check_alive(self):
+        ended = [process for process in PROCESSES if not self.is_alive(process)]
+        if ended:
+            raise Failure(f"Ended by itself: {', '.join(ended)}.\n" + "\n".join(map(self.log_tail, ended)))
+
+    def is_alive(self, process):
+        if process in self.children and self.children[process].poll() is not None:
+            return False
+        entry = self.processes[process]
+        return bool(entry["born"]) and born(entry["pid"]) == entry["born"]
+
+    def all_alive(self):
+        return all(map(self.is_alive, PROCESSES))
+
+    def log_tail(self, process, count=20):
+        path = self.processes[process]["log"]
+        with contextlib.suppress(OSError):
+            lines = Path(path).read_text(errors="replace").splitlines()[-count:]
+            return f"The end of {path}:\n" + ("\n".join(f"  | {line}" for line in lines) or "  (empty)")
+        return f"There is no {path}."
+
+    # ---------------------------------------------------------------- stop
+
+    def stop(self, keep_logs=False):
+        """Ends what runs, the gateway first, and removes the folder."""
+        others = [process for process in PROCESSES if process != "gateway"]
+        for group in (["gateway"], others):
+            self.signal(group, signal.SIGTERM, DRAIN_SECONDS_MAX)
+            self.signal(group, signal.SIGKILL, 5)
+        if not keep_logs and self.folder.name.startswith("aguacero-"):
+            shutil.rmtree(self.folder, ignore_errors=True)
+        (STATES / f"{self.name}.json").unlink(missing_ok=True)
+
+    def signal(self, group, signum, seconds):
+        """Sends a signal to those that are alive and waits until they are not."""
+        for process in filter(self.is_alive, group):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.processes[process]["pid"], signum)
+        deadline = time.monotonic() + seconds
+        while any(map(self.is_alive, group)) and time.monotonic() < deadline:
+            time.sleep(0.02)
+
+
+def variable(process):
+    return process.upper().replace("-", "_")
+
+
+def born(pid):
+    """When a process was started, in ticks since the boot: a pid that was given away again has another. "" if it is dead."""
+    with contextlib.suppress(OSError):
+        fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+        return "" if fields[0] == "Z" else fields[19]
+    return ""
+
+
+def check_port(port):
+    if port and not is_free(port):
+        raise Failure(f"Port {port} is taken. Choose another for the gateway, for example PORT={port + 1}")
+
+
+def is_free(port):
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def free_ports(count):
+    return [port for port in random.sample(PORTS, 200) if is_free(port)][:count]

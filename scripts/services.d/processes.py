@@ -1,0 +1,54 @@
+"""Starting, finding and stopping the processes of a service."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+
+STOP_SECONDS_MAX = 5  # then SIGKILL: the data is thrown away anyway
+
+LAUNCHED = []  # our children, kept so that they can be reaped
+
+
+def launch(service):
+    """Start it in a session of its own, so that it outlives us and no Ctrl-C reaches it."""
+    with open(service["log"], "ab") as log:
+        process = subprocess.Popen(service["argv"], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                   cwd=service["data"], env={**os.environ, **service["env"]},
+                                   start_new_session=True)
+    service["pid"] = process.pid
+    LAUNCHED.append(process)
+
+
+def running(service):
+    """The pids of the service, whoever has started it.
+
+    Its working directory is its data folder, which has a name that nothing else ever had, so that
+    a pid that was given to another process since is never taken for it."""
+    program = os.path.realpath(service["argv"][0])
+    folders = (service["data"], f"{service['data']} (deleted)")
+    return [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc")))
+            if link(pid, "cwd") in folders
+            and (pid == service["pid"] or link(pid, "exe") == program)]
+
+
+def link(pid, name):
+    """None for what has ended (also if nobody has reaped it) or is not ours."""
+    with contextlib.suppress(OSError):
+        return os.readlink(f"/proc/{pid}/{name}")
+    return None
+
+
+def stop(services):
+    """All at once: SIGTERM, and SIGKILL for what is still there after the deadline."""
+    for signum in (signal.SIGTERM, signal.SIGKILL):
+        for service in services:
+            for pid in running(service):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signum)
+        deadline = time.monotonic() + STOP_SECONDS_MAX
+        while any(map(running, services)) and time.monotonic() < deadline:
+            time.sleep(0.05)
+    for process in LAUNCHED:
+        process.poll()

@@ -1,0 +1,31 @@
+//! The kafka-producer sidecar: `run` or `check`.
+
+use aguacero::{cli, shutdown, telemetry};
+use clap::Parser;
+use kafka_producer::App;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Takes slabs of events from the gateway over gRPC and puts them into Kafka.
+#[derive(Parser)]
+#[command(name = "kafka-producer", version)]
+enum Command {
+    /// Serve until SIGTERM.
+    Run(cli::ConfigFile),
+    /// Read the configuration, report every mistake, and tell what it declares.
+    Check(cli::ConfigFile),
+}
+
+// One thread serves the stream and another, librdkafka's, drains the delivery reports: a slab costs
+// the same work whatever its size, and more threads would only make slabs smaller.
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> anyhow::Result<()> {
+    let config = match Command::parse() {
+        Command::Check(file) => cli::check(&file),
+        Command::Run(file) => cli::load_or_exit(&file),
+    };
+    telemetry::init("kafka-producer");
+    let shutdown = shutdown::on_signals()?;
+    App::build(config).await?.run(shutdown).await
+}

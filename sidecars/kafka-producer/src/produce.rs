@@ -1,0 +1,235 @@
+//! Slabs into librdkafka, delivery reports out of it.
+
+use std::sync::{
+    Arc, PoisonError, RwLock,
+    atomic::{AtomicBool, Ordering},
+};
+
+use aguacero::{config::Config, id::EventId, kafka, record};
+use aguacero_proto::produce::{Outcome, Receipt, Slab};
+use rdkafka::{
+    ClientConfig, ClientContext, Message as _,
+    bindings::{rd_kafka_message_status, rd_kafka_msg_status_t},
+    error::{KafkaError, KafkaResult},
+    message::{DeliveryResult, Header, OwnedHeaders},
+    producer::{BaseRecord, Producer as _, ProducerContext, PurgeConfig, ThreadedProducer},
+    types::RDKafkaErrorCode,
+};
+use tokio::sync::{Notify, mpsc::UnboundedSender};
+
+use crate::{
+    metric,
+    receipt::{InFlight, Report},
+    topics::Known,
+};
+
+/// librdkafka's own bound of one request to the broker; a topic with less is respected.
+const BATCH_BYTES_MAX: usize = 1_000_000;
+
+/// The producer in use. A fatal error makes it useless, and another takes its place.
+#[derive(Clone)]
+pub(crate) struct Producers {
+    current: Arc<RwLock<Arc<ThreadedProducer<Context>>>>,
+    topics: Known,
+}
+
+struct Context {
+    fatal: AtomicBool,
+    failed: Arc<Notify>,
+}
+
+/// Which record of which slab a delivery report belongs to.
+pub(crate) struct Ticket {
+    slab: Arc<InFlight>,
+    index: u32,
+}
+
+impl ClientContext for Context {
+    fn error(&self, error: KafkaError, reason: &str) {
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal) {
+            tracing::error!(reason, "the idempotent producer failed for good: making a new one");
+            self.fatal.store(true, Ordering::Release);
+            self.failed.notify_one();
+        } else {
+            tracing::warn!(%error, reason, "librdkafka");
+        }
+    }
+}
+
+impl ProducerContext for Context {
+    type DeliveryOpaque = Box<Ticket>;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, ticket: Box<Ticket>) {
+        let report = match result {
+            Ok(message) => Report::Stored(Some(message.offset()).filter(|&o| o >= 0)),
+            Err((error, message)) => Report::Failed(outcome_of(error, message), error.to_string()),
+        };
+        ticket.slab.report(ticket.index, report);
+    }
+}
+
+/// Whether a record whose delivery failed may be in the log all the same.
+#[allow(unsafe_code)]
+fn outcome_of(error: &KafkaError, message: &rdkafka::message::BorrowedMessage<'_>) -> Outcome {
+    // SAFETY: the message is alive for the borrow, and the call only reads it. The safe API of
+    // rdkafka 0.39 does not expose the status.
+    match unsafe { rd_kafka_message_status(message.ptr()) } {
+        rd_kafka_msg_status_t::RD_KAFKA_MSG_STATUS_NOT_PERSISTED => refusal(error),
+        _ => Outcome::Unknown,
+    }
+}
+
+/// The outcome of a record that certainly is not in the log.
+fn refusal(error: &KafkaError) -> Outcome {
+    match error.rdkafka_error_code() {
+        Some(RDKafkaErrorCode::MessageSizeTooLarge) => Outcome::TooLarge,
+        _ => Outcome::NotStored,
+    }
+}
+
+impl Producers {
+    pub(crate) fn new(config: &Config, topics: Known) -> KafkaResult<Self> {
+        let settings = settings(config, &topics);
+        let failed = Arc::new(Notify::new());
+        let first = make(&settings, &failed)?;
+        let current = Arc::new(RwLock::new(Arc::new(first)));
+        tokio::spawn(replace_failed(settings, failed, Arc::clone(&current)));
+        Ok(Self { current, topics })
+    }
+
+    /// Gives every record of `slab` to librdkafka. Never blocks; the receipt comes by itself.
+    pub(crate) fn produce(&self, slab: Slab, receipts: &UnboundedSender<Receipt>) {
+        let producer =
+            Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner));
+        let in_flight = |records: usize| {
+            InFlight::new(slab.id, slab.topic.clone(), records, self.topics.clone(), receipts.clone())
+        };
+        let refused = |detail: String| {
+            tracing::error!(slab.topic, slab.partition, detail, "a slab cannot be produced");
+            in_flight(1).report(0, Report::Failed(Outcome::NotStored, detail));
+        };
+        match self.topics.partitions(&slab.topic) {
+            None => return refused(format!("the kafka-producer does not know topic {}", slab.topic)),
+            Some(n) if !(0..n).contains(&slab.partition) => {
+                return refused(format!("topic {} has no partition {}", slab.topic, slab.partition));
+            }
+            Some(_) => {}
+        }
+        if !is_whole(&slab) {
+            return refused("the slab's columns do not agree".into());
+        }
+        send_all(&producer, &slab, &in_flight(slab.ends.len()));
+    }
+}
+
+/// Whether the columns of a slab describe the same events.
+fn is_whole(slab: &Slab) -> bool {
+    let events = slab.ends.len();
+    let values = slab.ends.is_sorted() && slab.ends.last().map(|&e| e as usize) == Some(slab.values.len());
+    let key_bytes: usize = slab.key_lens.iter().map(|&n| n.saturating_sub(1) as usize).sum();
+    let keys = slab.keys.len() == key_bytes && (slab.key_lens.is_empty() || slab.key_lens.len() == events);
+    let counted: usize = slab.runs.iter().map(|r| r.count as usize).sum();
+    let runs = slab.runs.iter().all(|r| r.base.len() == 16 && (r.stream as usize) < slab.streams.len());
+    values && keys && runs && counted == events
+}
+
+fn send_all(producer: &ThreadedProducer<Context>, slab: &Slab, in_flight: &Arc<InFlight>) {
+    let (mut start, mut key_start, mut index) = (0, 0, 0);
+    let mut header = Vec::new();
+    for run in &slab.runs {
+        let mut base = [0; 16];
+        base.copy_from_slice(&run.base);
+        for i in 0..run.count {
+            let end = slab.ends[index] as usize;
+            let key_len = slab.key_lens.get(index).copied().unwrap_or(0);
+            let key_end = key_start + key_len.saturating_sub(1) as usize;
+            record::Header {
+                id: EventId(base).plus(i.into()),
+                stream: &slab.streams[run.stream as usize],
+                client_key: &run.client_key,
+            }
+            .write(&mut header);
+            let mut headers = OwnedHeaders::new_with_capacity(2)
+                .insert(Header { key: record::HEADER, value: Some(header.as_slice()) });
+            if !run.traceparent.is_empty() {
+                headers = headers.insert(Header { key: record::TRACE_HEADER, value: Some(&run.traceparent[..]) });
+            }
+            let ticket = Ticket { slab: Arc::clone(in_flight), index: index as u32 };
+            let mut record = BaseRecord::with_opaque_to(&slab.topic, Box::new(ticket))
+                .partition(slab.partition)
+                .payload(&slab.values[start..end])
+                .timestamp(run.arrived_ms)
+                .headers(headers);
+            if key_len > 0 {
+                record = record.key(&slab.keys[key_start..key_end]);
+            }
+            if let Err((error, record)) = producer.send(record) {
+                metric::refused_by_librdkafka(&error);
+                let ticket = record.delivery_opaque;
+                ticket.slab.report(ticket.index, Report::Failed(refusal(&error), error.to_string()));
+            }
+            (start, key_start, index) = (end, key_end, index + 1);
+        }
+    }
+}
+
+fn settings(config: &Config, topics: &Known) -> ClientConfig {
+    let batch = topics.batch_bytes_max().into_iter().map(|(_, bytes)| bytes).min();
+    let batch = batch.unwrap_or(BATCH_BYTES_MAX).min(BATCH_BYTES_MAX);
+    let mut settings = kafka::client_config(&config.kafka, "kafka-producer");
+    settings
+        .set("enable.idempotence", "true")
+        .set("acks", "all")
+        // A batch forms while the one before is on its way. Even 0.1 ms of waiting costs a lone
+        // client a factor of five.
+        .set("linger.ms", "0")
+        .set("message.timeout.ms", config.kafka.message_timeout.as_millis().to_string())
+        .set("retry.backoff.ms", "50")
+        .set("compression.type", &config.kafka_producer.compression)
+        .set("message.max.bytes", batch.to_string())
+        .set("batch.size", batch.to_string())
+        // Bytes are bounded, here and, below this, in the gateway; a number of records is not needed.
+        .set("queue.buffering.max.messages", "0")
+        .set("queue.buffering.max.kbytes", (config.kafka_producer.queue_bytes_max / 1024).to_string());
+    settings
+}
+
+fn make(settings: &ClientConfig, failed: &Arc<Notify>) -> KafkaResult<ThreadedProducer<Context>> {
+    let context = Context { fatal: AtomicBool::new(false), failed: Arc::clone(failed) };
+    settings.create_with_context(context)
+}
+
+/// Waits for fatal errors. What the failed producer still holds is reported by librdkafka itself as
+/// it is purged: not stored what never left, unknown what was on its way.
+async fn replace_failed(
+    settings: ClientConfig,
+    failed: Arc<Notify>,
+    current: Arc<RwLock<Arc<ThreadedProducer<Context>>>>,
+) {
+    loop {
+        failed.notified().await;
+        let new = loop {
+            match make(&settings, &failed) {
+                Ok(new) => break Arc::new(new),
+                Err(error) => {
+                    tracing::error!(%error, "making a new producer");
+                    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+                }
+            }
+        };
+        let old = {
+            let mut current = current.write().unwrap_or_else(PoisonError::into_inner);
+            if !current.context().fatal.load(Ordering::Acquire) {
+                continue; // told twice of the same failure
+            }
+            std::mem::replace(&mut *current, new)
+        };
+        metric::producer_replaced();
+        old.purge(PurgeConfig::default().queue().inflight());
+        // Dropping it waits for its thread, which serves the last delivery reports.
+        _ = tokio::task::spawn_blocking(move || {
+            _ = old.flush(std::time::Duration::from_secs(10));
+            drop(old);
+        });
+    }
+}

@@ -1,0 +1,119 @@
+//! One stream of a gateway's worker: hello, then slabs in, receipts out.
+
+use std::{pin::Pin, sync::Arc};
+
+use aguacero::{config::Config, shutdown::Shutdown};
+use aguacero_proto::{
+    PROTOCOL,
+    produce::{
+        FromProducer, Hello, Receipt, Receipts, ToProducer, TopicLimit, Welcome,
+        from_producer, producer_server::Producer, to_producer,
+    },
+};
+use futures_util::{Stream, StreamExt as _};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::UnboundedReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::{metric, produce::Producers, topics::Known};
+
+/// Receipts in one message.
+const RECEIPTS_MAX: usize = 256;
+/// What a record batch of one record adds to value and key: the batch's head, the record's varints,
+/// the header `aguacero` with a stream's name and a client's key of the greatest length, `traceparent`.
+const RECORD_OVERHEAD: usize = 1024;
+
+/// The gRPC service.
+pub(crate) struct Service {
+    config: Arc<Config>,
+    producers: Producers,
+    topics: Known,
+    shutdown: Shutdown,
+}
+
+impl Service {
+    pub(crate) fn new(config: Arc<Config>, producers: Producers, topics: Known, shutdown: Shutdown) -> Self {
+        Self { config, producers, topics, shutdown }
+    }
+
+    /// Checks the gateway's greeting and answers it.
+    fn greet(&self, hello: &Hello) -> Result<Welcome, Status> {
+        if !(PROTOCOL.saturating_sub(1)..=PROTOCOL).contains(&hello.protocol) {
+            return Err(Status::failed_precondition(format!(
+                "the gateway speaks protocol {}, this kafka-producer {PROTOCOL}: upgrade sidecars before gateways",
+                hello.protocol
+            )));
+        }
+        if hello.config_fingerprint != self.config.fingerprint {
+            tracing::warn!("the gateway declares other topics or streams than this kafka-producer");
+        }
+        let limits = self.topics.batch_bytes_max().into_iter().map(|(topic, bytes)| TopicLimit {
+            topic,
+            record_bytes_max: u32::try_from(bytes.saturating_sub(RECORD_OVERHEAD)).unwrap_or(u32::MAX),
+        });
+        Ok(Welcome {
+            protocol: PROTOCOL,
+            config_fingerprint: self.config.fingerprint,
+            topics: limits.collect(),
+        })
+    }
+}
+
+#[tonic::async_trait]
+impl Producer for Service {
+    type ProduceStream = Pin<Box<dyn Stream<Item = Result<FromProducer, Status>> + Send>>;
+
+    async fn produce(
+        &self,
+        request: Request<Streaming<ToProducer>>,
+    ) -> Result<Response<Self::ProduceStream>, Status> {
+        let mut incoming = request.into_inner();
+        let Some(ToProducer { kind: Some(to_producer::Kind::Hello(hello)) }) = incoming.message().await? else {
+            return Err(Status::invalid_argument("the first message of a stream is a hello"));
+        };
+        let welcome = from_producer::Kind::Welcome(self.greet(&hello)?);
+
+        // Unbounded in form: it holds one receipt for each slab in flight, which the gateway bounds.
+        // The stream ends when the reader below and the last slab in flight have let go of it.
+        let (receipts, outgoing) = mpsc::unbounded_channel();
+        tokio::spawn(read(incoming, self.producers.clone(), receipts, self.shutdown.clone()));
+
+        let receipts = UnboundedReceiverStream::new(outgoing)
+            .ready_chunks(RECEIPTS_MAX)
+            .map(|receipts| from_producer::Kind::Receipts(Receipts { receipts }));
+        let answers = tokio_stream::once(welcome).chain(receipts);
+        Ok(Response::new(Box::pin(answers.map(|kind| Ok(FromProducer { kind: Some(kind) })))))
+    }
+}
+
+/// Produces what comes in until the gateway leaves or this process is to end.
+async fn read(
+    mut incoming: Streaming<ToProducer>,
+    producers: Producers,
+    receipts: mpsc::UnboundedSender<Receipt>,
+    shutdown: Shutdown,
+) {
+    let _open = metric::Session::open();
+    loop {
+        let message = tokio::select! {
+            message = incoming.message() => message,
+            () = shutdown.requested() => return,
+        };
+        match message {
+            Ok(Some(ToProducer { kind: Some(to_producer::Kind::Frame(frame)) })) => {
+                for slab in frame.slabs {
+                    producers.produce(slab, &receipts);
+                }
+            }
+            Ok(Some(_)) => {
+                tracing::warn!("the gateway sent something that is not a frame: closing its stream");
+                return;
+            }
+            Ok(None) => return,
+            Err(status) => {
+                tracing::debug!(%status, "the gateway's stream broke");
+                return;
+            }
+        }
+    }
+}

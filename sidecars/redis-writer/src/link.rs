@@ -1,0 +1,90 @@
+//! The connection to Redis, which comes back.
+
+use std::time::{Duration, Instant};
+
+use aguacero::ledger::{self, LedgerError};
+use redis::aio::MultiplexedConnection;
+use tokio::sync::watch;
+
+use crate::metric;
+
+/// How long one pipeline may take. Beyond it its outcome is unknown and it is repeated, which the
+/// ledger makes harmless; so this is long enough for a Redis that is only busy.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
+
+const PAUSE_FIRST: Duration = Duration::from_millis(20);
+const PAUSE_LAST: Duration = Duration::from_secs(2);
+
+/// Connects when it is needed and for as long as it takes.
+pub(crate) struct Link {
+    url: String,
+    connection: Option<MultiplexedConnection>,
+    /// Before the next attempt; doubles until something succeeds.
+    pause: Duration,
+    /// Since when Redis does not answer.
+    away: Option<Instant>,
+    /// Becomes true when Redis has been seen, and stays so.
+    seen: watch::Sender<bool>,
+}
+
+impl Link {
+    pub(crate) fn new(url: &str, seen: watch::Sender<bool>) -> Self {
+        metric::redis_connected(false);
+        Self {
+            url: url.to_owned(),
+            connection: None,
+            pause: PAUSE_FIRST,
+            away: None,
+            seen,
+        }
+    }
+
+    pub(crate) fn is_up(&self) -> bool {
+        self.connection.is_some()
+    }
+
+    /// The connection, as soon as there is one. May be dropped and called again.
+    pub(crate) async fn up(&mut self) -> &mut MultiplexedConnection {
+        while self.connection.is_none() {
+            match ledger::connect(&self.url, RESPONSE_TIMEOUT).await {
+                Ok(connection) => {
+                    self.connection = Some(connection);
+                    self.seen.send_replace(true);
+                    metric::redis_connected(true);
+                    if self.away.is_none() {
+                        tracing::info!("connected to Redis");
+                    }
+                }
+                Err(error) => self.failed(&error).await,
+            }
+        }
+        match &mut self.connection {
+            Some(connection) => connection,
+            None => unreachable!("the loop above ends with a connection"),
+        }
+    }
+
+    /// Gives the connection up, and waits a little before the next one. Said once, not each time.
+    pub(crate) async fn failed(&mut self, error: &LedgerError) {
+        metric::redis_failed();
+        metric::redis_connected(false);
+        self.connection = None;
+        if self.away.is_none() {
+            self.away = Some(Instant::now());
+            tracing::warn!(%error, "Redis does not take deltas: frames wait");
+        } else {
+            tracing::debug!(%error, "Redis still does not take deltas");
+        }
+        let pause = self.pause;
+        self.pause = (2 * pause).min(PAUSE_LAST);
+        tokio::time::sleep(pause).await;
+    }
+
+    /// Redis has taken a whole pipeline.
+    pub(crate) fn succeeded(&mut self) {
+        self.pause = PAUSE_FIRST;
+        if let Some(since) = self.away.take() {
+            tracing::info!(away = ?since.elapsed(), "Redis takes deltas again");
+        }
+    }
+}

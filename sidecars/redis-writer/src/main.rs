@@ -1,0 +1,30 @@
+//! The redis-writer sidecar: `run` or `check`.
+
+use aguacero::{cli, shutdown, telemetry};
+use clap::Parser;
+use redis_writer::App;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Takes counter deltas from the gateway over WebSocket and adds them to Redis.
+#[derive(Parser)]
+#[command(name = "redis-writer", version)]
+enum Command {
+    /// Serve until SIGTERM.
+    Run(cli::ConfigFile),
+    /// Read the configuration, report every mistake, and tell what it declares.
+    Check(cli::ConfigFile),
+}
+
+// One thread: deltas come coalesced, and Redis does the work.
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> anyhow::Result<()> {
+    let config = match Command::parse() {
+        Command::Check(file) => cli::check(&file),
+        Command::Run(file) => cli::load_or_exit(&file),
+    };
+    telemetry::init("redis-writer");
+    let shutdown = shutdown::on_signals()?;
+    App::build(config).await?.run(shutdown).await
+}

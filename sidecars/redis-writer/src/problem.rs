@@ -1,0 +1,85 @@
+//! Why deltas are refused for good. The gateway is told each time, the log once for each text.
+
+use std::{collections::HashSet, fmt};
+
+use aguacero::{config::Stream, ledger::LedgerError};
+
+use crate::metric;
+
+/// Texts that are remembered as logged. They hold names that come from outside.
+const LOGGED_MAX: usize = 100;
+
+/// A name from outside, in a text of ours.
+const NAME_CHARS_MAX: usize = 64;
+
+/// Why a stream's deltas, or one entry of them, were refused for good.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Problem {
+    reason: &'static str,
+    text: String,
+}
+
+impl Problem {
+    pub(crate) fn unknown_stream(name: &str) -> Self {
+        let name: String = name.chars().take(NAME_CHARS_MAX).collect();
+        let text = format!("stream {name:?} is not declared in the redis-writer's configuration");
+        Self {
+            reason: "unknown-stream",
+            text,
+        }
+    }
+
+    pub(crate) fn fingerprint(stream: &Stream, theirs: u64) -> Self {
+        let text = format!(
+            "stream {}: the gateway declares its counters as {theirs:016x}, the redis-writer as {:016x}; \
+             let both read the same file",
+            stream.name, stream.counters_fingerprint
+        );
+        Self {
+            reason: "fingerprint",
+            text,
+        }
+    }
+
+    pub(crate) fn entry(stream: &Stream, why: &str) -> Self {
+        Self {
+            reason: "entry",
+            text: format!("stream {}: an entry cannot be counted: {why}", stream.name),
+        }
+    }
+
+    pub(crate) fn ledger(stream: &Stream, error: &LedgerError) -> Self {
+        let reason = match error {
+            LedgerError::Fingerprint { .. } => "ledger-fingerprint",
+            _ => "ledger",
+        };
+        Self {
+            reason,
+            text: format!("stream {}: {error}", stream.name),
+        }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// What has been said already.
+#[derive(Debug, Default)]
+pub(crate) struct Log(HashSet<String>);
+
+impl Log {
+    pub(crate) fn report(&mut self, problem: &Problem) {
+        metric::refused(problem.reason);
+        if self.0.len() < LOGGED_MAX && self.0.insert(problem.text.clone()) {
+            tracing::error!(reason = problem.reason, "deltas are refused: {problem}");
+            if self.0.len() == LOGGED_MAX {
+                tracing::error!(
+                    "further kinds of refused deltas are counted, and no longer logged"
+                );
+            }
+        }
+    }
+}
