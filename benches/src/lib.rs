@@ -1,1 +1,5 @@
-//! benches
+//! What the measuring programs share.
+
+pub mod bare;
+pub mod client;
+pub mod stats;

@@ -138,7 +138,6 @@ impl Refused {
 pub(crate) struct Finished {
     pub(crate) slab: Slab,
     pub(crate) verdict: Verdict,
-    pub(crate) topic: String,
     pub(crate) partition: i32,
     pub(crate) incarnation: String,
     /// Lowest and highest offset, if every stored event's is known.
@@ -425,8 +424,8 @@ impl Lane {
         }
         slot.bytes -= slab.bytes;
         self.bytes -= slab.bytes;
-        let (topic, partition) = (self.topics[slot.topic].name.clone(), slot.partition);
-        Some(Finished { slab, verdict, topic, partition, incarnation, offsets })
+        let partition = slot.partition;
+        Some(Finished { slab, verdict, partition, incarnation, offsets })
     }
 
     fn make_ready(&mut self, at: usize) {

@@ -1,0 +1,384 @@
+//! The lane's promises, checked on its state alone.
+
+use std::{collections::HashSet, rc::Rc};
+
+use aguacero_proto::produce::Exception;
+use proptest::prelude::*;
+use tokio::sync::oneshot::Receiver;
+
+use super::*;
+
+const FILE: &str = r#"
+[topics.t]
+partitions = 3
+reserved = { apart = 2 }
+
+[streams.s]
+topic = "t"
+key = "k"
+rules = [ { when = { field = "vip", is = [true] }, partition = "apart" } ]
+fields = [ { name = "k", type = "string" }, { name = "vip", type = "boolean" } ]
+[[streams.s.routes]]
+path = "/s"
+"#;
+
+fn config() -> Config {
+    Config::parse(FILE, "test", []).unwrap()
+}
+
+fn bounds() -> Bounds {
+    Bounds {
+        frames_max: 2,
+        slab_bytes_max: 1000,
+        partition_bytes_max: 4000,
+        bytes_max: 6000,
+        ack_timeout: Duration::from_secs(10),
+        partition_slow: Duration::from_secs(1),
+    }
+}
+
+/// A lane that is connected, and the clock it is shown.
+struct Bench {
+    config: Config,
+    lane: Lane,
+    start: Instant,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let (config, start) = (config(), Instant::now());
+        let mut lane = Lane::new(&config, bounds(), start);
+        lane.connected(&[]);
+        Self { config, lane, start }
+    }
+
+    fn at(&self, ms: u64) -> Instant {
+        self.start + Duration::from_millis(ms)
+    }
+
+    fn append(&mut self, id: u64, key: Option<&str>, ms: u64) -> Result<(Place, Receiver<Rc<Verdict>>), Refused> {
+        let now = self.at(ms);
+        let append = Append {
+            stream: &self.config.streams[0],
+            value: br#"{"k":"v"}"#,
+            key: key.map(str::as_bytes),
+            reserved: None,
+            id: EventId([0; 16]).plus(id),
+            client_key: b"",
+            counter_keys: SmallVec::new(),
+            arrived_ms: 0,
+            traceparent: None,
+        };
+        let place = self.lane.append(&append, now)?;
+        let verdict = self.lane.wait(place.slab).unwrap();
+        Ok((place, verdict))
+    }
+
+    fn frame(&mut self, ms: u64) -> Option<produce::Frame> {
+        let now = self.at(ms);
+        self.lane.next_frame(now)
+    }
+
+    fn receive(&mut self, slab: u64, outcome: produce::Outcome, ms: u64) -> Option<Finished> {
+        let receipt = Receipt { slab, outcome: outcome.into(), ..Receipt::default() };
+        let now = self.at(ms);
+        let mut finished = self.lane.receipt(&receipt, now)?;
+        finished.slab.resolve(finished.verdict.clone());
+        Some(finished)
+    }
+
+    fn tick(&mut self, ms: u64) -> usize {
+        let (now, mut count) = (self.at(ms), 0);
+        self.lane.tick(now, |mut finished| {
+            finished.slab.resolve(finished.verdict.clone());
+            count += 1;
+        });
+        count
+    }
+}
+
+fn told(verdict: &mut Receiver<Rc<Verdict>>) -> Option<Outcome> {
+    verdict.try_recv().ok().map(|v| v.outcome)
+}
+
+#[test]
+fn a_lone_event_leaves_at_once_and_others_join_while_frames_are_away() {
+    let mut b = Bench::new();
+    for id in 0..2 {
+        b.append(id, None, 0).unwrap();
+        assert_eq!(b.frame(0).unwrap().slabs.len(), 1);
+    }
+    for id in 2..7 {
+        b.append(id, Some("x"), 0).unwrap();
+    }
+    assert!(b.frame(0).is_none(), "two frames are away");
+    b.receive(1, produce::Outcome::Stored, 0).unwrap();
+    let frame = b.frame(0).unwrap();
+    assert_eq!(frame.slabs.iter().map(|s| s.ends.len()).sum::<usize>(), 5);
+}
+
+#[test]
+fn ids_of_one_request_are_one_run() {
+    let mut b = Bench::new();
+    for id in [5, 6, 7, 9] {
+        b.append(id, Some("x"), 0).unwrap();
+    }
+    let slab = b.frame(0).unwrap().slabs.remove(0);
+    assert_eq!(slab.runs.iter().map(|r| r.count).collect::<Vec<_>>(), [3, 1]);
+}
+
+#[test]
+fn events_with_and_without_a_key_keep_theirs() {
+    let mut b = Bench::new();
+    b.lane.topics[0].ordinary = vec![0]; // all in one slab
+    b.append(0, None, 0).unwrap();
+    b.append(1, Some("ab"), 0).unwrap();
+    b.append(2, Some(""), 0).unwrap();
+    b.append(3, None, 0).unwrap();
+    let slab = b.frame(0).unwrap().slabs.remove(0);
+    assert_eq!((&slab.keys[..], &slab.key_lens[..]), (&b"ab"[..], &[0, 3, 1, 0][..]));
+}
+
+#[test]
+fn what_certainly_was_not_stored_is_told_apart_from_what_nobody_knows() {
+    for (attempts, outcome, expected) in [
+        (1, produce::Outcome::NotStored, Outcome::NotStored),
+        (2, produce::Outcome::NotStored, Outcome::Unknown),
+        (2, produce::Outcome::TooLarge, Outcome::TooLarge),
+        (2, produce::Outcome::Stored, Outcome::Stored),
+    ] {
+        let mut b = Bench::new();
+        let (place, mut verdict) = b.append(0, None, 0).unwrap();
+        for attempt in 1..attempts {
+            assert!(b.frame(attempt).is_some());
+            let now = b.at(attempt);
+            b.lane.disconnected(now);
+            b.lane.connected(&[]);
+        }
+        assert!(b.frame(10).is_some());
+        if expected == Outcome::Unknown {
+            // Unknown is sent again until the deadline, and answered only then.
+            assert!(b.receive(place.slab, outcome, 20).is_none());
+            b.tick(10_000);
+        } else {
+            b.receive(place.slab, outcome, 20);
+        }
+        assert_eq!(told(&mut verdict), Some(expected), "{attempts} {outcome:?}");
+    }
+}
+
+#[test]
+fn an_unknown_slab_is_sent_again_before_anything_newer_of_its_partition() {
+    let mut b = Bench::new();
+    let (first, _kept) = b.append(0, Some("x"), 0).unwrap();
+    b.frame(0).unwrap();
+    let (second, _kept) = b.append(1, Some("x"), 0).unwrap();
+    assert!(b.receive(first.slab, produce::Outcome::Unknown, 1).is_none());
+    assert!(b.frame(1).is_none(), "it pauses, and the newer one waits behind it");
+    let again: Vec<_> = b.frame(100).unwrap().slabs.iter().map(|s| s.id).collect();
+    assert_eq!(again, [first.slab, second.slab]);
+}
+
+#[test]
+fn unknown_slabs_are_sent_again_oldest_first_whichever_was_known_first() {
+    let mut b = Bench::new();
+    for id in 0..2 {
+        b.append(id, Some("x"), 0).unwrap();
+        b.frame(0).unwrap();
+    }
+    for slab in [2, 1] {
+        assert!(b.receive(slab, produce::Outcome::Unknown, 1).is_none());
+    }
+    let again: Vec<_> = b.frame(100).unwrap().slabs.iter().map(|s| s.id).collect();
+    assert_eq!(again, [1, 2]);
+}
+
+#[test]
+fn a_lost_link_sends_everything_again_in_the_same_order_with_the_same_ids() {
+    let mut b = Bench::new();
+    let sent = |frames: &[produce::Frame]| -> Vec<(u64, Vec<Bytes>)> {
+        let slabs = frames.iter().flat_map(|f| &f.slabs);
+        slabs.map(|s| (s.id, s.runs.iter().map(|r| r.base.clone()).collect())).collect()
+    };
+    let mut frames = Vec::new();
+    for id in [0, 10] {
+        b.append(id, Some("x"), 0).unwrap();
+        frames.extend(b.frame(0));
+    }
+    let now = b.at(5);
+    b.lane.disconnected(now);
+    assert!(b.frame(5).is_none());
+    b.lane.connected(&[]);
+    let again = b.frame(5).unwrap();
+    assert_eq!(sent(&[again]), sent(&frames));
+}
+
+#[test]
+fn beyond_the_deadline_nothing_is_kept_and_everyone_is_told() {
+    let mut b = Bench::new();
+    let (_, mut sent) = b.append(0, Some("x"), 0).unwrap();
+    b.frame(0).unwrap();
+    let now = b.at(1);
+    b.lane.disconnected(now);
+    let (_, mut unsent) = b.append(1, Some("x"), 1).unwrap();
+    // The second joined a slab of its own, since the first is closed.
+    assert_eq!(b.tick(10_000), 1);
+    assert_eq!(b.tick(10_001), 1);
+    assert_eq!(told(&mut sent), Some(Outcome::Unknown));
+    assert_eq!(told(&mut unsent), Some(Outcome::NotStored));
+    assert!(b.lane.is_empty());
+    assert_eq!(b.lane.bytes(), 0);
+    assert!(b.receive(1, produce::Outcome::Stored, 10_002).is_none(), "a late receipt changes nothing");
+}
+
+#[test]
+fn a_slow_partition_stops_nobody_else() {
+    let mut b = Bench::new();
+    // With keys, so that both frames are for one partition.
+    b.append(0, Some("x"), 0).unwrap();
+    b.frame(0).unwrap();
+    b.append(1, Some("x"), 0).unwrap();
+    b.frame(0).unwrap();
+    let slow = b.lane.slabs[&1].slot;
+    b.append(2, None, 0).unwrap();
+    assert!(b.frame(500).is_none());
+    b.tick(1000);
+    assert!(b.frame(1000).is_some());
+    assert_eq!(b.append(3, Some("x"), 1000).err(), Some(Refused::Away));
+    for id in 4..20 {
+        let (place, _) = b.append(id, None, 1000).unwrap();
+        assert_ne!(b.lane.slabs[&place.slab].slot, slow, "sticky spreading passes over it");
+        b.frame(1000);
+    }
+    for slab in [1, 2] {
+        b.receive(slab, produce::Outcome::Stored, 1100).unwrap();
+    }
+    assert!(b.append(30, Some("x"), 1100).is_ok(), "and it is back with its receipts");
+}
+
+#[test]
+fn while_the_link_is_away_for_long_events_are_refused_at_once() {
+    let mut b = Bench::new();
+    let now = b.at(0);
+    b.lane.disconnected(now);
+    assert!(b.append(0, None, 900).is_ok(), "a restart of the sidecar is waited for");
+    assert_eq!(b.append(1, None, 1100).err(), Some(Refused::Away));
+}
+
+#[test]
+fn bytes_are_bounded_for_each_partition_and_in_all() {
+    let mut b = Bench::new();
+    let mut taken = 0;
+    while b.append(taken, Some("x"), 0).is_ok() {
+        taken += 1;
+    }
+    assert!(b.lane.bytes() <= 4000);
+    assert_eq!(b.append(taken, Some("x"), 0).err(), Some(Refused::Full));
+    while b.append(taken, None, 0).is_ok() {
+        taken += 1;
+        b.frame(0); // sticky spreading moves on
+    }
+    assert!(b.lane.bytes() <= 6000);
+}
+
+#[test]
+fn an_exception_is_the_outcome_of_its_event_only() {
+    let mut b = Bench::new();
+    let (place, mut verdict) = b.append(0, Some("x"), 0).unwrap();
+    b.append(1, Some("x"), 0).unwrap();
+    b.frame(0).unwrap();
+    let receipt = Receipt {
+        slab: place.slab,
+        outcome: produce::Outcome::Stored.into(),
+        exceptions: vec![Exception { index: 1, outcome: produce::Outcome::TooLarge.into(), detail: "big".into() }],
+        ..Receipt::default()
+    };
+    let now = b.at(1);
+    let mut finished = b.lane.receipt(&receipt, now).unwrap();
+    finished.slab.resolve(finished.verdict.clone());
+    let verdict = verdict.try_recv().unwrap();
+    assert_eq!(verdict.outcome, Outcome::Stored);
+    assert_eq!(verdict.exceptions, [(1, Outcome::TooLarge)]);
+}
+
+/// A step of a random history.
+#[derive(Debug, Clone)]
+enum Step {
+    Append { key: Option<u8> },
+    Frame,
+    Receipt { which: prop::sample::Index, outcome: i32 },
+    Reconnect,
+    Later { ms: u64 },
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => prop::option::of(0..4_u8).prop_map(|key| Step::Append { key }),
+        3 => Just(Step::Frame),
+        3 => (any::<prop::sample::Index>(), 0..4).prop_map(|(which, outcome)| Step::Receipt { which, outcome }),
+        1 => Just(Step::Reconnect),
+        1 => (1..3000_u64).prop_map(|ms| Step::Later { ms }),
+    ]
+}
+
+proptest! {
+    /// Whatever is sent, received, lost and delayed in whatever order: every event that was appended
+    /// has exactly one outcome by its deadline, nothing stays behind, and 503 is told only of events
+    /// that no kafka-producer may have stored.
+    #[test]
+    fn every_event_has_exactly_one_outcome(steps in prop::collection::vec(step(), 1..200)) {
+        let mut b = Bench::new();
+        let (mut now, mut next_id) = (0, 0);
+        let mut verdicts = Vec::new();
+        let mut at_producer: Vec<u64> = Vec::new();
+        let mut perhaps_stored = HashSet::new();
+        for step in steps {
+            match step {
+                Step::Append { key } => {
+                    let key = key.map(|k| k.to_string());
+                    if let Ok((place, verdict)) = b.append(next_id, key.as_deref(), now) {
+                        verdicts.push((place, verdict));
+                    }
+                    next_id += 1;
+                }
+                Step::Frame => {
+                    for slab in b.frame(now).into_iter().flat_map(|f| f.slabs) {
+                        at_producer.push(slab.id);
+                    }
+                }
+                Step::Receipt { which, outcome } if !at_producer.is_empty() => {
+                    let slab = at_producer.swap_remove(which.index(at_producer.len()));
+                    let outcome = produce::Outcome::try_from(outcome).unwrap();
+                    if matches!(outcome, produce::Outcome::Stored | produce::Outcome::Unknown) {
+                        perhaps_stored.insert(slab);
+                    }
+                    b.receive(slab, outcome, now);
+                }
+                Step::Receipt { .. } => {}
+                Step::Reconnect => {
+                    perhaps_stored.extend(at_producer.drain(..));
+                    let at = b.at(now);
+                    b.lane.disconnected(at);
+                    b.lane.connected(&[]);
+                }
+                Step::Later { ms } => {
+                    now += ms;
+                    b.tick(now);
+                }
+            }
+        }
+        perhaps_stored.extend(at_producer);
+        b.tick(now + 10_000);
+        prop_assert!(b.lane.is_empty());
+        prop_assert_eq!(b.lane.bytes(), 0);
+        prop_assert!(b.lane.frames.is_empty());
+        prop_assert!(b.lane.slots.iter().all(|s| s.bytes == 0 && s.sent.is_empty() && !s.has_more()));
+        for (place, mut verdict) in verdicts {
+            let outcome = verdict.try_recv().map(|v| v.of(place.event));
+            prop_assert!(outcome.is_ok(), "{place:?} was never told");
+            if outcome == Ok(Outcome::NotStored) {
+                prop_assert!(!perhaps_stored.contains(&place.slab), "{place:?} may be stored");
+            }
+        }
+    }
+}

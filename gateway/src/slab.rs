@@ -77,7 +77,7 @@ impl Verdict {
         Self { outcome, exceptions: Vec::new(), detail: detail.into() }
     }
 
-    fn of(&self, event: u32) -> Outcome {
+    pub(crate) fn of(&self, event: u32) -> Outcome {
         self.exceptions.iter().find(|(i, _)| *i == event).map_or(self.outcome, |(_, outcome)| *outcome)
     }
 }

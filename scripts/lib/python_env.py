@@ -79,7 +79,8 @@ def quietly(command, waiting):
         if process.returncode != 0:
             output.seek(0)
             told = "".join(f"  | {line}" for line in output.readlines()[-15:])
-            sys.exit(f"\nThis failed: {' '.join(map(str, command))}\n{told}Look at the network and at pip's settings, and try again.")
+            sys.exit(f"\nThis failed: {' '.join(map(str, command))}\n{told}"
+                     "Look at the network and at pip's settings, and try again.")
 
 
 @contextlib.contextmanager

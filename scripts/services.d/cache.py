@@ -34,6 +34,10 @@ def cache():
     return Path(base).absolute() / "aguacero"
 
 
+def is_fetched(name):
+    return (cache() / name).is_dir()
+
+
 def fetched(name, what, fill):
     """The folder `name` of the cache; if it is not there yet, `fill(folder)` makes its content.
 

@@ -9,10 +9,11 @@ import subprocess
 import uuid
 from pathlib import Path
 
-from cache import HERE, Failure, client, fetched, require
+from cache import HERE, Failure, client, fetched, is_fetched
 from probe import ask
 
 VERSION = "4.3.1"  # as in pom.xml
+FOLDER = f"kafka-{VERSION}"
 
 # On 2 cores the serial collector costs a tenth less CPU than G1 and 65 MB less memory, at the same
 # throughput. Without the C2 compiler (TieredStopAtLevel=1) the broker starts 0.3 s sooner, but then
@@ -21,9 +22,14 @@ JVM = ["-Xms256m", "-Xmx768m", "-XX:+UseSerialGC"]
 FORMAT_JVM = ["-XX:TieredStopAtLevel=1"]
 
 
+def needs():
+    if os.environ.get("KAFKA_HOME") or is_fetched(FOLDER):
+        return ["java"]
+    return ["java", "maven"]
+
+
 def find():
     """Java, and a class path for it."""
-    require("java")
     home = os.environ.get("JAVA_HOME")
     java = f"{home}/bin/java" if home else shutil.which("java")
     return java, f"{find_libraries()}/*"
@@ -32,7 +38,7 @@ def find():
 def find_libraries():
     home = os.environ.get("KAFKA_HOME")
     if not home:
-        return fetched(f"kafka-{VERSION}", f"Kafka {VERSION} from Maven", fetch) / "libs"
+        return fetched(FOLDER, f"Kafka {VERSION} from Maven", fetch) / "libs"
     libraries = Path(home).absolute() / "libs"
     if not list(libraries.glob("kafka_*.jar")):
         raise Failure(f"KAFKA_HOME is {home}, but there is no Kafka in {libraries}: mend or unset it.")
@@ -40,7 +46,6 @@ def find_libraries():
 
 
 def fetch(folder):
-    require("maven")
     client(["mvn", "-B", "-q", "-f", HERE / "pom.xml", "dependency:copy-dependencies",
             "-DincludeScope=runtime", f"-DoutputDirectory={folder}/libs"],
            "Look at the network and at Maven's settings (~/.m2/settings.xml: a mirror, a proxy) and\n"

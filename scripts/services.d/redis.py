@@ -13,6 +13,10 @@ HINT = ("Install it (on Debian and Ubuntu: apt-get install redis-server) or put 
         "(6.2 or later) on PATH.")
 
 
+def needs():
+    return []
+
+
 def find():
     """The program, and what it needs in its environment."""
     found = shutil.which("redis-server")

@@ -15,7 +15,7 @@ from pathlib import Path
 import kafka
 import mongodb
 import redis
-from cache import HERE, Failure, last_lines, locked, say
+from cache import HERE, Failure, last_lines, locked, require, say
 from processes import launch, running, stop
 
 KINDS = {"mongodb": mongodb, "redis": redis, "kafka": kafka}  # in this order they are started
@@ -88,8 +88,13 @@ def bring_up(name):
         return state, not missing
 
 
+def find_programs():
+    require(*(tool for kind in KINDS.values() for tool in kind.needs()))
+    return {key: kind.find() for key, kind in KINDS.items()}
+
+
 def plan(name):
-    programs = {key: kind.find() for key, kind in KINDS.items()}
+    programs = find_programs()
     data = Path(tempfile.mkdtemp(prefix=f"{TEMPORARY_PREFIX}{name}-")).resolve()
     services = {}
     with contextlib.closing(free_ports()) as ports:

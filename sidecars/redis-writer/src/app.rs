@@ -3,11 +3,7 @@
 use std::{io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use aguacero::{admin::Admin, config::Config, shutdown::Shutdown, socket};
-use tokio::{
-    net::UnixListener,
-    sync::watch,
-    task::JoinSet,
-};
+use tokio::{net::UnixListener, sync::watch, task::JoinSet};
 
 use crate::{
     apply::{self, Applier},

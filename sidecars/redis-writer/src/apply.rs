@@ -82,9 +82,9 @@ impl Applier {
         let config = Arc::clone(&self.config);
         let mut left = Left::of(&config, works);
         while !left.parts.is_empty() {
-            let redis = self.link.up().await;
+            let mut redis = self.link.up().await;
             let pending_max = config.redis_writer.pending_max;
-            let failure = match ledger::live(redis, pending_max, &left.parts).await {
+            let failure = match ledger::live(&mut redis, pending_max, &left.parts).await {
                 Ok(outcomes) => left.sort_out(outcomes, works),
                 Err(error) => Some(error),
             };

@@ -44,23 +44,24 @@ impl Link {
     }
 
     /// The connection, as soon as there is one. May be dropped and called again.
-    pub(crate) async fn up(&mut self) -> &mut MultiplexedConnection {
-        while self.connection.is_none() {
+    pub(crate) async fn up(&mut self) -> MultiplexedConnection {
+        loop {
+            if let Some(connection) = &self.connection {
+                return connection.clone();
+            }
             match ledger::connect(&self.url, RESPONSE_TIMEOUT).await {
-                Ok(connection) => {
-                    self.connection = Some(connection);
-                    self.seen.send_replace(true);
-                    metric::redis_connected(true);
-                    if self.away.is_none() {
-                        tracing::info!("connected to Redis");
-                    }
-                }
+                Ok(connection) => self.connected(connection),
                 Err(error) => self.failed(&error).await,
             }
         }
-        match &mut self.connection {
-            Some(connection) => connection,
-            None => unreachable!("the loop above ends with a connection"),
+    }
+
+    fn connected(&mut self, connection: MultiplexedConnection) {
+        self.connection = Some(connection);
+        self.seen.send_replace(true);
+        metric::redis_connected(true);
+        if self.away.is_none() {
+            tracing::info!("connected to Redis");
         }
     }
 

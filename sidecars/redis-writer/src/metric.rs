@@ -41,10 +41,7 @@ pub(crate) fn describe() {
         REFUSED,
         "Streams' parts and entries that were refused for good, by reason"
     );
-    describe_gauge!(
-        WAITING,
-        "Frames that were read and are not in Redis yet"
-    );
+    describe_gauge!(WAITING, "Frames that were read and are not in Redis yet");
     describe_histogram!(PIPELINE_FRAMES, "Frames that went to Redis together");
     describe_histogram!(
         PIPELINE_SECONDS,

@@ -26,6 +26,7 @@ use tokio_tungstenite::{
     WebSocketStream, accept_async_with_config,
     tungstenite::{
         Error as WsError, Message, Utf8Bytes,
+        error::ProtocolError,
         protocol::{CloseFrame, WebSocketConfig, frame::coding::CloseCode},
     },
 };
@@ -101,7 +102,11 @@ impl End {
     fn of(error: WsError) -> Self {
         match error {
             WsError::Capacity(e) => Self::Refused(CloseCode::Size, e.to_string()),
-            WsError::Protocol(e) if !is_gone(&e) => Self::protocol(e.to_string()),
+            // A peer that disappears without a close is no news: it restarts.
+            WsError::Protocol(
+                ProtocolError::ResetWithoutClosingHandshake | ProtocolError::HandshakeIncomplete,
+            ) => Self::Left,
+            WsError::Protocol(e) => Self::protocol(e.to_string()),
             WsError::Utf8(e) => Self::protocol(e),
             _ => Self::Left,
         }
@@ -117,12 +122,6 @@ impl End {
         let reason = Utf8Bytes::from(&reason[..end.unwrap_or(0)]);
         Some(CloseFrame { code, reason })
     }
-}
-
-/// A peer that disappears without a close is no news: it restarts.
-fn is_gone(error: &tokio_tungstenite::tungstenite::error::ProtocolError) -> bool {
-    use tokio_tungstenite::tungstenite::error::ProtocolError;
-    matches!(error, ProtocolError::ResetWithoutClosingHandshake)
 }
 
 /// Serves one connection until it ends.
@@ -155,23 +154,25 @@ async fn greet(stream: UnixStream, context: &Context) -> Result<(Socket, [u8; 16
         .max_frame_size(Some(MESSAGE_BYTES_MAX));
     let mut socket = match accept_async_with_config(stream, Some(config)).await {
         Ok(socket) => socket,
-        Err(WsError::Io(_)) => return Err(End::Left),
-        Err(error) => return Err(End::protocol(format!("no WebSocket handshake: {error}"))),
+        Err(error @ (WsError::Http(_) | WsError::HttpFormat(_))) => {
+            return Err(End::protocol(format!("no WebSocket handshake: {error}")));
+        }
+        Err(error) => return Err(End::of(error)),
     };
-    let hello = match hello(&mut socket).await {
+    let (run, theirs) = match hello(&mut socket).await {
         Ok(hello) => hello,
         Err(end) => {
             close(&mut socket, &end).await;
             return Err(end);
         }
     };
-    compare(&context.config, hello.1);
+    compare(&context.config, theirs);
     let welcome = from_redis_writer::Kind::Welcome(DeltaWelcome {
         protocol: PROTOCOL,
         config_fingerprint: context.config.fingerprint,
     });
     socket.send(message(welcome)).await.map_err(End::of)?;
-    Ok((socket, hello.0))
+    Ok((socket, run))
 }
 
 /// The first message: whose run it is, and with which configuration.
@@ -216,7 +217,7 @@ fn compare(config: &Config, theirs: u64) {
 async fn converse(socket: Socket, run: [u8; 16], context: Context) -> End {
     let (mut sink, mut source) = socket.split();
     let (acks, acknowledged) = mpsc::unbounded_channel();
-    let (broken, cut) = Shutdown::new();
+    let (trigger, cut) = Shutdown::new();
     let reader = Reader {
         run,
         context,
@@ -226,7 +227,7 @@ async fn converse(socket: Socket, run: [u8; 16], context: Context) -> End {
     };
     let (end, written) = tokio::join!(
         reader.run(&mut source),
-        write(&mut sink, acknowledged, broken)
+        write(&mut sink, acknowledged, trigger)
     );
     let end = written.err().unwrap_or(end);
     if let Ok(mut socket) = sink.reunite(source) {
@@ -253,7 +254,7 @@ struct Reader {
     /// Dropped with the reader: when the last frame on its way is acknowledged, the writer ends.
     acks: Acks,
     slots: Arc<Semaphore>,
-    /// Fired when acknowledgements cannot be written any more.
+    /// Requested when acknowledgements cannot be written any more.
     cut: Shutdown,
 }
 
@@ -266,7 +267,9 @@ impl Reader {
                 () = self.cut.requested() => return End::Stuck,
                 received = source.next() => received,
             };
-            let len = received.as_ref().map_or(0, |m| m.as_ref().map_or(0, Message::len));
+            let len = received
+                .as_ref()
+                .map_or(0, |m| m.as_ref().map_or(0, Message::len));
             let frame = match decode(received) {
                 Ok(None) => continue,
                 Ok(Some(to_redis_writer::Kind::Frame(frame))) => frame,
@@ -295,7 +298,9 @@ impl Reader {
         };
         // A message is smaller than all of the permits.
         let bytes = Arc::clone(&self.context.bytes);
-        let bytes = bytes.acquire_many_owned(u32::try_from(len).unwrap_or(u32::MAX)).await;
+        let bytes = bytes
+            .acquire_many_owned(u32::try_from(len).unwrap_or(u32::MAX))
+            .await;
         let (Ok(slot), Ok(bytes)) = (slot, bytes) else {
             return Err(End::Draining);
         };
@@ -314,36 +319,31 @@ impl Reader {
     }
 }
 
-/// Sends acknowledgements, all that are ready by one flush.
+/// Sends acknowledgements, all that are ready by one flush, until the reader and all frames on their
+/// way are done. Ending, for whatever reason, it cuts the reader off.
 async fn write(
     sink: &mut stream::SplitSink<Socket, Message>,
     mut acknowledged: mpsc::UnboundedReceiver<(DeltaAck, OwnedSemaphorePermit)>,
-    broken: Trigger,
+    _cut: Trigger,
 ) -> Result<(), End> {
     let mut ready = Vec::new();
-    let result = loop {
+    loop {
         if acknowledged.recv_many(&mut ready, FRAMES_OPEN_MAX).await == 0 {
-            break Ok(());
+            return Ok(());
         }
         let flush = async {
             for (ack, _slot) in ready.drain(..) {
-                sink.feed(message(from_redis_writer::Kind::Ack(ack))).await?;
+                sink.feed(message(from_redis_writer::Kind::Ack(ack)))
+                    .await?;
             }
             sink.flush().await
         };
         match timeout(WRITE_TIMEOUT, flush).await {
             Ok(Ok(())) => {}
-            Ok(Err(_)) => break Err(End::Left),
-            Err(_) => break Err(End::Stuck),
+            Ok(Err(_)) => return Err(End::Left),
+            Err(_) => return Err(End::Stuck),
         }
-    };
-    if result.is_err() {
-        broken.fire();
-    } else {
-        // The reader has ended; it does not need to be told.
-        drop(broken);
     }
-    result
 }
 
 fn message(kind: from_redis_writer::Kind) -> Message {

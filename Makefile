@@ -1,0 +1,28 @@
+# The list of commands; `make` alone prints it. The scripts do the work and install what they need.
+
+.DEFAULT_GOAL := help
+.PHONY: help demo up down test lint bench-lone clean
+
+help: ## print this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## 10,000 weather tweets through everything, and the count of each store (KEEP=1 leaves it up)
+	@scripts/demo
+
+up: ## services and the four processes, to stay (PORT=8080)
+	@scripts/demo up
+
+down: ## stop what `make up` or `KEEP=1 make demo` left
+	@scripts/demo down
+
+test: ## lints, unit, property and end-to-end tests on real Kafka, MongoDB and Redis
+	@scripts/test
+
+lint: ## rustfmt and clippy, warnings denied
+	@scripts/test lint
+
+bench-lone: ## what a lone client pays, beside its limits (a few minutes)
+	@scripts/bench-lone
+
+clean: ## remove what was built
+	@cargo clean

@@ -1,0 +1,98 @@
+//! Committed offsets, and the incarnation that each of them counts in.
+//!
+//! An offset is committed together with the topic's incarnation. A topic may be deleted and made again
+//! while a commit is on its way; without the incarnation, the old offset would pass for one of the new
+//! topic, and its first records would never be read.
+
+use std::time::Duration;
+
+use aguacero::config::Config;
+use rdkafka::{
+    Offset, TopicPartitionList,
+    consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext},
+    error::KafkaResult,
+};
+
+use super::partition::{Doubt, Partition};
+
+const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What the group has committed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Committed {
+    /// Name of the topic.
+    pub topic: String,
+    /// Number of the partition.
+    pub partition: i32,
+    /// The next offset to read, if one was ever committed.
+    pub next: Option<i64>,
+    /// The topic's incarnation; none if somebody else has set the offset, who knows what it means.
+    pub incarnation: Option<String>,
+}
+
+/// Asks the group's coordinator; blocks for up to five seconds.
+pub fn committed<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    partitions: &[(String, i32)],
+) -> KafkaResult<Vec<Committed>> {
+    let mut list = TopicPartitionList::with_capacity(partitions.len());
+    for (topic, partition) in partitions {
+        list.add_partition(topic, *partition);
+    }
+    let list = consumer.committed_offsets(list, CALL_TIMEOUT)?;
+    let elements = list.elements();
+    let committed = elements.iter().map(|e| Committed {
+        topic: e.topic().to_owned(),
+        partition: e.partition(),
+        next: match e.offset() {
+            Offset::Offset(next) => Some(next),
+            _ => None,
+        },
+        incarnation: Some(e.metadata().to_owned()).filter(|m| !m.is_empty()),
+    });
+    Ok(committed.collect())
+}
+
+impl From<&Committed> for Doubt {
+    fn from(committed: &Committed) -> Self {
+        Self { round: 0, incarnation: committed.incarnation.clone(), resume: committed.next }
+    }
+}
+
+/// Commits what is finished in `partitions` and was not committed before.
+pub(super) fn commit<'a, C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    config: &Config,
+    partitions: impl Iterator<Item = &'a mut Partition>,
+    mode: CommitMode,
+) -> KafkaResult<()> {
+    let mut list = TopicPartitionList::new();
+    let mut news = Vec::new();
+    for partition in partitions {
+        let (Some(source), Some(finished)) = (&partition.source, partition.finished) else { continue };
+        if partition.committed == Some(finished) {
+            continue;
+        }
+        let mut element = list.add_partition(&config.topics[partition.topic].name, partition.number);
+        element.set_offset(Offset::Offset(finished))?;
+        element.set_metadata(&source.position.incarnation);
+        news.push(partition);
+    }
+    if news.is_empty() {
+        return Ok(());
+    }
+    consumer.commit(&list, mode)?;
+    for partition in news {
+        partition.committed = partition.finished;
+    }
+    Ok(())
+}
+
+/// The first and the next offset that Kafka has.
+pub(super) fn log_range<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    topic: &str,
+    partition: i32,
+) -> KafkaResult<(i64, i64)> {
+    consumer.fetch_watermarks(topic, partition, CALL_TIMEOUT)
+}

@@ -1,0 +1,7 @@
+//! The promises of the redis-writer, kept by a whole one in this process, on a real Redis.
+
+mod fixture;
+mod frames;
+mod outage;
+mod protocol;
+mod shutdown;

@@ -1,0 +1,94 @@
+//! Redis is away: frames wait, and nothing is acknowledged that is not there.
+
+use std::time::Duration;
+
+use tokio::time::{sleep, timeout};
+
+use crate::fixture::{Gateway, OwnRedis, PATIENCE, Writer, keys};
+
+/// Long enough for an acknowledgement that must not come.
+const A_WHILE: Duration = Duration::from_millis(400);
+
+async fn assert_silent(gateway: &mut Gateway) {
+    let early = timeout(A_WHILE, gateway.receive()).await;
+    assert!(early.is_err(), "{early:?}");
+}
+
+#[tokio::test]
+async fn frames_wait_while_redis_is_away_and_are_applied_when_it_is_back() {
+    let mut redis = OwnRedis::start().await;
+    let writer = Writer::on(&redis.url(), 20_000).await;
+    let mut gateway = writer.gateway(1).await;
+    gateway.count(writer.frame(1, 0, &["before"])).await;
+
+    redis.kill();
+    gateway.send_frame(writer.frame(2, 1, &["a"])).await;
+    gateway.send_frame(writer.frame(3, 2, &["b"])).await;
+    assert_silent(&mut gateway).await;
+
+    redis.restart().await; // empty, and without the scripts
+    assert_eq!(
+        (gateway.ack().await.sequence, gateway.ack().await.sequence),
+        (2, 3)
+    );
+    assert_eq!(writer.shown().await, (2, keys(&[("a", 1), ("b", 1)])));
+}
+
+#[tokio::test]
+async fn frames_wait_while_redis_is_full() {
+    let redis = OwnRedis::start().await;
+    let writer = Writer::on(&redis.url(), 20_000).await;
+    let mut gateway = writer.gateway(1).await;
+    redis.config_set("maxmemory", "1").await;
+    gateway.send_frame(writer.frame(1, 0, &["a"])).await;
+    assert_silent(&mut gateway).await;
+    assert_eq!(writer.shown().await, (0, Vec::new()));
+
+    redis.config_set("maxmemory", "0").await;
+    assert_eq!(gateway.ack().await.problems, [""; 0]);
+    assert_eq!(writer.shown().await, (1, keys(&[("a", 1)])));
+}
+
+#[tokio::test]
+async fn it_is_ready_once_it_has_seen_redis_and_stays_so() {
+    let mut redis = OwnRedis::start().await;
+    redis.kill();
+    let writer = Writer::on(&redis.url(), 20_000).await;
+    let mut gateway = writer.gateway(1).await; // it serves meanwhile
+    assert!(!writer.is_ready().await);
+
+    redis.restart().await;
+    let ready = async {
+        while !writer.is_ready().await {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(PATIENCE, ready).await.expect("ready");
+    gateway.count(writer.frame(1, 0, &["a"])).await;
+
+    redis.kill();
+    gateway.send_frame(writer.frame(2, 1, &["a"])).await;
+    assert_silent(&mut gateway).await;
+    assert!(writer.is_ready().await);
+}
+
+#[tokio::test]
+async fn while_redis_is_away_only_so_much_is_read() {
+    let mut redis = OwnRedis::start().await;
+    let writer = Writer::on(&redis.url(), 20_000).await;
+    let mut gateway = writer.gateway(1).await;
+    redis.kill();
+
+    let key = "k".repeat(8 << 20);
+    let mut sent: u64 = 0;
+    loop {
+        let frame = writer.frame(sent + 1, sent as i64, &[&key]);
+        let sending = timeout(A_WHILE, gateway.send_frame(frame)).await;
+        if sending.is_err() {
+            break;
+        }
+        sent += 1;
+        assert!(sent < 40, "{} MiB were read", 8 * sent);
+    }
+    assert!(sent >= 7, "only {sent} frames were read");
+}
