@@ -14,13 +14,16 @@ pub fn spawn() -> std::io::Result<SocketAddr> {
     listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;
     std::thread::spawn(move || -> std::io::Result<()> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
         tokio::task::LocalSet::new().block_on(&runtime, async {
             let listener = TcpListener::from_std(listener)?;
             loop {
                 let (stream, _) = listener.accept().await?;
                 _ = stream.set_nodelay(true);
-                let serving = http1::Builder::new().serve_connection(TokioIo::new(stream), service_fn(answer));
+                let serving = http1::Builder::new()
+                    .serve_connection(TokioIo::new(stream), service_fn(answer));
                 tokio::task::spawn_local(serving);
             }
         })
@@ -30,5 +33,7 @@ pub fn spawn() -> std::io::Result<SocketAddr> {
 
 async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
     _ = request.into_body().collect().await;
-    Ok(Response::new(Full::new(Bytes::from_static(b"{\"accepted\":1}"))))
+    Ok(Response::new(Full::new(Bytes::from_static(
+        b"{\"accepted\":1}",
+    ))))
 }

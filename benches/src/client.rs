@@ -34,7 +34,11 @@ impl Client {
         let response = self.sender.send_request(request).await?;
         let status = response.status();
         let body = response.into_body().collect().await?.to_bytes();
-        ensure!(status == 200, "{status}: {}", String::from_utf8_lossy(&body));
+        ensure!(
+            status == 200,
+            "{status}: {}",
+            String::from_utf8_lossy(&body)
+        );
         Ok(())
     }
 }

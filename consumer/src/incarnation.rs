@@ -67,9 +67,12 @@ impl Incarnations {
     pub async fn after(&self) -> View {
         let next = self.next_round();
         let mut view = self.view.subscribe();
-        match view.wait_for(|view| view.round >= next).await {
-            Ok(view) => view.clone(),
-            Err(_) => std::future::pending().await, // never: `self` holds the sender
+        loop {
+            let latest = view.borrow_and_update().clone();
+            // `self` holds the sender, so there is always another answer to wait for.
+            if latest.round >= next || view.changed().await.is_err() {
+                return latest;
+            }
         }
     }
 

@@ -1,1 +1,43 @@
-//! consumer
+//! From Kafka into MongoDB, and the counters in Redis made exact.
+//!
+//! # The journey of a record
+//! The poll loop ([`poll`]) appends it to its partition's [`batch`]. As soon as the partition's last
+//! batch is done, this one goes to the [`sink`], which here is the [`archiver`]: every record is
+//! [`decode`]d into a [`document`] or becomes a [`dead_letter`], the documents are inserted into the
+//! [`archive`] under their events' ids, what that adds to the counters is [`count`]ed from the very
+//! documents, and the counters in Redis are [`settle`]d to it. Then, and only then, does the poll loop
+//! commit the offsets.
+//!
+//! Beside it, the broker is asked every second which [`incarnation`] of each topic it has, and Redis
+//! whether it still shows what the archive holds ([`upkeep`]).
+//!
+//! # What is promised
+//! - **An offset is committed only when every record below it is archived, with the majority and in the
+//!   journal, or is a dead letter, and is settled.** Whoever is killed in between, the records are read
+//!   again, and the archive knows them by their ids.
+//! - **The archive holds an event once.** The same id with another value is a dead letter.
+//! - **Nothing is skipped.** A store that is away is waited for; a record of a later release or of an
+//!   undeclared stream stops its partition, and only that one.
+//! - **What Redis shows becomes what the archive holds**: after every batch, and within seconds after
+//!   Redis was emptied or a topic was made again.
+
+pub mod app;
+pub mod archive;
+pub mod archiver;
+pub mod backoff;
+pub mod batch;
+pub mod count;
+pub mod dead_letter;
+pub mod decode;
+pub mod document;
+pub mod incarnation;
+pub mod lag;
+pub mod metric;
+pub mod poll;
+pub mod rebuild;
+pub mod settle;
+pub mod sink;
+pub mod upkeep;
+
+pub use app::App;
+pub use rebuild::rebuild;

@@ -1,6 +1,43 @@
-//! consumer
+//! The consumer: `run`, `check` or `rebuild`.
+
+use aguacero::{cli, shutdown, telemetry};
+use clap::Parser;
+use consumer::{App, rebuild};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-fn main() {}
+/// Archives Kafka's records in MongoDB and settles the counters in Redis.
+#[derive(Parser)]
+#[command(name = "consumer", version)]
+enum Command {
+    /// Archive until SIGTERM.
+    Run(cli::ConfigFile),
+    /// Read the configuration, report every mistake, and tell what it declares.
+    Check(cli::ConfigFile),
+    /// Forget what Redis shows of a stream, and count the archive again.
+    Rebuild {
+        /// Name of the stream.
+        stream: String,
+        #[command(flatten)]
+        file: cli::ConfigFile,
+    },
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    match Command::parse() {
+        Command::Check(file) => cli::check(&file),
+        Command::Run(file) => {
+            let config = cli::load_or_exit(&file);
+            telemetry::init("consumer");
+            let shutdown = shutdown::on_signals()?;
+            App::build(config).await?.run(shutdown).await
+        }
+        Command::Rebuild { stream, file } => {
+            let config = cli::load_or_exit(&file);
+            telemetry::init("consumer");
+            rebuild(config, &stream).await
+        }
+    }
+}

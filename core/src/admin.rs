@@ -73,9 +73,15 @@ fn answer<B>(request: &Request<B>, ready: bool) -> Response<Full<Bytes>> {
     let (status, body) = match request.uri().path() {
         "/healthz" => (StatusCode::OK, "ok\n".into()),
         "/readyz" if ready => (StatusCode::OK, "ready\n".into()),
-        "/readyz" => (StatusCode::SERVICE_UNAVAILABLE, "not ready yet: see the log\n".into()),
+        "/readyz" => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "not ready yet: see the log\n".into(),
+        ),
         "/metrics" => (StatusCode::OK, telemetry::metrics().render()),
-        _ => (StatusCode::NOT_FOUND, "/healthz, /readyz and /metrics are here\n".to_owned()),
+        _ => (
+            StatusCode::NOT_FOUND,
+            "/healthz, /readyz and /metrics are here\n".to_owned(),
+        ),
     };
     let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = status;

@@ -24,7 +24,10 @@ impl Deltas {
     /// Nothing, for a stream with this many counters.
     #[must_use]
     pub fn none(stream: &Stream) -> Self {
-        Self { events: 0, counters: vec![HashMap::new(); stream.counters.len()] }
+        Self {
+            events: 0,
+            counters: vec![HashMap::new(); stream.counters.len()],
+        }
     }
 
     /// Counts one event, whose declared field `i` has the value `field(i)` (none if it is absent,

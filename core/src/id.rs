@@ -33,7 +33,11 @@ impl EventId {
     /// The id `i` after this one.
     #[must_use]
     pub fn plus(self, i: u64) -> Self {
-        Self(u128::from_be_bytes(self.0).wrapping_add(u128::from(i)).to_be_bytes())
+        Self(
+            u128::from_be_bytes(self.0)
+                .wrapping_add(u128::from(i))
+                .to_be_bytes(),
+        )
     }
 
     /// Whether this is the id `count` after `base`, 16 bytes.
@@ -54,7 +58,10 @@ impl EventId {
     pub fn from_retry_key(key: &[u8]) -> Option<Self> {
         let hex = key.strip_prefix(RETRY_PREFIX.as_bytes())?;
         let exact = hex.len() == 32 && hex.iter().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-        exact.then(|| uuid::Uuid::try_parse_ascii(hex).ok()).flatten().map(|id| Self(id.into_bytes()))
+        exact
+            .then(|| uuid::Uuid::try_parse_ascii(hex).ok())
+            .flatten()
+            .map(|id| Self(id.into_bytes()))
     }
 }
 
@@ -106,8 +113,18 @@ mod tests {
     #[test]
     fn a_retry_key_leads_back_to_its_base_and_nothing_else_does() {
         let base = EventId::new_base();
-        assert_eq!(EventId::from_retry_key(base.retry_key().as_bytes()), Some(base));
-        for wrong in ["", "ag-", "ag-0", "x", "ag-zz000000000000000000000000000000", &base.retry_key()[3..]] {
+        assert_eq!(
+            EventId::from_retry_key(base.retry_key().as_bytes()),
+            Some(base)
+        );
+        for wrong in [
+            "",
+            "ag-",
+            "ag-0",
+            "x",
+            "ag-zz000000000000000000000000000000",
+            &base.retry_key()[3..],
+        ] {
             assert_eq!(EventId::from_retry_key(wrong.as_bytes()), None, "{wrong}");
         }
     }

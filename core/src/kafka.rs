@@ -68,15 +68,23 @@ pub struct Topics {
 impl Topics {
     /// Connects in the background.
     pub fn new(kafka: &Kafka, process: &str) -> Result<Self, KafkaError> {
-        Ok(Self { admin: client_config(kafka, process).create()? })
+        Ok(Self {
+            admin: client_config(kafka, process).create()?,
+        })
     }
 
     /// Creates the declared topics that are missing, and refuses those that have less than declared.
     /// Returns every topic as it is.
-    pub async fn ensure(&self, declared: &[Topic]) -> Result<HashMap<String, Described>, TopicError> {
+    pub async fn ensure(
+        &self,
+        declared: &[Topic],
+    ) -> Result<HashMap<String, Described>, TopicError> {
         let names: Vec<_> = declared.iter().map(|t| t.name.as_str()).collect();
         let found = self.describe(&names)?;
-        let missing: Vec<_> = declared.iter().filter(|t| !found.contains_key(&t.name)).collect();
+        let missing: Vec<_> = declared
+            .iter()
+            .filter(|t| !found.contains_key(&t.name))
+            .collect();
         if !missing.is_empty() {
             self.create(&missing).await?;
         }
@@ -90,6 +98,11 @@ impl Topics {
         describe(self.admin.inner().native_ptr(), names)
     }
 
+    /// The first and the next offset of a partition. Blocks for up to [`CALL_TIMEOUT`].
+    pub fn offsets(&self, topic: &str, partition: i32) -> Result<(i64, i64), KafkaError> {
+        self.admin.inner().fetch_watermarks(topic, partition, CALL_TIMEOUT)
+    }
+
     /// The same, after waiting until the broker has spread the word of new ones.
     fn describe_all(&self, names: &[&str]) -> Result<HashMap<String, Described>, TopicError> {
         let deadline = Instant::now() + CALL_TIMEOUT;
@@ -100,7 +113,9 @@ impl Topics {
             }
             if Instant::now() > deadline {
                 let missing: Vec<_> = names.iter().filter(|n| !found.contains_key(**n)).collect();
-                return Err(TopicError::Refused(format!("topics {missing:?} do not appear after they were created")));
+                return Err(TopicError::Refused(format!(
+                    "topics {missing:?} do not appear after they were created"
+                )));
             }
             std::thread::sleep(Duration::from_millis(20));
         }
@@ -109,11 +124,17 @@ impl Topics {
     async fn create(&self, topics: &[&Topic]) -> Result<(), TopicError> {
         let min_insync: Vec<_> = topics.iter().map(|t| t.min_insync.to_string()).collect();
         let new = topics.iter().zip(&min_insync).map(|(t, min_insync)| {
-            NewTopic::new(&t.name, t.partitions, TopicReplication::Fixed(t.replication))
-                .set("min.insync.replicas", min_insync)
+            NewTopic::new(
+                &t.name,
+                t.partitions,
+                TopicReplication::Fixed(t.replication),
+            )
+            .set("min.insync.replicas", min_insync)
         });
         let new: Vec<_> = new.collect();
-        let options = AdminOptions::new().request_timeout(Some(CALL_TIMEOUT)).operation_timeout(Some(CALL_TIMEOUT));
+        let options = AdminOptions::new()
+            .request_timeout(Some(CALL_TIMEOUT))
+            .operation_timeout(Some(CALL_TIMEOUT));
         for result in self.admin.create_topics(&new, &options).await? {
             match result {
                 Ok(name) => tracing::info!(topic = name, "created"),
@@ -144,8 +165,9 @@ impl Topics {
                     topic.partitions
                 ));
             }
-            let [min_insync, batch_bytes_max] =
-                self.settings(name, ["min.insync.replicas", "max.message.bytes"]).await?;
+            let [min_insync, batch_bytes_max] = self
+                .settings(name, ["min.insync.replicas", "max.message.bytes"])
+                .await?;
             if min_insync < i64::from(topic.min_insync) {
                 mistakes.push(format!(
                     "topic {name}: min_insync = {} is declared, the broker's min.insync.replicas is {min_insync}: an acknowledged event could be lost. Raise it on the broker, or declare less",
@@ -156,7 +178,11 @@ impl Topics {
                 topic.batch_bytes_max = usize::try_from(batch_bytes_max).unwrap_or(0);
             }
         }
-        if mistakes.is_empty() { Ok(()) } else { Err(TopicError::Refused(mistakes.join("\n"))) }
+        if mistakes.is_empty() {
+            Ok(())
+        } else {
+            Err(TopicError::Refused(mistakes.join("\n")))
+        }
     }
 
     /// Numeric settings of a topic as the broker applies them.
@@ -166,14 +192,20 @@ impl Topics {
         names: [&str; N],
     ) -> Result<[i64; N], TopicError> {
         let options = AdminOptions::new().request_timeout(Some(CALL_TIMEOUT));
-        let answers =
-            self.admin.describe_configs([&ResourceSpecifier::Topic(topic)], &options).await?;
+        let answers = self
+            .admin
+            .describe_configs([&ResourceSpecifier::Topic(topic)], &options)
+            .await?;
         let mut values = [0; N];
         for (value, name) in values.iter_mut().zip(names) {
             let entry = answers.iter().flatten().find_map(|config| config.get(name));
-            let number = entry.and_then(|e| e.value.as_deref()).and_then(|v| v.parse().ok());
+            let number = entry
+                .and_then(|e| e.value.as_deref())
+                .and_then(|v| v.parse().ok());
             *value = number.ok_or_else(|| {
-                TopicError::Refused(format!("topic {topic}: the broker does not tell its {name}"))
+                TopicError::Refused(format!(
+                    "topic {topic}: the broker does not tell its {name}"
+                ))
             })?;
         }
         Ok(values)
@@ -183,7 +215,10 @@ impl Topics {
 /// The topics called `names` that exist, as the broker that `client` is connected to sees them.
 /// The safe API of rdkafka does not ask for the topic's id.
 #[allow(unsafe_code)]
-fn describe(client: *mut rdkafka::bindings::rd_kafka_t, names: &[&str]) -> Result<HashMap<String, Described>, KafkaError> {
+fn describe(
+    client: *mut rdkafka::bindings::rd_kafka_t,
+    names: &[&str],
+) -> Result<HashMap<String, Described>, KafkaError> {
     use rdkafka::bindings as sys;
 
     let names: Vec<CString> = names.iter().filter_map(|n| CString::new(*n).ok()).collect();
@@ -196,14 +231,25 @@ fn describe(client: *mut rdkafka::bindings::rd_kafka_t, names: &[&str]) -> Resul
     // and not used afterwards; what the result points to lives as long as the event.
     unsafe {
         let queue = sys::rd_kafka_queue_new(client);
-        let topics = sys::rd_kafka_TopicCollection_of_topic_names(pointers.as_mut_ptr(), pointers.len());
-        let options = sys::rd_kafka_AdminOptions_new(client, sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS);
-        sys::rd_kafka_AdminOptions_set_request_timeout(options, timeout_ms, std::ptr::null_mut(), 0);
+        let topics =
+            sys::rd_kafka_TopicCollection_of_topic_names(pointers.as_mut_ptr(), pointers.len());
+        let options = sys::rd_kafka_AdminOptions_new(
+            client,
+            sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS,
+        );
+        sys::rd_kafka_AdminOptions_set_request_timeout(
+            options,
+            timeout_ms,
+            std::ptr::null_mut(),
+            0,
+        );
         sys::rd_kafka_DescribeTopics(client, topics, options, queue);
         let event = sys::rd_kafka_queue_poll(queue, timeout_ms + 1000);
         if event.is_null() {
             failure = Some(RDKafkaErrorCode::OperationTimedOut);
-        } else if sys::rd_kafka_event_error(event) != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+        } else if sys::rd_kafka_event_error(event)
+            != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR
+        {
             failure = Some(sys::rd_kafka_event_error(event).into());
         } else {
             let result = sys::rd_kafka_event_DescribeTopics_result(event);
@@ -217,9 +263,13 @@ fn describe(client: *mut rdkafka::bindings::rd_kafka_t, names: &[&str]) -> Resul
                     RDKafkaErrorCode::NoError => {
                         let mut partitions = 0;
                         sys::rd_kafka_TopicDescription_partitions(topic, &raw mut partitions);
-                        let id = sys::rd_kafka_Uuid_base64str(sys::rd_kafka_TopicDescription_topic_id(topic));
+                        let id = sys::rd_kafka_Uuid_base64str(
+                            sys::rd_kafka_TopicDescription_topic_id(topic),
+                        );
                         found.insert(
-                            CStr::from_ptr(sys::rd_kafka_TopicDescription_name(topic)).to_string_lossy().into_owned(),
+                            CStr::from_ptr(sys::rd_kafka_TopicDescription_name(topic))
+                                .to_string_lossy()
+                                .into_owned(),
                             Described {
                                 incarnation: CStr::from_ptr(id).to_string_lossy().into_owned(),
                                 partitions: i32::try_from(partitions).unwrap_or(i32::MAX),
@@ -285,7 +335,10 @@ mod tests {
             ("foobar", -790_332_482),
             ("a-little-bit-long-string", -985_981_536),
             ("a-little-bit-longer-string", -1_486_304_829),
-            ("lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8", -58_897_971),
+            (
+                "lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8",
+                -58_897_971,
+            ),
             ("abc", 479_470_107),
         ] {
             assert_eq!(murmur2(key.as_bytes()).cast_signed(), hash, "{key}");

@@ -65,9 +65,15 @@ impl<'a> Header<'a> {
         }
         let (id, rest) = rest.split_first_chunk::<16>().ok_or(HeaderError::Damaged)?;
         let (&len, rest) = rest.split_first().ok_or(HeaderError::Damaged)?;
-        let (stream, client_key) = rest.split_at_checked(len.into()).ok_or(HeaderError::Damaged)?;
+        let (stream, client_key) = rest
+            .split_at_checked(len.into())
+            .ok_or(HeaderError::Damaged)?;
         let stream = std::str::from_utf8(stream).map_err(|_| HeaderError::Damaged)?;
-        Ok(Self { id: EventId(*id), stream, client_key })
+        Ok(Self {
+            id: EventId(*id),
+            stream,
+            client_key,
+        })
     }
 }
 

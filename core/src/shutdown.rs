@@ -48,8 +48,10 @@ impl Trigger {
 /// A shutdown that SIGTERM or SIGINT request. Call it inside a runtime.
 pub fn on_signals() -> std::io::Result<Shutdown> {
     use tokio::signal::unix::{SignalKind, signal};
-    let (mut terminate, mut interrupt) =
-        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let (mut terminate, mut interrupt) = (
+        signal(SignalKind::terminate())?,
+        signal(SignalKind::interrupt())?,
+    );
     let (trigger, shutdown) = Shutdown::new();
     tokio::spawn(async move {
         let name = tokio::select! {

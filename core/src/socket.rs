@@ -7,7 +7,8 @@ use tokio::net::UnixListener;
 /// Listens on `path`: creates its folder and replaces a socket that nobody answers on any more, but
 /// not one that another process still serves.
 pub async fn listen(path: &Path) -> io::Result<UnixListener> {
-    let explain = |e: io::Error| io::Error::new(e.kind(), format!("socket {}: {e}", path.display()));
+    let explain =
+        |e: io::Error| io::Error::new(e.kind(), format!("socket {}: {e}", path.display()));
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).map_err(explain)?;
     }

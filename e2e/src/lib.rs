@@ -1,1 +1,29 @@
-//! e2e
+//! The harness of the end-to-end tests: the four real processes on real Kafka, MongoDB and Redis.
+//!
+//! A test starts a [`Pipeline`] from a file of the repository or from one of its own. Topics, ports,
+//! sockets, consumer group and databases are that test's alone, so tests run side by side. It sends
+//! requests ([`client`], [`load`]), does to the processes whatever it wants to ([`process`]), and looks
+//! at what the stores hold ([`kafka`], [`archive`], [`shown`]). [`Pipeline::exact`] is the promise that
+//! most tests end with. Nobody sleeps for luck: whatever takes its time is waited for
+//! ([`eventually()`]), under a deadline.
+
+pub mod archive;
+pub mod client;
+mod declaration;
+mod eventually;
+mod exact;
+pub mod json;
+pub mod kafka;
+pub mod load;
+mod pipeline;
+pub mod process;
+mod repository;
+mod services;
+pub mod shown;
+
+pub use client::{Answer, Client, Request, raw};
+pub use eventually::{DEADLINE, eventually, once};
+pub use pipeline::{Builder, Pipeline};
+pub use process::{Kind, Process};
+pub use repository::repository;
+pub use services::Services;

@@ -23,7 +23,11 @@ impl App {
         let listener = std::net::TcpListener::bind(address)
             .with_context(|| format!("cannot listen on {address} (gateway.listen)"))?;
         listener.set_nonblocking(true)?;
-        Ok(Self { config: Arc::new(config), admin, listener })
+        Ok(Self {
+            config: Arc::new(config),
+            admin,
+            listener,
+        })
     }
 
     /// Where events come in.
@@ -58,10 +62,14 @@ impl App {
                 shutdown: shutdown.clone(),
             };
             let ended = ended_sender.clone();
-            threads.push(thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
-                let _ended = ended; // dropped when the thread ends, however it does
-                worker::run(worker)
-            })?);
+            threads.push(
+                thread::Builder::new()
+                    .name(format!("worker-{index}"))
+                    .spawn(move || {
+                        let _ended = ended; // dropped when the thread ends, however it does
+                        worker::run(worker)
+                    })?,
+            );
         }
         drop((ended_sender, self.listener));
 
@@ -78,7 +86,9 @@ impl App {
 
         _ = ended.recv().await; // none: every worker has let go of its end
         for thread in threads {
-            thread.join().map_err(|_| anyhow::anyhow!("a worker panicked"))??;
+            thread
+                .join()
+                .map_err(|_| anyhow::anyhow!("a worker panicked"))??;
         }
         Ok(())
     }
@@ -87,7 +97,11 @@ impl App {
 fn warn_of_open_streams(config: &Config) {
     for stream in &config.streams {
         for route in &stream.routes {
-            tracing::warn!(stream = stream.name, path = route.path, "open: anyone may write");
+            tracing::warn!(
+                stream = stream.name,
+                path = route.path,
+                "open: anyone may write"
+            );
         }
     }
 }

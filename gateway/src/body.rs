@@ -12,12 +12,18 @@ const RESERVE_MAX: usize = 256 << 10;
 
 /// Reads `body` to its end. A body that came in one piece is not copied.
 pub(crate) async fn read(mut body: Incoming, limits: &Gateway) -> Result<Bytes, Box<Answer>> {
-    let Some(first) = next(&mut body, limits).await? else { return Ok(Bytes::new()) };
+    let Some(first) = next(&mut body, limits).await? else {
+        return Ok(Bytes::new());
+    };
     if body.is_end_stream() {
         return bounded(first, limits);
     }
-    let Some(second) = next(&mut body, limits).await? else { return bounded(first, limits) };
-    let expected = usize::try_from(body.size_hint().lower()).unwrap_or(0).min(RESERVE_MAX);
+    let Some(second) = next(&mut body, limits).await? else {
+        return bounded(first, limits);
+    };
+    let expected = usize::try_from(body.size_hint().lower())
+        .unwrap_or(0)
+        .min(RESERVE_MAX);
     let mut all = BytesMut::with_capacity(first.len() + second.len() + expected);
     all.extend_from_slice(&first);
     all.extend_from_slice(&second);

@@ -19,14 +19,19 @@ impl ClientKey {
     /// The key of a request: bare or a quoted string, 1 to 255 visible ASCII characters.
     pub(crate) fn from_headers(headers: &HeaderMap) -> Result<Option<Self>, Box<Answer>> {
         let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();
-        let Some(value) = values.next() else { return Ok(None) };
+        let Some(value) = values.next() else {
+            return Ok(None);
+        };
         if values.next().is_some() {
-            return Err(Answer::bad_request("Idempotency-Key is given more than once".into()).into());
+            return Err(
+                Answer::bad_request("Idempotency-Key is given more than once".into()).into(),
+            );
         }
         let key = unquote(value.as_bytes());
         let visible = key.iter().all(|b| matches!(b, b'!'..=b'~'));
         if key.is_empty() || key.len() > KEY_MAX || !visible {
-            let detail = format!("Idempotency-Key must have 1 to {KEY_MAX} visible ASCII characters");
+            let detail =
+                format!("Idempotency-Key must have 1 to {KEY_MAX} visible ASCII characters");
             return Err(Answer::bad_request(detail).into());
         }
         Ok(Some(Self(key)))
@@ -35,8 +40,12 @@ impl ClientKey {
 
 /// The inside of a quoted string (RFC 8941), or the value itself.
 fn unquote(value: &[u8]) -> Bytes {
-    let inside = value.strip_prefix(b"\"").and_then(|v| v.strip_suffix(b"\""));
-    let Some(inside) = inside else { return Bytes::copy_from_slice(value) };
+    let inside = value
+        .strip_prefix(b"\"")
+        .and_then(|v| v.strip_suffix(b"\""));
+    let Some(inside) = inside else {
+        return Bytes::copy_from_slice(value);
+    };
     let mut escaped = false;
     let kept = inside.iter().copied().filter(|&b| {
         escaped = b == b'\\' && !escaped;
@@ -116,16 +125,30 @@ mod tests {
     #[test]
     fn a_key_that_is_empty_long_invisible_or_repeated_is_refused() {
         let long = [b'x'; 256];
-        let wrong: [&[&[u8]]; 6] = [&[b""], &[b"\"\""], &[&long], &[b"a b"], &[b"\xc3\xa9"], &[b"a", b"a"]];
+        let wrong: [&[&[u8]]; 6] = [
+            &[b""],
+            &[b"\"\""],
+            &[&long],
+            &[b"a b"],
+            &[b"\xc3\xa9"],
+            &[b"a", b"a"],
+        ];
         for values in wrong {
-            assert_eq!(key(values).err().map(|answer| answer.status), Some(400), "{values:?}");
+            assert_eq!(
+                key(values).err().map(|answer| answer.status),
+                Some(400),
+                "{values:?}"
+            );
         }
         assert!(key(&[&long[1..]]).is_ok_and(|k| k.is_some()));
     }
 
     #[test]
     fn the_key_that_an_answer_carries_gives_the_same_ids_again() {
-        for first in [Base::new(None, true), Base::new(key(&[b"mine"]).unwrap(), true)] {
+        for first in [
+            Base::new(None, true),
+            Base::new(key(&[b"mine"]).unwrap(), true),
+        ] {
             let again = Base::new(key(&[first.retry_key().as_bytes()]).unwrap(), true);
             for index in [0, 1, 77] {
                 assert_eq!(first.id_of("s", None, index), again.id_of("s", None, index));
@@ -136,6 +159,9 @@ mod tests {
     #[test]
     fn the_id_field_wins_over_the_header() {
         let ids = |base: Base| base.id_of("s", Some(b"x"), 3);
-        assert_eq!(ids(Base::new(None, true)), ids(Base::new(key(&[b"k"]).unwrap(), false)));
+        assert_eq!(
+            ids(Base::new(None, true)),
+            ids(Base::new(key(&[b"k"]).unwrap(), false))
+        );
     }
 }

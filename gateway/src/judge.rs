@@ -45,11 +45,19 @@ pub(crate) struct Event {
 
 impl Judge {
     pub(crate) fn new(event_bytes_max: usize) -> Self {
-        Self { decoder: Decoder::new(event_bytes_max), judged: Judged::default() }
+        Self {
+            decoder: Decoder::new(event_bytes_max),
+            judged: Judged::default(),
+        }
     }
 
     /// Judges the events of `body` that lie at `ranges`. The result holds until the next call.
-    pub(crate) fn all(&mut self, stream: &Stream, body: &[u8], ranges: &[Range<usize>]) -> &mut Judged {
+    pub(crate) fn all(
+        &mut self,
+        stream: &Stream,
+        body: &[u8],
+        ranges: &[Range<usize>],
+    ) -> &mut Judged {
         let Self { decoder, judged } = self;
         judged.events.clear();
         judged.refusals.clear();
@@ -67,10 +75,19 @@ impl Judge {
                 Ok(Event {
                     index,
                     json: json.clone(),
-                    id: keep(stream.id.and_then(|field| fields.scalar(field)).map(|v| v.into_text())),
+                    id: keep(
+                        stream
+                            .id
+                            .and_then(|field| fields.scalar(field))
+                            .map(|v| v.into_text()),
+                    ),
                     key: keep(fields.key(stream).map(|v| v.into_text())),
                     reserved: fields.reserved_partition(stream),
-                    counters: stream.counters.iter().map(|c| keep(c.key(|i| fields.scalar(i)))).collect(),
+                    counters: stream
+                        .counters
+                        .iter()
+                        .map(|c| keep(c.key(|i| fields.scalar(i))))
+                        .collect(),
                 })
             });
             match verdict {

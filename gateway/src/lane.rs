@@ -154,7 +154,8 @@ impl Bounds {
             // Never below one event of the greatest size, or no worker could take it.
             partition_bytes_max: (gateway.partition_bytes_in_flight_max / gateway.workers)
                 .max(gateway.event_bytes_max * 2),
-            bytes_max: (gateway.bytes_in_flight_max / gateway.workers).max(gateway.event_bytes_max * 2),
+            bytes_max: (gateway.bytes_in_flight_max / gateway.workers)
+                .max(gateway.event_bytes_max * 2),
             ack_timeout: gateway.ack_timeout,
             partition_slow: gateway.partition_slow,
         }
@@ -208,7 +209,10 @@ impl Lane {
             return Err(Refused::Full);
         }
         let slab = self.open_slab(at, event.value.len(), now);
-        let place = Place { slab: slab.id, event: slab.append(event) };
+        let place = Place {
+            slab: slab.id,
+            event: slab.append(event),
+        };
         self.bytes += bytes;
         self.slots[at].bytes += bytes;
         self.make_ready(at);
@@ -223,7 +227,8 @@ impl Lane {
             (Some(reserved), _, _) => reserved,
             (None, Some(key), Partitioning::Key(_)) => topic.ordinary[partition_of(key, n)],
             _ => {
-                let slow = |i: usize| self.slots[topic.first_slot + topic.ordinary[i] as usize].is_slow;
+                let slow =
+                    |i: usize| self.slots[topic.first_slot + topic.ordinary[i] as usize].is_slow;
                 topic.sticky = (0..n).map(|i| (topic.sticky + i) % n).find(|&i| !slow(i))?;
                 topic.ordinary[topic.sticky]
             }
@@ -236,7 +241,14 @@ impl Lane {
     fn open_slab(&mut self, at: usize, bytes: usize, now: Instant) -> &mut Slab {
         let slot = &mut self.slots[at];
         let id = match slot.open {
-            Some(id) if self.slabs.get(&id).is_some_and(|s| self.bounds.takes(s, bytes, now)) => id,
+            Some(id)
+                if self
+                    .slabs
+                    .get(&id)
+                    .is_some_and(|s| self.bounds.takes(s, bytes, now)) =>
+            {
+                id
+            }
             full => {
                 slot.waiting.extend(full);
                 let id = self.next_slab;
@@ -245,7 +257,9 @@ impl Lane {
                 id
             }
         };
-        self.slabs.entry(id).or_insert_with(|| Slab::open(id, at, now))
+        self.slabs
+            .entry(id)
+            .or_insert_with(|| Slab::open(id, at, now))
     }
 
     /// Registers for the verdict on a slab; none if there is no such slab.
@@ -264,7 +278,9 @@ impl Lane {
             if bytes >= FRAME_BYTES_MAX {
                 break;
             }
-            let Some(at) = self.ready.pop_front() else { break };
+            let Some(at) = self.ready.pop_front() else {
+                break;
+            };
             self.slots[at].is_ready = false;
             if self.slots[at].resend_at.is_some_and(|time| time > now) {
                 self.make_ready(at);
@@ -284,7 +300,9 @@ impl Lane {
             return None;
         }
         self.next_frame += 1;
-        let counted = slabs.iter().filter(|s| self.slabs.get(&s.id).is_some_and(|s| s.frame.is_some()));
+        let counted = slabs
+            .iter()
+            .filter(|s| self.slabs.get(&s.id).is_some_and(|s| s.frame.is_some()));
         let counted = counted.count();
         if counted > 0 {
             self.frames.insert(id, counted);
@@ -316,12 +334,17 @@ impl Lane {
         slot.sent.remove(sent);
         release(&mut self.frames, slab);
         let at = slab.slot;
-        if slot.sent.front().is_none_or(|(_, time)| now.saturating_duration_since(*time) < self.bounds.partition_slow) {
+        if slot.sent.front().is_none_or(|(_, time)| {
+            now.saturating_duration_since(*time) < self.bounds.partition_slow
+        }) {
             slot.is_slow = false;
         }
         let verdict = verdict(receipt, slab.attempts);
         let unknown = verdict.outcome == Outcome::Unknown
-            || verdict.exceptions.iter().any(|(_, outcome)| *outcome == Outcome::Unknown);
+            || verdict
+                .exceptions
+                .iter()
+                .any(|(_, outcome)| *outcome == Outcome::Unknown);
         if unknown && now < slab.opened + self.bounds.ack_timeout {
             slot.resend_at = Some(now + RESEND_PAUSE * slab.attempts);
             let older = slot.waiting.iter().take_while(|other| **other < id).count();
@@ -369,7 +392,8 @@ impl Lane {
     /// `finished` with the latter. Returns whether a frame could leave now that could not before.
     pub(crate) fn tick(&mut self, now: Instant, mut finished: impl FnMut(Finished)) -> bool {
         for slot in &mut self.slots {
-            let overdue = |time: &Instant| now.saturating_duration_since(*time) >= self.bounds.partition_slow;
+            let overdue =
+                |time: &Instant| now.saturating_duration_since(*time) >= self.bounds.partition_slow;
             if slot.sent.front().is_some_and(|(_, time)| overdue(time)) {
                 slot.is_slow = true;
                 // Its slabs stop nobody else: the frames that they are in count without them.
@@ -425,7 +449,13 @@ impl Lane {
         slot.bytes -= slab.bytes;
         self.bytes -= slab.bytes;
         let partition = slot.partition;
-        Some(Finished { slab, verdict, partition, incarnation, offsets })
+        Some(Finished {
+            slab,
+            verdict,
+            partition,
+            incarnation,
+            offsets,
+        })
     }
 
     fn make_ready(&mut self, at: usize) {
@@ -466,7 +496,9 @@ impl Slot {
 
 /// Takes a slab out of the frame that counts it; the last one out closes the frame.
 fn release(frames: &mut HashMap<u64, usize>, slab: &mut Slab) {
-    let Some(frame) = slab.frame.take() else { return };
+    let Some(frame) = slab.frame.take() else {
+        return;
+    };
     if let Some(left) = frames.get_mut(&frame) {
         *left -= 1;
         if *left == 0 {
@@ -484,12 +516,21 @@ fn verdict(receipt: &Receipt, attempts: u32) -> Verdict {
         Ok(produce::Outcome::NotStored) if attempts <= 1 => Outcome::NotStored,
         _ => Outcome::Unknown,
     };
-    let exceptions: Vec<_> = receipt.exceptions.iter().map(|e| (e.index, outcome(e.outcome))).collect();
+    let exceptions = receipt
+        .exceptions
+        .iter()
+        .map(|e| (e.index, outcome(e.outcome)));
+    let mut exceptions: Vec<_> = exceptions.collect();
+    exceptions.sort_unstable_by_key(|(index, _)| *index);
     let first = receipt.exceptions.first().map(|e| e.detail.clone());
     Verdict {
         outcome: outcome(receipt.outcome),
         exceptions,
-        detail: if receipt.detail.is_empty() { first.unwrap_or_default() } else { receipt.detail.clone() },
+        detail: if receipt.detail.is_empty() {
+            first.unwrap_or_default()
+        } else {
+            receipt.detail.clone()
+        },
     }
 }
 

@@ -49,14 +49,23 @@ impl Bench {
         let (config, start) = (config(), Instant::now());
         let mut lane = Lane::new(&config, bounds(), start);
         lane.connected(&[]);
-        Self { config, lane, start }
+        Self {
+            config,
+            lane,
+            start,
+        }
     }
 
     fn at(&self, ms: u64) -> Instant {
         self.start + Duration::from_millis(ms)
     }
 
-    fn append(&mut self, id: u64, key: Option<&str>, ms: u64) -> Result<(Place, Receiver<Rc<Verdict>>), Refused> {
+    fn append(
+        &mut self,
+        id: u64,
+        key: Option<&str>,
+        ms: u64,
+    ) -> Result<(Place, Receiver<Rc<Verdict>>), Refused> {
         let now = self.at(ms);
         let append = Append {
             stream: &self.config.streams[0],
@@ -80,7 +89,11 @@ impl Bench {
     }
 
     fn receive(&mut self, slab: u64, outcome: produce::Outcome, ms: u64) -> Option<Finished> {
-        let receipt = Receipt { slab, outcome: outcome.into(), ..Receipt::default() };
+        let receipt = Receipt {
+            slab,
+            outcome: outcome.into(),
+            ..Receipt::default()
+        };
         let now = self.at(ms);
         let mut finished = self.lane.receipt(&receipt, now)?;
         finished.slab.resolve(finished.verdict.clone());
@@ -124,7 +137,10 @@ fn ids_of_one_request_are_one_run() {
         b.append(id, Some("x"), 0).unwrap();
     }
     let slab = b.frame(0).unwrap().slabs.remove(0);
-    assert_eq!(slab.runs.iter().map(|r| r.count).collect::<Vec<_>>(), [3, 1]);
+    assert_eq!(
+        slab.runs.iter().map(|r| r.count).collect::<Vec<_>>(),
+        [3, 1]
+    );
 }
 
 #[test]
@@ -136,7 +152,10 @@ fn events_with_and_without_a_key_keep_theirs() {
     b.append(2, Some(""), 0).unwrap();
     b.append(3, None, 0).unwrap();
     let slab = b.frame(0).unwrap().slabs.remove(0);
-    assert_eq!((&slab.keys[..], &slab.key_lens[..]), (&b"ab"[..], &[0, 3, 1, 0][..]));
+    assert_eq!(
+        (&slab.keys[..], &slab.key_lens[..]),
+        (&b"ab"[..], &[0, 3, 1, 0][..])
+    );
 }
 
 #[test]
@@ -173,8 +192,14 @@ fn an_unknown_slab_is_sent_again_before_anything_newer_of_its_partition() {
     let (first, _kept) = b.append(0, Some("x"), 0).unwrap();
     b.frame(0).unwrap();
     let (second, _kept) = b.append(1, Some("x"), 0).unwrap();
-    assert!(b.receive(first.slab, produce::Outcome::Unknown, 1).is_none());
-    assert!(b.frame(1).is_none(), "it pauses, and the newer one waits behind it");
+    assert!(
+        b.receive(first.slab, produce::Outcome::Unknown, 1)
+            .is_none()
+    );
+    assert!(
+        b.frame(1).is_none(),
+        "it pauses, and the newer one waits behind it"
+    );
     let again: Vec<_> = b.frame(100).unwrap().slabs.iter().map(|s| s.id).collect();
     assert_eq!(again, [first.slab, second.slab]);
 }
@@ -198,7 +223,9 @@ fn a_lost_link_sends_everything_again_in_the_same_order_with_the_same_ids() {
     let mut b = Bench::new();
     let sent = |frames: &[produce::Frame]| -> Vec<(u64, Vec<Bytes>)> {
         let slabs = frames.iter().flat_map(|f| &f.slabs);
-        slabs.map(|s| (s.id, s.runs.iter().map(|r| r.base.clone()).collect())).collect()
+        slabs
+            .map(|s| (s.id, s.runs.iter().map(|r| r.base.clone()).collect()))
+            .collect()
     };
     let mut frames = Vec::new();
     for id in [0, 10] {
@@ -228,7 +255,10 @@ fn beyond_the_deadline_nothing_is_kept_and_everyone_is_told() {
     assert_eq!(told(&mut unsent), Some(Outcome::NotStored));
     assert!(b.lane.is_empty());
     assert_eq!(b.lane.bytes(), 0);
-    assert!(b.receive(1, produce::Outcome::Stored, 10_002).is_none(), "a late receipt changes nothing");
+    assert!(
+        b.receive(1, produce::Outcome::Stored, 10_002).is_none(),
+        "a late receipt changes nothing"
+    );
 }
 
 #[test]
@@ -247,13 +277,19 @@ fn a_slow_partition_stops_nobody_else() {
     assert_eq!(b.append(3, Some("x"), 1000).err(), Some(Refused::Away));
     for id in 4..20 {
         let (place, _) = b.append(id, None, 1000).unwrap();
-        assert_ne!(b.lane.slabs[&place.slab].slot, slow, "sticky spreading passes over it");
+        assert_ne!(
+            b.lane.slabs[&place.slab].slot, slow,
+            "sticky spreading passes over it"
+        );
         b.frame(1000);
     }
     for slab in [1, 2] {
         b.receive(slab, produce::Outcome::Stored, 1100).unwrap();
     }
-    assert!(b.append(30, Some("x"), 1100).is_ok(), "and it is back with its receipts");
+    assert!(
+        b.append(30, Some("x"), 1100).is_ok(),
+        "and it is back with its receipts"
+    );
 }
 
 #[test]
@@ -261,7 +297,10 @@ fn while_the_link_is_away_for_long_events_are_refused_at_once() {
     let mut b = Bench::new();
     let now = b.at(0);
     b.lane.disconnected(now);
-    assert!(b.append(0, None, 900).is_ok(), "a restart of the sidecar is waited for");
+    assert!(
+        b.append(0, None, 900).is_ok(),
+        "a restart of the sidecar is waited for"
+    );
     assert_eq!(b.append(1, None, 1100).err(), Some(Refused::Away));
 }
 
@@ -290,7 +329,11 @@ fn an_exception_is_the_outcome_of_its_event_only() {
     let receipt = Receipt {
         slab: place.slab,
         outcome: produce::Outcome::Stored.into(),
-        exceptions: vec![Exception { index: 1, outcome: produce::Outcome::TooLarge.into(), detail: "big".into() }],
+        exceptions: vec![Exception {
+            index: 1,
+            outcome: produce::Outcome::TooLarge.into(),
+            detail: "big".into(),
+        }],
         ..Receipt::default()
     };
     let now = b.at(1);
@@ -304,11 +347,18 @@ fn an_exception_is_the_outcome_of_its_event_only() {
 /// A step of a random history.
 #[derive(Debug, Clone)]
 enum Step {
-    Append { key: Option<u8> },
+    Append {
+        key: Option<u8>,
+    },
     Frame,
-    Receipt { which: prop::sample::Index, outcome: i32 },
+    Receipt {
+        which: prop::sample::Index,
+        outcome: i32,
+    },
     Reconnect,
-    Later { ms: u64 },
+    Later {
+        ms: u64,
+    },
 }
 
 fn step() -> impl Strategy<Value = Step> {

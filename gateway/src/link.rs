@@ -62,7 +62,12 @@ struct Session {
 impl Link {
     pub(crate) fn new(config: &Arc<Config>, live: Rc<Live>) -> Self {
         let lane = Lane::new(config, Bounds::of(config), Instant::now());
-        Self { config: Arc::clone(config), lane: RefCell::new(lane), appended: Notify::new(), live }
+        Self {
+            config: Arc::clone(config),
+            lane: RefCell::new(lane),
+            appended: Notify::new(),
+            live,
+        }
     }
 
     /// The lane, to append to. Not to be held across an await.
@@ -142,9 +147,19 @@ impl Link {
             run: self.live.run_id(),
             config_fingerprint: self.config.fingerprint,
         };
-        _ = frames.send(ToProducer { kind: Some(to_producer::Kind::Hello(hello)) }).await;
-        let mut answers = client.produce(ReceiverStream::new(outgoing)).await?.into_inner();
-        let Some(FromProducer { kind: Some(from_producer::Kind::Welcome(welcome)) }) = answers.message().await? else {
+        _ = frames
+            .send(ToProducer {
+                kind: Some(to_producer::Kind::Hello(hello)),
+            })
+            .await;
+        let mut answers = client
+            .produce(ReceiverStream::new(outgoing))
+            .await?
+            .into_inner();
+        let Some(FromProducer {
+            kind: Some(from_producer::Kind::Welcome(welcome)),
+        }) = answers.message().await?
+        else {
             return Err(Status::internal("the kafka-producer did not greet"));
         };
         if welcome.config_fingerprint != self.config.fingerprint {
@@ -207,7 +222,10 @@ impl Link {
 
     fn tick(&self) -> bool {
         let mut done = Vec::new();
-        let can_send = self.lane.borrow_mut().tick(Instant::now(), |finished| done.push(finished));
+        let can_send = self
+            .lane
+            .borrow_mut()
+            .tick(Instant::now(), |finished| done.push(finished));
         done.into_iter().for_each(|finished| self.finish(finished));
         metric::bytes_in_flight(self.lane.borrow().bytes());
         can_send

@@ -2,13 +2,7 @@
 //!
 //! Nothing here is needed for exactness: what never arrives, the consumer's settling counts.
 
-use std::{
-    cell::RefCell,
-    collections::HashMap,
-    rc::Rc,
-    sync::Arc,
-    time::Duration,
-};
+use std::{cell::RefCell, collections::HashMap, rc::Rc, sync::Arc, time::Duration};
 
 use aguacero::{
     accept::{Decoder, fit::Fields},
@@ -89,7 +83,9 @@ impl Live {
 
     /// Counts the stored events of a slab. Those whose offsets nobody knows are left to the settling.
     pub(crate) fn stored(&self, finished: Finished) {
-        let Some((first, last)) = finished.offsets else { return };
+        let Some((first, last)) = finished.offsets else {
+            return;
+        };
         let deltas = if finished.verdict.exceptions.is_empty() {
             finished.slab.deltas
         } else {
@@ -97,8 +93,19 @@ impl Live {
         };
         let mut pending = self.pending.borrow_mut();
         for (stream, deltas) in deltas {
-            let place = Place { stream, incarnation: finished.incarnation.clone(), partition: finished.partition };
-            pending.merge(place, Delta { first, last, deltas });
+            let place = Place {
+                stream,
+                incarnation: finished.incarnation.clone(),
+                partition: finished.partition,
+            };
+            pending.merge(
+                place,
+                Delta {
+                    first,
+                    last,
+                    deltas,
+                },
+            );
         }
         drop(pending);
         self.stored.notify_one();
@@ -107,14 +114,25 @@ impl Live {
     /// The deltas of a slab without the events that were not stored.
     fn recount(&self, finished: &Finished) -> SmallVec<[(usize, Deltas); 1]> {
         let mut decoder = Decoder::new(self.config.gateway.event_bytes_max);
-        let mut counted: SmallVec<[(usize, Deltas); 1]> =
-            finished.slab.deltas.iter().map(|(s, _)| (*s, Deltas::none(&self.config.streams[*s]))).collect();
+        let mut counted: SmallVec<[(usize, Deltas); 1]> = finished
+            .slab
+            .deltas
+            .iter()
+            .map(|(s, _)| (*s, Deltas::none(&self.config.streams[*s])))
+            .collect();
         for (index, (stream, value)) in (0..).zip(finished.slab.events()) {
-            if finished.verdict.exceptions.iter().any(|(i, o)| *i == index && *o != Outcome::Stored) {
+            if finished
+                .verdict
+                .exceptions
+                .iter()
+                .any(|(i, o)| *i == index && *o != Outcome::Stored)
+            {
                 continue;
             }
             let declared: &Stream = &self.config.streams[stream];
-            let Some((_, deltas)) = counted.iter_mut().find(|(s, _)| *s == stream) else { continue };
+            let Some((_, deltas)) = counted.iter_mut().find(|(s, _)| *s == stream) else {
+                continue;
+            };
             _ = decoder.decode(value, |event| {
                 let fields = Fields::find(declared, event);
                 deltas.count(declared, |field| fields.scalar(field));
@@ -212,17 +230,28 @@ impl Pending {
                 counters_fingerprint: config.streams[stream].counters_fingerprint,
                 entries,
             });
-            self.sent = Some(DeltaFrame { sequence: self.sequence, streams: streams.collect() });
+            self.sent = Some(DeltaFrame {
+                sequence: self.sequence,
+                streams: streams.collect(),
+            });
         }
         self.sent.clone()
     }
 }
 
 fn entry(stream: &Stream, place: &Place, delta: Delta) -> Entry {
-    let counters = stream.counters.iter().zip(delta.deltas.counters).map(|(counter, counts)| {
-        let (keys, counts) = counts.into_iter().unzip();
-        CounterDeltas { counter: counter.name.clone(), keys, counts }
-    });
+    let counters = stream
+        .counters
+        .iter()
+        .zip(delta.deltas.counters)
+        .map(|(counter, counts)| {
+            let (keys, counts) = counts.into_iter().unzip();
+            CounterDeltas {
+                counter: counter.name.clone(),
+                keys,
+                counts,
+            }
+        });
     Entry {
         incarnation: place.incarnation.clone(),
         partition: place.partition,
@@ -233,13 +262,21 @@ fn entry(stream: &Stream, place: &Place, delta: Delta) -> Entry {
     }
 }
 
-async fn send(socket: &mut WebSocketStream<UnixStream>, kind: to_redis_writer::Kind) -> anyhow::Result<()> {
+async fn send(
+    socket: &mut WebSocketStream<UnixStream>,
+    kind: to_redis_writer::Kind,
+) -> anyhow::Result<()> {
     let message = ToRedisWriter { kind: Some(kind) };
-    Ok(socket.send(Message::Binary(message.encode_to_vec().into())).await?)
+    Ok(socket
+        .send(Message::Binary(message.encode_to_vec().into()))
+        .await?)
 }
 
 /// Waits until the redis-writer has acknowledged frame `sequence`.
-async fn acknowledged(socket: &mut WebSocketStream<UnixStream>, sequence: u64) -> anyhow::Result<()> {
+async fn acknowledged(
+    socket: &mut WebSocketStream<UnixStream>,
+    sequence: u64,
+) -> anyhow::Result<()> {
     loop {
         if read(socket.next().await)?.is_some_and(|ack| ack >= sequence) {
             return Ok(());

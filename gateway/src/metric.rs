@@ -36,9 +36,9 @@ impl Metrics {
     pub(crate) fn answered(&self, status: u16, after: Duration) {
         self.seconds.record(after.as_secs_f64());
         let mut answers = self.answers.borrow_mut();
-        let counter = answers.entry(status).or_insert_with(|| {
-            counter!("aguacero_gateway_answers_total", "status" => status.to_string())
-        });
+        let counter = answers.entry(status).or_insert_with(
+            || counter!("aguacero_gateway_answers_total", "status" => status.to_string()),
+        );
         counter.increment(1);
     }
 

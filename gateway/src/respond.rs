@@ -66,7 +66,13 @@ impl Answer {
         }) else {
             unreachable!("the literal above is an object")
         };
-        Self { status, body: Body::Problem(document), allow_post: false, close: false, retry_key: None }
+        Self {
+            status,
+            body: Body::Problem(document),
+            allow_post: false,
+            close: false,
+            retry_key: None,
+        }
     }
 
     fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
@@ -102,19 +108,35 @@ impl Answer {
     }
 
     pub(crate) fn too_many_records(max: usize) -> Self {
-        Self::problem(413, format!("a batch may have {max} records: send it in parts"))
+        Self::problem(
+            413,
+            format!("a batch may have {max} records: send it in parts"),
+        )
     }
 
     pub(crate) fn body_too_large(max: usize) -> Self {
-        Self::problem(413, format!("a body may have {max} bytes: send it in parts")).closing()
+        Self::problem(
+            413,
+            format!("a body may have {max} bytes: send it in parts"),
+        )
+        .closing()
     }
 
     pub(crate) fn header_too_large(bytes: usize, max: usize) -> Self {
-        Self::problem(431, format!("the header fields may have {max} bytes, they have {bytes}")).closing()
+        Self::problem(
+            431,
+            format!("the header fields may have {max} bytes, they have {bytes}"),
+        )
+        .closing()
     }
 
     pub(crate) fn uri_too_long(max: usize) -> Self {
         Self::problem(414, format!("a path may have {max} bytes")).closing()
+    }
+
+    pub(crate) fn length_required() -> Self {
+        let detail = "the request says nothing of its body: send Content-Length or chunks";
+        Self::problem(411, detail).closing()
     }
 
     pub(crate) fn unsupported(detail: String) -> Self {
@@ -122,7 +144,11 @@ impl Answer {
     }
 
     pub(crate) fn body_stalled() -> Self {
-        Self::problem(408, "the body did not arrive in time: nothing of it is stored, send it again").closing()
+        Self::problem(
+            408,
+            "the body did not arrive in time: nothing of it is stored, send it again",
+        )
+        .closing()
     }
 
     pub(crate) fn body_broken(error: &hyper::Error) -> Self {
@@ -136,9 +162,16 @@ impl Answer {
     }
 
     pub(crate) fn no_such_route(path: &str, config: &Config) -> Self {
-        let routes = config.streams.iter().flat_map(|s| &s.routes).map(|r| r.path.as_str());
+        let routes = config
+            .streams
+            .iter()
+            .flat_map(|s| &s.routes)
+            .map(|r| r.path.as_str());
         let routes: Vec<_> = routes.collect();
-        let detail = format!("nothing takes events at {path}; events are taken at {}", routes.join(", "));
+        let detail = format!(
+            "nothing takes events at {path}; events are taken at {}",
+            routes.join(", ")
+        );
         Self::problem(404, detail)
     }
 
@@ -147,10 +180,14 @@ impl Answer {
         let (content_type, body) = match self.body {
             Body::One => ("application/json", Bytes::from_static(b"{\"accepted\":1}")),
             Body::Json(value) => ("application/json", value.to_string().into()),
-            Body::Problem(document) => ("application/problem+json", Value::Object(document).to_string().into()),
+            Body::Problem(document) => (
+                "application/problem+json",
+                Value::Object(document).to_string().into(),
+            ),
         };
         let mut response = Response::new(Full::new(body));
-        *response.status_mut() = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        *response.status_mut() =
+            StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
         if self.allow_post {
@@ -162,7 +199,10 @@ impl Answer {
         if self.close {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        if let Some(key) = self.retry_key.and_then(|key| HeaderValue::from_str(&key).ok()) {
+        if let Some(key) = self
+            .retry_key
+            .and_then(|key| HeaderValue::from_str(&key).ok())
+        {
             headers.insert(IDEMPOTENCY_KEY, key);
         }
         response
@@ -172,9 +212,13 @@ impl Answer {
 /// The answer to a request whose every record has its outcome.
 pub(crate) fn answer(outcomes: &Outcomes, base: &Base) -> Answer {
     let mut answer = match &outcomes.records[..] {
-        [RecordOutcome::Stored] => {
-            Answer { status: 200, body: Body::One, allow_post: false, close: false, retry_key: None }
-        }
+        [RecordOutcome::Stored] => Answer {
+            status: 200,
+            body: Body::One,
+            allow_post: false,
+            close: false,
+            retry_key: None,
+        },
         [only] if !outcomes.is_batch => single(only),
         records => batch(records),
     };
@@ -192,10 +236,19 @@ fn single(outcome: &RecordOutcome) -> Answer {
 }
 
 fn batch(records: &[RecordOutcome]) -> Answer {
-    let accepted = records.iter().filter(|r| matches!(r, RecordOutcome::Stored)).count();
+    let accepted = records
+        .iter()
+        .filter(|r| matches!(r, RecordOutcome::Stored))
+        .count();
     if accepted == records.len() {
         let body = Body::Json(json!({ "accepted": accepted }));
-        return Answer { status: 200, body, allow_post: false, close: false, retry_key: None };
+        return Answer {
+            status: 200,
+            body,
+            allow_post: false,
+            close: false,
+            retry_key: None,
+        };
     }
     let errors: Vec<Value> = records
         .iter()
@@ -207,8 +260,15 @@ fn batch(records: &[RecordOutcome]) -> Answer {
         Some(status) => Answer::problem(status, common_detail(status)).with("errors", errors),
         None => {
             let rejected = errors.len();
-            let body = Body::Json(json!({ "accepted": accepted, "rejected": rejected, "errors": errors }));
-            Answer { status: 207, body, allow_post: false, close: false, retry_key: None }
+            let body =
+                Body::Json(json!({ "accepted": accepted, "rejected": rejected, "errors": errors }));
+            Answer {
+                status: 207,
+                body,
+                allow_post: false,
+                close: false,
+                retry_key: None,
+            }
         }
     }
 }
@@ -275,7 +335,9 @@ fn status_of(kind: Kind) -> u16 {
 fn common_detail(status: u16) -> &'static str {
     match status {
         503 => "certainly not stored: send it again",
-        504 => "it may be stored or not: send it again with the Idempotency-Key of this answer, which is harmless",
+        504 => {
+            "it may be stored or not: send it again with the Idempotency-Key of this answer, which is harmless"
+        }
         _ => "no record of the batch was accepted",
     }
 }
@@ -286,6 +348,7 @@ fn kind_and_title(status: u16) -> (&'static str, &'static str) {
         404 => ("no-such-route", "No such route"),
         405 => ("method-not-allowed", "Method not allowed"),
         408 => ("body-stalled", "The body did not arrive in time"),
+        411 => ("length-required", "Length required"),
         413 => ("too-large", "Too large"),
         414 => ("uri-too-long", "URI too long"),
         415 => ("unsupported", "Unsupported media type or encoding"),

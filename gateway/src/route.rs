@@ -1,15 +1,19 @@
 //! Which stream a request is for, and whether its header lets it in.
 
 use aguacero::config::Config;
+use bytes::Bytes;
 use hyper::{
-    Method, Request,
-    header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap},
+    Method, Request, Version,
+    header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, TRANSFER_ENCODING},
 };
 
 use crate::{ids::ClientKey, respond::Answer};
 
 /// Bytes of a path; no stream has one that long.
 const PATH_BYTES_MAX: usize = 2048;
+
+/// A `traceparent` of version 00 has 55; later versions may add to it.
+const TRACEPARENT_BYTES_MAX: usize = 128;
 
 /// What a routed request is held against.
 #[derive(Debug)]
@@ -44,7 +48,10 @@ pub(crate) fn route<B>(config: &Config, request: &Request<B>) -> Result<Target, 
         return Err(Answer::uri_too_long(PATH_BYTES_MAX).into());
     }
     let serves = |path: &str| {
-        config.streams.iter().position(|s| s.routes.iter().any(|route| route.path == path))
+        config
+            .streams
+            .iter()
+            .position(|s| s.routes.iter().any(|route| route.path == path))
     };
     let Some(stream) = serves(path) else {
         return Err(Answer::no_such_route(path, config).into());
@@ -53,17 +60,31 @@ pub(crate) fn route<B>(config: &Config, request: &Request<B>) -> Result<Target, 
         return Err(Answer::method_not_allowed(request.method()).into());
     }
     let headers = request.headers();
+    let has_length =
+        headers.contains_key(CONTENT_LENGTH) || headers.contains_key(TRANSFER_ENCODING);
+    if request.version() <= Version::HTTP_11 && !has_length {
+        return Err(Answer::length_required().into());
+    }
     check_sizes(config, headers)?;
     check_encoding(headers)?;
-    Ok(Target { stream, format: format(headers)?, client_key: ClientKey::from_headers(headers)? })
+    Ok(Target {
+        stream,
+        format: format(headers)?,
+        client_key: ClientKey::from_headers(headers)?,
+    })
 }
 
 fn check_sizes(config: &Config, headers: &HeaderMap) -> Result<(), Box<Answer>> {
-    let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    let bytes: usize = headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len() + 4)
+        .sum();
     if bytes > config.gateway.header_bytes_max {
         return Err(Answer::header_too_large(bytes, config.gateway.header_bytes_max).into());
     }
-    let length = headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
+    let length = headers
+        .get(CONTENT_LENGTH)
+        .and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
     match length {
         Some(length) if length > config.gateway.body_bytes_max as u64 => {
             Err(Answer::body_too_large(config.gateway.body_bytes_max).into())
@@ -72,11 +93,18 @@ fn check_sizes(config: &Config, headers: &HeaderMap) -> Result<(), Box<Answer>> 
     }
 }
 
+/// The request's trace context (W3C), if it is one: a longer value is not, and is left behind.
+pub(crate) fn traceparent(headers: &HeaderMap) -> Option<Bytes> {
+    let value = headers.get("traceparent")?.as_bytes();
+    (value.len() <= TRACEPARENT_BYTES_MAX).then(|| Bytes::copy_from_slice(value))
+}
+
 fn check_encoding(headers: &HeaderMap) -> Result<(), Box<Answer>> {
     match headers.get(CONTENT_ENCODING) {
         Some(encoding) if !encoding.as_bytes().eq_ignore_ascii_case(b"identity") => {
             let encoding = String::from_utf8_lossy(encoding.as_bytes());
-            let detail = format!("Content-Encoding {encoding} is not supported: send the body as it is");
+            let detail =
+                format!("Content-Encoding {encoding} is not supported: send the body as it is");
             Err(Answer::unsupported(detail).into())
         }
         _ => Ok(()),
@@ -85,7 +113,8 @@ fn check_encoding(headers: &HeaderMap) -> Result<(), Box<Answer>> {
 
 fn format(headers: &HeaderMap) -> Result<Format, Box<Answer>> {
     let Some(value) = headers.get(CONTENT_TYPE) else {
-        let detail = "the request has no Content-Type: send application/json or application/x-ndjson";
+        let detail =
+            "the request has no Content-Type: send application/json or application/x-ndjson";
         return Err(Answer::unsupported(detail.into()).into());
     };
     let text = String::from_utf8_lossy(value.as_bytes());
@@ -94,7 +123,9 @@ fn format(headers: &HeaderMap) -> Result<Format, Box<Answer>> {
         k if k.eq_ignore_ascii_case("application/json") => Format::Json,
         k if k.eq_ignore_ascii_case("application/x-ndjson") => Format::Ndjson,
         other => {
-            let detail = format!("Content-Type {other} is not supported: send application/json or application/x-ndjson");
+            let detail = format!(
+                "Content-Type {other} is not supported: send application/json or application/x-ndjson"
+            );
             return Err(Answer::unsupported(detail).into());
         }
     };
@@ -102,7 +133,10 @@ fn format(headers: &HeaderMap) -> Result<Format, Box<Answer>> {
         let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
         let charset = value.trim().trim_matches('"');
         if name.trim().eq_ignore_ascii_case("charset") && !charset.eq_ignore_ascii_case("utf-8") {
-            return Err(Answer::unsupported(format!("charset {charset} is not supported: JSON is sent as UTF-8")).into());
+            return Err(Answer::unsupported(format!(
+                "charset {charset} is not supported: JSON is sent as UTF-8"
+            ))
+            .into());
         }
     }
     Ok(format)

@@ -53,7 +53,7 @@ struct Waiting {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Verdict {
     pub(crate) outcome: Outcome,
-    /// Events with another outcome, by position in the slab.
+    /// Events with another outcome, by position in the slab, ascending.
     pub(crate) exceptions: Vec<(u32, Outcome)>,
     /// Why the outcome is not `Stored`.
     pub(crate) detail: String,
@@ -74,11 +74,18 @@ pub(crate) enum Outcome {
 
 impl Verdict {
     pub(crate) fn whole(outcome: Outcome, detail: impl Into<String>) -> Self {
-        Self { outcome, exceptions: Vec::new(), detail: detail.into() }
+        Self {
+            outcome,
+            exceptions: Vec::new(),
+            detail: detail.into(),
+        }
     }
 
     pub(crate) fn of(&self, event: u32) -> Outcome {
-        self.exceptions.iter().find(|(i, _)| *i == event).map_or(self.outcome, |(_, outcome)| *outcome)
+        let found = self
+            .exceptions
+            .binary_search_by_key(&event, |(index, _)| *index);
+        found.map_or(self.outcome, |at| self.exceptions[at].1)
     }
 }
 
@@ -115,8 +122,12 @@ impl Slab {
         columns.ends.push(columns.values.len() as u32);
         if event.key.is_some() || !columns.key_lens.is_empty() {
             columns.key_lens.resize(index as usize, 0); // those before had none
-            columns.keys.extend_from_slice(event.key.unwrap_or_default());
-            columns.key_lens.push(event.key.map_or(0, |key| key.len() as u32 + 1));
+            columns
+                .keys
+                .extend_from_slice(event.key.unwrap_or_default());
+            columns
+                .key_lens
+                .push(event.key.map_or(0, |key| key.len() as u32 + 1));
         }
         columns.run(event);
         self.count(event.stream, &event.counter_keys);
@@ -159,7 +170,11 @@ impl Slab {
             ends: columns.ends.clone(),
             keys: Bytes::copy_from_slice(&columns.keys),
             key_lens: columns.key_lens.clone(),
-            streams: columns.streams.iter().map(|(_, name)| name.clone()).collect(),
+            streams: columns
+                .streams
+                .iter()
+                .map(|(_, name)| name.clone())
+                .collect(),
             runs: columns.runs.clone(),
         }
     }
@@ -167,10 +182,15 @@ impl Slab {
     /// The events with their streams' positions, to count them anew without some.
     pub(crate) fn events(&self) -> impl Iterator<Item = (usize, &[u8])> {
         let streams = self.columns.runs.iter().flat_map(|run| {
-            std::iter::repeat_n(self.columns.streams[run.stream as usize].0, run.count as usize)
+            std::iter::repeat_n(
+                self.columns.streams[run.stream as usize].0,
+                run.count as usize,
+            )
         });
         let starts = std::iter::once(0).chain(self.columns.ends.iter().copied());
-        let values = starts.zip(&self.columns.ends).map(|(start, &end)| &self.columns.values[start as usize..end as usize]);
+        let values = starts
+            .zip(&self.columns.ends)
+            .map(|(start, &end)| &self.columns.values[start as usize..end as usize]);
         streams.zip(values)
     }
 }
@@ -178,9 +198,13 @@ impl Slab {
 impl Columns {
     /// Adds the event's id to the last run if it follows it, or begins a run.
     fn run(&mut self, event: &Append<'_>) {
-        let known = self.streams.iter().position(|(index, _)| *index == event.stream.index);
+        let known = self
+            .streams
+            .iter()
+            .position(|(index, _)| *index == event.stream.index);
         let stream = known.unwrap_or_else(|| {
-            self.streams.push((event.stream.index, event.stream.name.clone()));
+            self.streams
+                .push((event.stream.index, event.stream.name.clone()));
             self.streams.len() - 1
         }) as u32;
         let traceparent = event.traceparent.cloned().unwrap_or_default();
@@ -248,7 +272,12 @@ impl Ticket {
             None => None,
         };
         // None: whoever should have told has vanished, so nobody can know.
-        let lost = || Rc::new(Verdict::whole(Outcome::Unknown, "the gateway lost track of it"));
+        let lost = || {
+            Rc::new(Verdict::whole(
+                Outcome::Unknown,
+                "the gateway lost track of it",
+            ))
+        };
         let verdict = verdict.unwrap_or_else(lost);
         for (event, record) in (self.first..).zip(self.records) {
             outcomes.records[record as usize] = match verdict.of(event) {

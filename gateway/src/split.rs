@@ -15,7 +15,11 @@ pub(crate) struct Events {
 }
 
 /// Splits `body` into at most `records_max` events.
-pub(crate) fn split(format: &Format, body: &[u8], records_max: usize) -> Result<Events, Box<Answer>> {
+pub(crate) fn split(
+    format: &Format,
+    body: &[u8],
+    records_max: usize,
+) -> Result<Events, Box<Answer>> {
     let text = trim(body);
     let start = text.as_ptr() as usize - body.as_ptr() as usize;
     if text.is_empty() {
@@ -48,7 +52,11 @@ fn lines(body: &[u8], records_max: usize) -> Result<Vec<Range<usize>>, Box<Answe
 }
 
 /// The elements of the array that `within` begins and ends with.
-fn array(body: &[u8], within: Range<usize>, records_max: usize) -> Result<Vec<Range<usize>>, Box<Answer>> {
+fn array(
+    body: &[u8],
+    within: Range<usize>,
+    records_max: usize,
+) -> Result<Vec<Range<usize>>, Box<Answer>> {
     let malformed = |at: usize, what: &str| {
         let detail = format!("not JSON: {what}");
         Box::new(Answer::refused(&Refusal::malformed(at, detail)))
@@ -65,7 +73,10 @@ fn array(body: &[u8], within: Range<usize>, records_max: usize) -> Result<Vec<Ra
     loop {
         let end = element_end(&body[..within.end], at);
         if end == at {
-            return Err(malformed(at, "a value is missing between the commas of the array"));
+            return Err(malformed(
+                at,
+                "a value is missing between the commas of the array",
+            ));
         }
         push(&mut ranges, at..end, records_max)?;
         at = space(end);
@@ -73,7 +84,12 @@ fn array(body: &[u8], within: Range<usize>, records_max: usize) -> Result<Vec<Ra
             Some(b',') => at = space(at + 1),
             Some(b']') if at + 1 == within.end => return Ok(ranges),
             Some(b']') => return Err(malformed(at + 1, "something follows the array")),
-            Some(_) => return Err(malformed(at, "the elements of an array are separated by commas")),
+            Some(_) => {
+                return Err(malformed(
+                    at,
+                    "the elements of an array are separated by commas",
+                ));
+            }
             None => return Err(malformed(at, "the array does not end: a ] is missing")),
         }
     }
@@ -106,7 +122,11 @@ fn element_end(body: &[u8], at: usize) -> usize {
     body.len()
 }
 
-fn push(ranges: &mut Vec<Range<usize>>, range: Range<usize>, max: usize) -> Result<(), Box<Answer>> {
+fn push(
+    ranges: &mut Vec<Range<usize>>,
+    range: Range<usize>,
+    max: usize,
+) -> Result<(), Box<Answer>> {
     if ranges.len() == max {
         return Err(Answer::too_many_records(max).into());
     }
@@ -132,7 +152,18 @@ mod tests {
 
     #[test]
     fn an_array_with_a_fault_between_its_elements_is_refused_whole() {
-        for body in ["[{},]", "[,{}]", "[{} {}]", "[{},{}", "[{}]]", "[{}] {}", "[", "[}", "[{}}", "[{}\u{c}]"] {
+        for body in [
+            "[{},]",
+            "[,{}]",
+            "[{} {}]",
+            "[{},{}",
+            "[{}]]",
+            "[{}] {}",
+            "[",
+            "[}",
+            "[{}}",
+            "[{}\u{c}]",
+        ] {
             assert_eq!(pieces(Format::Json, body), None, "{body}");
         }
     }
@@ -140,8 +171,14 @@ mod tests {
     #[test]
     fn lines_may_end_as_they_like_and_blank_ones_are_no_records() {
         let expected = Some(vec!["{\"a\":1}", "{\"b\":2}", "x"]);
-        assert_eq!(pieces(Format::Ndjson, "{\"a\":1}\r\n\n  \n {\"b\":2} \nx"), expected);
-        assert_eq!(pieces(Format::Ndjson, "{\"a\":1}\n{\"b\":2}\nx\n"), expected);
+        assert_eq!(
+            pieces(Format::Ndjson, "{\"a\":1}\r\n\n  \n {\"b\":2} \nx"),
+            expected
+        );
+        assert_eq!(
+            pieces(Format::Ndjson, "{\"a\":1}\n{\"b\":2}\nx\n"),
+            expected
+        );
     }
 
     #[test]

@@ -52,12 +52,19 @@ pub(crate) struct Worker {
 
 /// Serves until the shutdown and its drain are over.
 pub(crate) fn run(setup: Setup) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     LocalSet::new().block_on(&runtime, serve(setup))
 }
 
 async fn serve(setup: Setup) -> anyhow::Result<()> {
-    let Setup { config, listener, welcomed, shutdown } = setup;
+    let Setup {
+        config,
+        listener,
+        welcomed,
+        shutdown,
+    } = setup;
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let live = Rc::new(Live::new(&config));
     let link = Rc::new(Link::new(&config, Rc::clone(&live)));
@@ -82,16 +89,14 @@ impl Worker {
     /// One request, from its header to its answer.
     pub(crate) async fn handle(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let started = Instant::now();
-        let answer = match tokio::time::timeout(
-            self.config.gateway.request_timeout,
-            self.answer(request),
-        )
-        .await
-        {
-            Ok(answer) => answer,
-            // Only a body that trickles can take this long: what is appended has a deadline of its own.
-            Err(_) => Answer::body_stalled(),
-        };
+        let answer =
+            match tokio::time::timeout(self.config.gateway.request_timeout, self.answer(request))
+                .await
+            {
+                Ok(answer) => answer,
+                // Only a body that trickles can take this long: what is appended has a deadline of its own.
+                Err(_) => Answer::body_stalled(),
+            };
         self.metrics.answered(answer.status, started.elapsed());
         answer.into_response()
     }
@@ -108,11 +113,12 @@ impl Worker {
         };
         let stream = &self.config.streams[target.stream];
         let base = ids::Base::new(target.client_key, target.format.is_batch(&body));
-        let traceparent = parts.headers.get("traceparent").map(|v| Bytes::copy_from_slice(v.as_bytes()));
-        let (mut outcomes, tickets) = match self.take_in(stream, &target.format, &body, &base, traceparent) {
-            Ok(taken) => taken,
-            Err(answer) => return *answer,
-        };
+        let traceparent = route::traceparent(&parts.headers);
+        let (mut outcomes, tickets) =
+            match self.take_in(stream, &target.format, &body, &base, traceparent) {
+                Ok(taken) => taken,
+                Err(answer) => return *answer,
+            };
         for ticket in tickets {
             ticket.await_receipt(&mut outcomes).await;
         }
@@ -175,7 +181,9 @@ impl Worker {
                 Err(refused) => {
                     outcomes.records[event.index as usize] = match refused {
                         Refused::TooLarge(bytes) => RecordOutcome::TooLarge(bytes),
-                        Refused::Full | Refused::Away => RecordOutcome::NotStored(refused.detail().into()),
+                        Refused::Full | Refused::Away => {
+                            RecordOutcome::NotStored(refused.detail().into())
+                        }
                     };
                 }
             }
@@ -200,6 +208,8 @@ pub(crate) struct Outcomes {
 }
 
 fn unix_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

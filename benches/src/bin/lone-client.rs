@@ -4,9 +4,16 @@
 //! produce-and-await in this process (idempotent, acks=all), and a request to the running gateway.
 //! The figure is the gateway's p50 against the sum of the other two.
 
-use std::{net::SocketAddr, time::{Duration, Instant}};
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
-use benches::{bare, client::Client, stats::{Times, spread}};
+use benches::{
+    bare,
+    client::Client,
+    stats::{Times, spread},
+};
 use bytes::Bytes;
 use clap::Parser;
 use rdkafka::{
@@ -55,7 +62,10 @@ async fn main() -> anyhow::Result<()> {
         .create()?;
 
     let (mut ratios, mut rows) = (Vec::new(), Vec::new());
-    println!("{:>6}{:>12}{:>12}{:>12}{:>9}   p50, µs", "round", "bare hyper", "produce", "gateway", "ratio");
+    println!(
+        "{:>6}{:>12}{:>12}{:>12}{:>9}   p50, µs",
+        "round", "bare hyper", "produce", "gateway", "ratio"
+    );
     for round in 0..=arguments.rounds {
         let mut times = [const { Vec::new() }; 3];
         for _ in 0..arguments.events {
@@ -69,8 +79,15 @@ async fn main() -> anyhow::Result<()> {
         }
         let p50 = times.map(|t| Times::new(t).quantile_us(0.5));
         let ratio = p50[2] / (p50[0] + p50[1]);
-        let note = if round == 0 { "   (warming up, not counted)" } else { "" };
-        println!("{round:>6}{:>12.0}{:>12.0}{:>12.0}{ratio:>9.2}{note}", p50[0], p50[1], p50[2]);
+        let note = if round == 0 {
+            "   (warming up, not counted)"
+        } else {
+            ""
+        };
+        println!(
+            "{round:>6}{:>12.0}{:>12.0}{:>12.0}{ratio:>9.2}{note}",
+            p50[0], p50[1], p50[2]
+        );
         if round > 0 {
             ratios.push(ratio);
             rows.push(p50);
@@ -78,8 +95,16 @@ async fn main() -> anyhow::Result<()> {
     }
     let median = |i: usize| spread(&rows.iter().map(|row| row[i]).collect::<Vec<_>>())[1];
     let [least, middle, most] = spread(&ratios);
-    println!("{:>6}{:>12.0}{:>12.0}{:>12.0}{middle:>9.2}", "median", median(0), median(1), median(2));
-    println!("gateway against bare hyper + produce-and-await: {middle:.2} ({least:.2} to {most:.2})");
+    println!(
+        "{:>6}{:>12.0}{:>12.0}{:>12.0}{middle:>9.2}",
+        "median",
+        median(0),
+        median(1),
+        median(2)
+    );
+    println!(
+        "gateway against bare hyper + produce-and-await: {middle:.2} ({least:.2} to {most:.2})"
+    );
     Ok(())
 }
 
@@ -91,10 +116,16 @@ async fn timed(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result
 
 /// Produces one event with a header as long as Aguacero's and waits for its acknowledgement.
 async fn produce(producer: &FutureProducer, topic: &str) -> anyhow::Result<()> {
-    let header = Header { key: "bench", value: Some(&[1_u8; 25]) };
+    let header = Header {
+        key: "bench",
+        value: Some(&[1_u8; 25]),
+    };
     let record = FutureRecord::<(), _>::to(topic)
         .payload(EVENT)
         .headers(OwnedHeaders::new_with_capacity(1).insert(header));
-    producer.send(record, Duration::from_secs(5)).await.map_err(|(error, _)| error)?;
+    producer
+        .send(record, Duration::from_secs(5))
+        .await
+        .map_err(|(error, _)| error)?;
     Ok(())
 }

@@ -4,14 +4,22 @@ use std::collections::BTreeSet;
 
 use aguacero::config::Stream;
 use bson::{Document, doc};
-use mongodb::{IndexModel, error::Error};
+use mongodb::{
+    IndexModel,
+    error::{Error, ErrorKind},
+    options::Hint,
+};
 
 use super::{Archive, in_time};
-use crate::count::is_path;
 
 /// For a stream's documents by their place in Kafka.
 pub(super) fn position() -> Document {
     doc! { "_aguacero.stream": 1, "_aguacero.incarnation": 1, "_aguacero.partition": 1, "_aguacero.offset": 1 }
+}
+
+/// The same, for a query that must not choose another.
+pub(super) fn by_position() -> Hint {
+    Hint::Keys(position())
 }
 
 /// For "the last 20".
@@ -27,27 +35,25 @@ impl Archive {
             let fields: BTreeSet<_> = streams.flat_map(counted).collect();
             let keys = [position(), latest()].into_iter().chain(fields.into_iter().map(|field| doc! { field: 1 }));
             for keys in keys {
-                let index = IndexModel::builder().keys(keys.clone()).build();
-                in_time(collection.create_index(index)).await.or_else(|e| other_options(e, collection.name(), &keys))?;
+                let index = IndexModel::builder().keys(keys).build();
+                match in_time(collection.create_index(index)).await {
+                    Err(error) if has_other_options(&error) => {
+                        tracing::warn!(%error, collection = collection.name(), "somebody has made this index: as good as ours");
+                    }
+                    made => _ = made?,
+                }
             }
         }
         Ok(())
     }
 }
 
-/// Names of the fields that the stream's counters use, as far as MongoDB can have an index of them.
+/// Names of the fields that the stream's counters use.
 fn counted(stream: &Stream) -> impl Iterator<Item = &str> {
-    let fields = stream.counters.iter().flat_map(|c| &c.by).map(|&by| stream.fields[by].name.as_str());
-    fields.filter(|name| !is_path(name))
+    stream.counters.iter().flat_map(|c| &c.by).map(|&by| stream.fields[by].name.as_str())
 }
 
-/// Somebody has made the same index with a name or options of their own: as good as ours.
-fn other_options(error: Error, collection: &str, keys: &Document) -> Result<mongodb::results::CreateIndexResult, Error> {
-    match *error.kind {
-        mongodb::error::ErrorKind::Command(ref e) if matches!(e.code, 85 | 86) => {
-            tracing::warn!(collection, %keys, error = e.message, "the archive has an index of its own for this");
-            Ok(mongodb::results::CreateIndexResult::new(String::new()))
-        }
-        _ => Err(error),
-    }
+/// The same index is there with another name or other options.
+fn has_other_options(error: &Error) -> bool {
+    matches!(error.kind.as_ref(), ErrorKind::Command(e) if matches!(e.code, 85 | 86))
 }

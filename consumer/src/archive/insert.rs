@@ -10,7 +10,7 @@ use mongodb::{
 };
 
 use super::{Archive, in_time};
-use crate::{backoff::Backoff, batch::Source, decode::{Event, uuid}, document::OURS, metric};
+use crate::{backoff::Backoff, batch::Source, decode::Event, document::OURS, metric};
 
 /// MongoDB's code for an id, or another unique value, that is there already.
 const DUPLICATE_KEY: i32 = 11000;

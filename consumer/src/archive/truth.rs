@@ -31,11 +31,9 @@ impl Archive {
         let Some(first) = self.offset_after(&mut session, stream, position, from, to).await? else { return Ok(truth) };
         truth.to = to.min(first.saturating_add(self.config.consumer.settle_step.max(1) - 1));
         let between = between(stream, position, from, truth.to);
-        let mut find = self.collection(stream).find(between).hint(index::position().into());
-        if let Some(projection) = self.counting(stream).projection() {
-            find = find.projection(projection);
-        }
         let counting = self.counting(stream);
+        let find = self.collection(stream).find(between).hint(index::by_position());
+        let find = find.projection(counting.projection());
         in_time(async {
             let mut cursor = find.session(&mut session).await?;
             while let Some(document) = cursor.next(&mut session).await.transpose()? {
@@ -55,12 +53,11 @@ impl Archive {
         from: Option<i64>,
         to: i64,
     ) -> Result<Option<i64>, Error> {
-        let find = self
-            .collection(stream)
-            .clone_with_type::<Document>()
+        let collection = self.collection(stream).clone_with_type::<Document>();
+        let find = collection
             .find_one(between(stream, position, from, to))
             .sort(doc! { format!("{OURS}.offset"): 1 })
-            .hint(index::position().into())
+            .hint(index::by_position())
             .projection(doc! { "_id": 0, format!("{OURS}.offset"): 1 })
             .read_concern(ReadConcern::local())
             .session(session);
@@ -95,7 +92,7 @@ async fn one_place(collection: &Collection<Document>, filter: Document) -> Resul
     let find = collection
         .find_one(filter)
         .sort(index::position())
-        .hint(index::position().into())
+        .hint(index::by_position())
         .projection(doc! { "_id": 0, "_aguacero.incarnation": 1, "_aguacero.partition": 1 });
     let found = in_time(find).await?;
     Ok(found.and_then(|document| {

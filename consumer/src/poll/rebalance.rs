@@ -1,9 +1,6 @@
 //! Partitions that come and go, and topics that are made again.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use rdkafka::{
     Offset, TopicPartitionList,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use aguacero::{
     config::Stream,
-    ledger::{self, LedgerError, Position, Settled},
+    ledger::{self, LedgerError, Position, Settled, Shown},
 };
 use redis::aio::MultiplexedConnection;
 use tokio::sync::Mutex;
@@ -63,6 +63,12 @@ impl Connection {
     pub async fn clear(&self, stream: &Stream) -> Result<(), LedgerError> {
         let mut con = self.get().await?;
         self.checked(ledger::clear(&mut con, stream).await).await
+    }
+
+    /// `ledger::shown`
+    pub async fn shown(&self, stream: &Stream) -> Result<Shown, LedgerError> {
+        let mut con = self.get().await?;
+        self.checked(ledger::shown(&mut con, stream).await).await
     }
 
     async fn get(&self) -> Result<MultiplexedConnection, LedgerError> {

@@ -16,7 +16,7 @@ use std::{
 
 use aguacero::{
     config::{Config, Stream},
-    ledger::{self, LedgerError, Position, Settled},
+    ledger::{LedgerError, Position, Settled},
 };
 
 pub use connection::Connection;

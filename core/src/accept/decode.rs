@@ -100,7 +100,10 @@ impl Decoder {
             });
         }
         if json.is_empty() {
-            return Err(Refusal::unfit(None, "an event is a JSON object, this one is empty"));
+            return Err(Refusal::unfit(
+                None,
+                "an event is a JSON object, this one is empty",
+            ));
         }
         // The count vectorises and settles nearly every event; only the rest is looked at in full.
         let openers = json.iter().filter(|&&b| b == b'{' || b == b'[').count();
@@ -137,7 +140,11 @@ pub fn string_end(json: &[u8], open: usize) -> usize {
     let mut i = open + 1;
     while let Some(found) = json.get(i..).and_then(|rest| memchr(b'"', rest)) {
         let quote = i + found;
-        let backslashes = json[open + 1..quote].iter().rev().take_while(|&&b| b == b'\\').count();
+        let backslashes = json[open + 1..quote]
+            .iter()
+            .rev()
+            .take_while(|&&b| b == b'\\')
+            .count();
         if backslashes % 2 == 0 {
             return quote;
         }
@@ -157,7 +164,10 @@ fn check_after(nodes: &[Node<'_>], json: &[u8]) -> Result<(), Refusal> {
             Node::Object { len, .. } => check_keys(nodes, i, *len, i == 0)?,
             Node::Static(StaticNode::U64(n)) if i64::try_from(*n).is_err() => {
                 return Err(unstorable::first(json).unwrap_or_else(|| {
-                    Refusal::unfit(None, format!("the number {n} does not fit 64 bits with a sign"))
+                    Refusal::unfit(
+                        None,
+                        format!("the number {n} does not fit 64 bits with a sign"),
+                    )
                 }));
             }
             _ => {}
@@ -167,7 +177,9 @@ fn check_after(nodes: &[Node<'_>], json: &[u8]) -> Result<(), Refusal> {
 }
 
 fn check_keys(nodes: &[Node<'_>], object: usize, len: usize, top: bool) -> Result<(), Refusal> {
-    let document = Document { nodes: &nodes[object..] };
+    let document = Document {
+        nodes: &nodes[object..],
+    };
     for (key, _) in document.entries() {
         if memchr(0, key.as_bytes()).is_some() {
             let detail = "a field's name contains a NUL character, which MongoDB cannot hold";
@@ -209,7 +221,9 @@ impl<'a> Document<'a> {
         let mut rest = self.nodes.get(1..).unwrap_or_default();
         std::iter::from_fn(move || {
             left = left.checked_sub(1)?;
-            let (Node::String(key), value) = rest.split_first()? else { return None };
+            let (Node::String(key), value) = rest.split_first()? else {
+                return None;
+            };
             let (value, after) = take(value)?;
             rest = after;
             Some((*key, value))
@@ -255,7 +269,10 @@ fn take<'a>(nodes: &'a [Node<'a>]) -> Option<(Value<'a>, &'a [Node<'a>])> {
 pub fn trim(json: &[u8]) -> &[u8] {
     let space = |b: &u8| matches!(b, b' ' | b'\t' | b'\r' | b'\n');
     let start = json.iter().position(|b| !space(b)).unwrap_or(json.len());
-    let end = json.iter().rposition(|b| !space(b)).map_or(start, |last| last + 1);
+    let end = json
+        .iter()
+        .rposition(|b| !space(b))
+        .map_or(start, |last| last + 1);
     &json[start..end]
 }
 

@@ -8,7 +8,11 @@ fn decode(json: &[u8]) -> Result<serde_json::Value, Refusal> {
 }
 
 fn object(document: Document<'_>) -> serde_json::Value {
-    document.entries().map(|(key, v)| (key.to_owned(), value(v))).collect::<serde_json::Map<_, _>>().into()
+    document
+        .entries()
+        .map(|(key, v)| (key.to_owned(), value(v)))
+        .collect::<serde_json::Map<_, _>>()
+        .into()
 }
 
 fn value(value: Value<'_>) -> serde_json::Value {
@@ -76,7 +80,11 @@ fn what_an_archive_cannot_hold_unchanged_is_unfit() {
     ] {
         let refusal = refused(json);
         assert_eq!(refusal.kind, Kind::Unfit, "{json}: {refusal}");
-        assert_eq!((refusal.field.as_deref(), refusal.offset), (field, offset), "{json}: {refusal}");
+        assert_eq!(
+            (refusal.field.as_deref(), refusal.offset),
+            (field, offset),
+            "{json}: {refusal}"
+        );
     }
 }
 
@@ -121,7 +129,10 @@ fn repeated_names_are_found_among_many() {
     let mut names: Vec<_> = (0..1000).map(|i| format!("\"k{i}\":{i}")).collect();
     assert!(decode(format!("{{{}}}", names.join(",")).as_bytes()).is_ok());
     names.push("\"k7\":1".into());
-    assert_eq!(refused(format!("{{{}}}", names.join(","))).field.as_deref(), Some("k7"));
+    assert_eq!(
+        refused(format!("{{{}}}", names.join(","))).field.as_deref(),
+        Some("k7")
+    );
 }
 
 #[test]
@@ -129,7 +140,14 @@ fn a_refused_event_leaves_the_decoder_fit_for_the_next() {
     let mut decoder = Decoder::new(1000);
     for _ in 0..3 {
         assert!(decoder.decode(b"{\"a\":", |_| ()).is_err());
-        assert!(decoder.decode(b"{\"a\":{\"b\":[1,2]}}", |d| assert_eq!(d.entries().count(), 1)).is_ok());
+        assert!(
+            decoder
+                .decode(b"{\"a\":{\"b\":[1,2]}}", |d| assert_eq!(
+                    d.entries().count(),
+                    1
+                ))
+                .is_ok()
+        );
     }
 }
 
@@ -139,7 +157,9 @@ fn any_value() -> impl Strategy<Value = serde_json::Value> {
         Just(serde_json::Value::Null),
         any::<bool>().prop_map(Into::into),
         any::<i64>().prop_map(Into::into),
-        any::<f64>().prop_filter("finite", |f| f.is_finite()).prop_map(Into::into),
+        any::<f64>()
+            .prop_filter("finite", |f| f.is_finite())
+            .prop_map(Into::into),
         any::<String>().prop_map(Into::into),
     ];
     leaf.prop_recursive(5, 40, 6, |inner| {

@@ -17,8 +17,9 @@ impl<'a> Fields<'a> {
     /// one field the first declared wins: the gateway refuses such an event, but an archive may hold one.
     #[must_use]
     pub fn find(stream: &Stream, event: Document<'a>) -> Self {
-        let mut values: SmallVec<[Option<Value<'a>>; 8]> =
-            std::iter::repeat_with(|| None).take(stream.fields.len()).collect();
+        let mut values: SmallVec<[Option<Value<'a>>; 8]> = std::iter::repeat_with(|| None)
+            .take(stream.fields.len())
+            .collect();
         let mut ranks: SmallVec<[usize; 8]> = SmallVec::from_elem(usize::MAX, stream.fields.len());
         for (name, value) in event.entries() {
             if let Some((field, rank)) = stream.field_named(name)
@@ -45,7 +46,11 @@ impl<'a> Fields<'a> {
         let holds = |(field, is): &(usize, Vec<Scalar<'static>>)| {
             self.scalar(*field).is_some_and(|value| is.contains(&value))
         };
-        let rule = stream.spread.rules.iter().find(|rule| rule.when.as_ref().is_none_or(holds))?;
+        let rule = stream
+            .spread
+            .rules
+            .iter()
+            .find(|rule| rule.when.as_ref().is_none_or(holds))?;
         Some(rule.partition)
     }
 
@@ -64,17 +69,24 @@ impl Stream {
     #[must_use]
     pub fn field_named(&self, name: &str) -> Option<(usize, usize)> {
         self.fields.iter().enumerate().find_map(|(i, field)| {
-            field.names.iter().position(|n| n == name).map(|rank| (i, rank))
+            field
+                .names
+                .iter()
+                .position(|n| n == name)
+                .map(|rank| (i, rank))
         })
     }
 }
 
 /// Finds the declared fields and refuses the event if one of them does not fit.
 pub fn fit<'a>(stream: &Stream, event: Document<'a>) -> Result<Fields<'a>, Refusal> {
-    let mut values: SmallVec<[Option<Value<'a>>; 8]> =
-        std::iter::repeat_with(|| None).take(stream.fields.len()).collect();
+    let mut values: SmallVec<[Option<Value<'a>>; 8]> = std::iter::repeat_with(|| None)
+        .take(stream.fields.len())
+        .collect();
     for (name, value) in event.entries() {
-        let Some((i, _)) = stream.field_named(name) else { continue };
+        let Some((i, _)) = stream.field_named(name) else {
+            continue;
+        };
         let field = &stream.fields[i];
         if values[i].is_some() {
             let names = field.names.join(", ");
@@ -95,19 +107,30 @@ pub fn fit<'a>(stream: &Stream, event: Document<'a>) -> Result<Fields<'a>, Refus
 fn missing(field: &Field) -> String {
     match &field.names[..] {
         [_] => "a required field is missing".to_owned(),
-        names => format!("a required field is missing; it may be called {}", names.join(", ")),
+        names => format!(
+            "a required field is missing; it may be called {}",
+            names.join(", ")
+        ),
     }
 }
 
 /// Whether `value` fits `field`, or what is wrong with it.
 fn check(field: &Field, value: &Value<'_>) -> Result<(), String> {
     if matches!(value, Value::Null) {
-        return if field.required { Err("a required field is null".into()) } else { Ok(()) };
+        return if field.required {
+            Err("a required field is null".into())
+        } else {
+            Ok(())
+        };
     }
     let types = &field.types.0;
     if !types.is_empty() && !types.iter().any(|t| t.admits(value)) {
         let wanted: Vec<_> = types.iter().map(|t| t.described()).collect();
-        return Err(format!("must be {}, is {}", wanted.join(" or "), described(value)));
+        return Err(format!(
+            "must be {}, is {}",
+            wanted.join(" or "),
+            described(value)
+        ));
     }
     if let Value::Scalar(scalar) = value {
         check_scalar(field, scalar)?;
@@ -125,10 +148,18 @@ fn check_scalar(field: &Field, scalar: &Scalar<'_>) -> Result<(), String> {
             return Err("must not be empty".into());
         }
         Scalar::Str(s) if s.len() < field.min_bytes => {
-            return Err(format!("must have at least {} bytes, has {}", field.min_bytes, s.len()));
+            return Err(format!(
+                "must have at least {} bytes, has {}",
+                field.min_bytes,
+                s.len()
+            ));
         }
         Scalar::Str(s) if s.len() > field.max_bytes => {
-            return Err(format!("may have {} bytes, has {}", field.max_bytes, s.len()));
+            return Err(format!(
+                "may have {} bytes, has {}",
+                field.max_bytes,
+                s.len()
+            ));
         }
         Scalar::Int(n) => *n as f64,
         Scalar::Float(n) => *n,
@@ -198,7 +229,10 @@ fn coordinates(value: &Value<'_>) -> Option<(f64, f64)> {
         }
         Value::Object(object) => {
             let named = |names: [&str; 2]| {
-                object.entries().find(|(n, _)| names.contains(n)).and_then(|(_, v)| number(&v))
+                object
+                    .entries()
+                    .find(|(n, _)| names.contains(n))
+                    .and_then(|(_, v)| number(&v))
             };
             Some((named(["lat", "latitud"])?, named(["lon", "longitud"])?))
         }

@@ -37,12 +37,22 @@ pub enum Kind {
 impl Refusal {
     /// Not JSON, noticed at `offset`.
     pub fn malformed(offset: usize, detail: impl Into<String>) -> Self {
-        Self { kind: Kind::Malformed, field: None, offset: Some(offset), detail: detail.into() }
+        Self {
+            kind: Kind::Malformed,
+            field: None,
+            offset: Some(offset),
+            detail: detail.into(),
+        }
     }
 
     /// JSON that does not fit.
     pub fn unfit(field: Option<&str>, detail: impl Into<String>) -> Self {
-        Self { kind: Kind::Unfit, field: field.map(Into::into), offset: None, detail: detail.into() }
+        Self {
+            kind: Kind::Unfit,
+            field: field.map(Into::into),
+            offset: None,
+            detail: detail.into(),
+        }
     }
 
     fn at(mut self, offset: usize) -> Self {

@@ -11,7 +11,10 @@ pub(super) fn explain(json: &[u8], error: &simd_json::Error) -> Refusal {
         return Refusal::malformed(e.valid_up_to(), detail);
     }
     if let Err(e) = serde_json::from_slice::<IgnoredAny>(json) {
-        return Refusal::malformed(offset_of(json, e.line(), e.column()), format!("not JSON: {e}"));
+        return Refusal::malformed(
+            offset_of(json, e.line(), e.column()),
+            format!("not JSON: {e}"),
+        );
     }
     // Well-formed, so what the parser minds is a value that it cannot represent.
     first(json).unwrap_or_else(|| Refusal::malformed(error.index(), format!("not JSON: {error}")))
@@ -26,7 +29,8 @@ pub(super) fn first(json: &[u8]) -> Option<Refusal> {
             b'"' => {
                 let end = string_end(json, i);
                 if let Some(at) = lone_surrogate(&json[i + 1..end]) {
-                    let detail = "half of a surrogate pair: no text contains it; send the whole character";
+                    let detail =
+                        "half of a surrogate pair: no text contains it; send the whole character";
                     return Some(Refusal::unfit(None, detail).at(i + 1 + at));
                 }
                 i = end + 1;
@@ -50,7 +54,9 @@ pub(super) fn first(json: &[u8]) -> Option<Refusal> {
 }
 
 fn storable(number: &[u8]) -> bool {
-    let Ok(text) = std::str::from_utf8(number) else { return false };
+    let Ok(text) = std::str::from_utf8(number) else {
+        return false;
+    };
     if text.contains(['.', 'e', 'E']) {
         text.parse::<f64>().is_ok_and(f64::is_finite)
     } else {
@@ -85,7 +91,9 @@ fn lone_surrogate(string: &[u8]) -> Option<usize> {
 fn offset_of(json: &[u8], line: usize, column: usize) -> usize {
     let start = match line.checked_sub(2) {
         None => 0,
-        Some(newlines) => memchr::memchr_iter(b'\n', json).nth(newlines).map_or(0, |at| at + 1),
+        Some(newlines) => memchr::memchr_iter(b'\n', json)
+            .nth(newlines)
+            .map_or(0, |at| at + 1),
     };
     (start + column.saturating_sub(1)).min(json.len())
 }

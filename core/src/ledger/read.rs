@@ -67,12 +67,12 @@ pub struct Shown {
     pub overflow: Vec<i64>,
 }
 
-/// Reads the figures as any other reader of Redis would, in one transaction.
+/// Reads the figures as any other reader of Redis would, in one round trip. While frames come in, the
+/// parts may be a frame apart (a transaction would not be, but a Redis that is full refuses those).
 pub async fn shown(con: &mut impl ConnectionLike, stream: &Stream) -> Result<Shown, LedgerError> {
     let tag = tag(stream);
     let mut pipeline = redis::pipe();
     pipeline
-        .atomic()
         .hget(format!("{tag}:total"), "events")
         .hgetall(format!("{tag}:overflow"));
     for counter in &stream.counters {

@@ -23,7 +23,7 @@ pub enum Settled {
 ///
 /// `truth` is what the archive holds for the offsets in `(from, to]` of that incarnation. Only a
 /// caller who knows the watermark can settle, so two consumers that both believe they own a
-/// partition cannot count a range twice.
+/// partition cannot count a range twice. It goes through even where Redis is full, since it makes room.
 pub async fn settle(
     con: &mut impl ConnectionLike,
     stream: &Stream,
@@ -32,7 +32,7 @@ pub async fn settle(
     to: i64,
     truth: &Deltas,
 ) -> Result<Settled, LedgerError> {
-    if to > END || to < 0 || from.is_some_and(|from| from >= to) {
+    if !(0..=END).contains(&to) || from.is_some_and(|from| from >= to) {
         return Err(LedgerError::Range { from, to });
     }
     let ours = fingerprint(stream);

@@ -70,6 +70,20 @@ async fn a_repeated_frame_whose_run_was_forgotten_is_taken_out_with_the_first() 
 }
 
 #[tokio::test]
+async fn a_run_that_has_ended_is_forgotten_after_a_day() {
+    let ledger = Ledger::new("expiry").await;
+    ledger.live(1, 1, vec![ledger.entry(0, 0, &["a"])]).await;
+    let run = format!("{{{}}}:run:{}", ledger.stream.name, "01".repeat(16));
+    let mut ttl = redis::cmd("TTL");
+    let ttl: i64 = ttl
+        .arg(run)
+        .query_async(&mut ledger.con.clone())
+        .await
+        .expect("TTL");
+    assert!((86_000..=86_400).contains(&ttl), "{ttl}");
+}
+
+#[tokio::test]
 async fn a_lost_frame_is_counted_by_settle() {
     let ledger = Ledger::new("lost").await;
     ledger

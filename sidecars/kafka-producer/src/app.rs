@@ -31,7 +31,11 @@ impl App {
     pub async fn build(config: Config) -> anyhow::Result<Self> {
         let admin = Admin::bind(config.kafka_producer.admin).await?;
         let listener = socket::listen(&config.kafka_producer.socket).await?;
-        Ok(Self { config: Arc::new(config), admin, listener })
+        Ok(Self {
+            config: Arc::new(config),
+            admin,
+            listener,
+        })
     }
 
     /// Where the admin port listens.
@@ -51,7 +55,12 @@ impl App {
         ready_sender.send_replace(true);
         tracing::info!(socket = %self.config.kafka_producer.socket.display(), "serving");
 
-        let service = Service::new(Arc::clone(&self.config), producers, topics, shutdown.clone());
+        let service = Service::new(
+            Arc::clone(&self.config),
+            producers,
+            topics,
+            shutdown.clone(),
+        );
         let service = ProducerServer::new(service)
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);

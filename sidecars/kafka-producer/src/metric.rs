@@ -12,7 +12,9 @@ pub(crate) fn slab(stored: usize, failed: usize) {
 
 /// librdkafka did not take a record. A full queue would be a bug: the gateway's bounds are below it.
 pub(crate) fn refused_by_librdkafka(error: &KafkaError) {
-    let code = error.rdkafka_error_code().map_or_else(|| "other".to_owned(), |c| format!("{c:?}"));
+    let code = error
+        .rdkafka_error_code()
+        .map_or_else(|| "other".to_owned(), |c| format!("{c:?}"));
     counter!("aguacero_producer_refused_by_librdkafka_total", "code" => code).increment(1);
 }
 

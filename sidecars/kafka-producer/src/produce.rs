@@ -47,7 +47,10 @@ pub(crate) struct Ticket {
 impl ClientContext for Context {
     fn error(&self, error: KafkaError, reason: &str) {
         if error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal) {
-            tracing::error!(reason, "the idempotent producer failed for good: making a new one");
+            tracing::error!(
+                reason,
+                "the idempotent producer failed for good: making a new one"
+            );
             self.fatal.store(true, Ordering::Release);
             self.failed.notify_one();
         } else {
@@ -99,19 +102,37 @@ impl Producers {
 
     /// Gives every record of `slab` to librdkafka. Never blocks; the receipt comes by itself.
     pub(crate) fn produce(&self, slab: Slab, receipts: &UnboundedSender<Receipt>) {
-        let producer =
-            Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner));
+        let producer = Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner));
         let in_flight = |records: usize| {
-            InFlight::new(slab.id, slab.topic.clone(), records, self.topics.clone(), receipts.clone())
+            InFlight::new(
+                slab.id,
+                slab.topic.clone(),
+                records,
+                self.topics.clone(),
+                receipts.clone(),
+            )
         };
         let refused = |detail: String| {
-            tracing::error!(slab.topic, slab.partition, detail, "a slab cannot be produced");
+            tracing::error!(
+                slab.topic,
+                slab.partition,
+                detail,
+                "a slab cannot be produced"
+            );
             in_flight(1).report(0, Report::Failed(Outcome::NotStored, detail));
         };
         match self.topics.partitions(&slab.topic) {
-            None => return refused(format!("the kafka-producer does not know topic {}", slab.topic)),
+            None => {
+                return refused(format!(
+                    "the kafka-producer does not know topic {}",
+                    slab.topic
+                ));
+            }
             Some(n) if !(0..n).contains(&slab.partition) => {
-                return refused(format!("topic {} has no partition {}", slab.topic, slab.partition));
+                return refused(format!(
+                    "topic {} has no partition {}",
+                    slab.topic, slab.partition
+                ));
             }
             Some(_) => {}
         }
@@ -125,11 +146,20 @@ impl Producers {
 /// Whether the columns of a slab describe the same events.
 fn is_whole(slab: &Slab) -> bool {
     let events = slab.ends.len();
-    let values = slab.ends.is_sorted() && slab.ends.last().map(|&e| e as usize) == Some(slab.values.len());
-    let key_bytes: usize = slab.key_lens.iter().map(|&n| n.saturating_sub(1) as usize).sum();
-    let keys = slab.keys.len() == key_bytes && (slab.key_lens.is_empty() || slab.key_lens.len() == events);
+    let values =
+        slab.ends.is_sorted() && slab.ends.last().map(|&e| e as usize) == Some(slab.values.len());
+    let key_bytes: usize = slab
+        .key_lens
+        .iter()
+        .map(|&n| n.saturating_sub(1) as usize)
+        .sum();
+    let keys =
+        slab.keys.len() == key_bytes && (slab.key_lens.is_empty() || slab.key_lens.len() == events);
     let counted: usize = slab.runs.iter().map(|r| r.count as usize).sum();
-    let runs = slab.runs.iter().all(|r| r.base.len() == 16 && (r.stream as usize) < slab.streams.len());
+    let runs = slab
+        .runs
+        .iter()
+        .all(|r| r.base.len() == 16 && (r.stream as usize) < slab.streams.len());
     values && keys && runs && counted == events
 }
 
@@ -149,12 +179,20 @@ fn send_all(producer: &ThreadedProducer<Context>, slab: &Slab, in_flight: &Arc<I
                 client_key: &run.client_key,
             }
             .write(&mut header);
-            let mut headers = OwnedHeaders::new_with_capacity(2)
-                .insert(Header { key: record::HEADER, value: Some(header.as_slice()) });
+            let mut headers = OwnedHeaders::new_with_capacity(2).insert(Header {
+                key: record::HEADER,
+                value: Some(header.as_slice()),
+            });
             if !run.traceparent.is_empty() {
-                headers = headers.insert(Header { key: record::TRACE_HEADER, value: Some(&run.traceparent[..]) });
+                headers = headers.insert(Header {
+                    key: record::TRACE_HEADER,
+                    value: Some(&run.traceparent[..]),
+                });
             }
-            let ticket = Ticket { slab: Arc::clone(in_flight), index: index as u32 };
+            let ticket = Ticket {
+                slab: Arc::clone(in_flight),
+                index: index as u32,
+            };
             let mut record = BaseRecord::with_opaque_to(&slab.topic, Box::new(ticket))
                 .partition(slab.partition)
                 .payload(&slab.values[start..end])
@@ -166,7 +204,10 @@ fn send_all(producer: &ThreadedProducer<Context>, slab: &Slab, in_flight: &Arc<I
             if let Err((error, record)) = producer.send(record) {
                 metric::refused_by_librdkafka(&error);
                 let ticket = record.delivery_opaque;
-                ticket.slab.report(ticket.index, Report::Failed(refusal(&error), error.to_string()));
+                ticket.slab.report(
+                    ticket.index,
+                    Report::Failed(refusal(&error), error.to_string()),
+                );
             }
             (start, key_start, index) = (end, key_end, index + 1);
         }
@@ -174,7 +215,11 @@ fn send_all(producer: &ThreadedProducer<Context>, slab: &Slab, in_flight: &Arc<I
 }
 
 fn settings(config: &Config, topics: &Known) -> ClientConfig {
-    let batch = topics.batch_bytes_max().into_iter().map(|(_, bytes)| bytes).min();
+    let batch = topics
+        .batch_bytes_max()
+        .into_iter()
+        .map(|(_, bytes)| bytes)
+        .min();
     let batch = batch.unwrap_or(BATCH_BYTES_MAX).min(BATCH_BYTES_MAX);
     let mut settings = kafka::client_config(&config.kafka, "kafka-producer");
     settings
@@ -183,19 +228,28 @@ fn settings(config: &Config, topics: &Known) -> ClientConfig {
         // A batch forms while the one before is on its way. Even 0.1 ms of waiting costs a lone
         // client a factor of five.
         .set("linger.ms", "0")
-        .set("message.timeout.ms", config.kafka.message_timeout.as_millis().to_string())
+        .set(
+            "message.timeout.ms",
+            config.kafka.message_timeout.as_millis().to_string(),
+        )
         .set("retry.backoff.ms", "50")
         .set("compression.type", &config.kafka_producer.compression)
         .set("message.max.bytes", batch.to_string())
         .set("batch.size", batch.to_string())
         // Bytes are bounded, here and, below this, in the gateway; a number of records is not needed.
         .set("queue.buffering.max.messages", "0")
-        .set("queue.buffering.max.kbytes", (config.kafka_producer.queue_bytes_max / 1024).to_string());
+        .set(
+            "queue.buffering.max.kbytes",
+            (config.kafka_producer.queue_bytes_max / 1024).to_string(),
+        );
     settings
 }
 
 fn make(settings: &ClientConfig, failed: &Arc<Notify>) -> KafkaResult<ThreadedProducer<Context>> {
-    let context = Context { fatal: AtomicBool::new(false), failed: Arc::clone(failed) };
+    let context = Context {
+        fatal: AtomicBool::new(false),
+        failed: Arc::clone(failed),
+    };
     settings.create_with_context(context)
 }
 

@@ -44,8 +44,17 @@ impl InFlight {
         topics: Known,
         receipts: UnboundedSender<Receipt>,
     ) -> Arc<Self> {
-        let tally = Mutex::new(Tally { outstanding: records, ..Tally::default() });
-        Arc::new(Self { slab, topic, topics, receipts, tally })
+        let tally = Mutex::new(Tally {
+            outstanding: records,
+            ..Tally::default()
+        });
+        Arc::new(Self {
+            slab,
+            topic,
+            topics,
+            receipts,
+            tally,
+        })
     }
 
     /// Takes the report of record `index`; with the last one the receipt leaves.
@@ -61,7 +70,11 @@ impl InFlight {
                 }
             }
             Report::Failed(outcome, detail) => {
-                tally.exceptions.push(Exception { index, outcome: outcome.into(), detail });
+                tally.exceptions.push(Exception {
+                    index,
+                    outcome: outcome.into(),
+                    detail,
+                });
             }
         }
         tally.outstanding -= 1;
@@ -93,8 +106,14 @@ impl InFlight {
 
 /// A slab of which nothing was stored usually failed as a whole: one outcome says it.
 fn simplify(receipt: &mut Receipt) {
-    let Some(first) = receipt.exceptions.first() else { return };
-    if receipt.exceptions.iter().all(|e| e.outcome == first.outcome) {
+    let Some(first) = receipt.exceptions.first() else {
+        return;
+    };
+    if receipt
+        .exceptions
+        .iter()
+        .all(|e| e.outcome == first.outcome)
+    {
         receipt.outcome = first.outcome;
         receipt.detail.clone_from(&first.detail);
         receipt.exceptions.clear();

@@ -6,8 +6,8 @@ use aguacero::{config::Config, shutdown::Shutdown};
 use aguacero_proto::{
     PROTOCOL,
     produce::{
-        FromProducer, Hello, Receipt, Receipts, ToProducer, TopicLimit, Welcome,
-        from_producer, producer_server::Producer, to_producer,
+        FromProducer, Hello, Receipt, Receipts, ToProducer, TopicLimit, Welcome, from_producer,
+        producer_server::Producer, to_producer,
     },
 };
 use futures_util::{Stream, StreamExt as _};
@@ -32,8 +32,18 @@ pub(crate) struct Service {
 }
 
 impl Service {
-    pub(crate) fn new(config: Arc<Config>, producers: Producers, topics: Known, shutdown: Shutdown) -> Self {
-        Self { config, producers, topics, shutdown }
+    pub(crate) fn new(
+        config: Arc<Config>,
+        producers: Producers,
+        topics: Known,
+        shutdown: Shutdown,
+    ) -> Self {
+        Self {
+            config,
+            producers,
+            topics,
+            shutdown,
+        }
     }
 
     /// Checks the gateway's greeting and answers it.
@@ -47,10 +57,15 @@ impl Service {
         if hello.config_fingerprint != self.config.fingerprint {
             tracing::warn!("the gateway declares other topics or streams than this kafka-producer");
         }
-        let limits = self.topics.batch_bytes_max().into_iter().map(|(topic, bytes)| TopicLimit {
-            topic,
-            record_bytes_max: u32::try_from(bytes.saturating_sub(RECORD_OVERHEAD)).unwrap_or(u32::MAX),
-        });
+        let limits = self
+            .topics
+            .batch_bytes_max()
+            .into_iter()
+            .map(|(topic, bytes)| TopicLimit {
+                topic,
+                record_bytes_max: u32::try_from(bytes.saturating_sub(RECORD_OVERHEAD))
+                    .unwrap_or(u32::MAX),
+            });
         Ok(Welcome {
             protocol: PROTOCOL,
             config_fingerprint: self.config.fingerprint,
@@ -68,21 +83,33 @@ impl Producer for Service {
         request: Request<Streaming<ToProducer>>,
     ) -> Result<Response<Self::ProduceStream>, Status> {
         let mut incoming = request.into_inner();
-        let Some(ToProducer { kind: Some(to_producer::Kind::Hello(hello)) }) = incoming.message().await? else {
-            return Err(Status::invalid_argument("the first message of a stream is a hello"));
+        let Some(ToProducer {
+            kind: Some(to_producer::Kind::Hello(hello)),
+        }) = incoming.message().await?
+        else {
+            return Err(Status::invalid_argument(
+                "the first message of a stream is a hello",
+            ));
         };
         let welcome = from_producer::Kind::Welcome(self.greet(&hello)?);
 
         // Unbounded in form: it holds one receipt for each slab in flight, which the gateway bounds.
         // The stream ends when the reader below and the last slab in flight have let go of it.
         let (receipts, outgoing) = mpsc::unbounded_channel();
-        tokio::spawn(read(incoming, self.producers.clone(), receipts, self.shutdown.clone()));
+        tokio::spawn(read(
+            incoming,
+            self.producers.clone(),
+            receipts,
+            self.shutdown.clone(),
+        ));
 
         let receipts = UnboundedReceiverStream::new(outgoing)
             .ready_chunks(RECEIPTS_MAX)
             .map(|receipts| from_producer::Kind::Receipts(Receipts { receipts }));
         let answers = tokio_stream::once(welcome).chain(receipts);
-        Ok(Response::new(Box::pin(answers.map(|kind| Ok(FromProducer { kind: Some(kind) })))))
+        Ok(Response::new(Box::pin(
+            answers.map(|kind| Ok(FromProducer { kind: Some(kind) })),
+        )))
     }
 }
 
@@ -100,13 +127,17 @@ async fn read(
             () = shutdown.requested() => return,
         };
         match message {
-            Ok(Some(ToProducer { kind: Some(to_producer::Kind::Frame(frame)) })) => {
+            Ok(Some(ToProducer {
+                kind: Some(to_producer::Kind::Frame(frame)),
+            })) => {
                 for slab in frame.slabs {
                     producers.produce(slab, &receipts);
                 }
             }
             Ok(Some(_)) => {
-                tracing::warn!("the gateway sent something that is not a frame: closing its stream");
+                tracing::warn!(
+                    "the gateway sent something that is not a frame: closing its stream"
+                );
                 return;
             }
             Ok(None) => return,

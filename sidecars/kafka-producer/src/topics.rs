@@ -26,7 +26,8 @@ pub(crate) struct Known(Arc<RwLock<HashMap<String, Described>>>);
 impl Known {
     /// The incarnation of `topic`, or an empty text if there is no such topic.
     pub(crate) fn incarnation(&self, topic: &str) -> String {
-        self.get(topic, |t| t.incarnation.clone()).unwrap_or_default()
+        self.get(topic, |t| t.incarnation.clone())
+            .unwrap_or_default()
     }
 
     /// Number of partitions of `topic`, or none if it is not declared.
@@ -36,22 +37,40 @@ impl Known {
 
     /// Every topic with the most bytes of one of its batches.
     pub(crate) fn batch_bytes_max(&self) -> Vec<(String, usize)> {
-        let known = self.0.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-        known.iter().map(|(name, t)| (name.clone(), t.batch_bytes_max)).collect()
+        let known = self
+            .0
+            .read()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        known
+            .iter()
+            .map(|(name, t)| (name.clone(), t.batch_bytes_max))
+            .collect()
     }
 
     fn get<T>(&self, topic: &str, read: impl FnOnce(&Described) -> T) -> Option<T> {
-        self.0.read().unwrap_or_else(std::sync::PoisonError::into_inner).get(topic).map(read)
+        self.0
+            .read()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .get(topic)
+            .map(read)
     }
 
     fn update(&self, found: HashMap<String, Described>) {
-        let mut known = self.0.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut known = self
+            .0
+            .write()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         for (name, new) in found {
-            let Some(old) = known.get_mut(&name) else { continue };
+            let Some(old) = known.get_mut(&name) else {
+                continue;
+            };
             if old.incarnation != new.incarnation {
                 tracing::warn!(topic = name, "was deleted and created again");
             }
-            *old = Described { batch_bytes_max: old.batch_bytes_max, ..new };
+            *old = Described {
+                batch_bytes_max: old.batch_bytes_max,
+                ..new
+            };
         }
     }
 }
@@ -86,7 +105,13 @@ async fn ensure(topics: &Topics, config: &Config) -> anyhow::Result<HashMap<Stri
 }
 
 async fn look(topics: Arc<Topics>, known: Known, shutdown: Shutdown) {
-    let names: Arc<Vec<String>> = Arc::new(known.batch_bytes_max().into_iter().map(|(n, _)| n).collect());
+    let names: Arc<Vec<String>> = Arc::new(
+        known
+            .batch_bytes_max()
+            .into_iter()
+            .map(|(n, _)| n)
+            .collect(),
+    );
     loop {
         tokio::select! {
             () = tokio::time::sleep(LOOK_EVERY) => {}

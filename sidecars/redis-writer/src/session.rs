@@ -7,34 +7,22 @@ use aguacero::{
     ledger::END,
     shutdown::{Shutdown, Trigger},
 };
-use aguacero_proto::{
-    PROTOCOL,
-    deltas::{
-        DeltaAck, DeltaFrame, DeltaHello, DeltaWelcome, FromRedisWriter, ToRedisWriter,
-        from_redis_writer, to_redis_writer,
-    },
-};
-use bytes::Bytes;
+use aguacero_proto::deltas::{DeltaAck, DeltaFrame, from_redis_writer, to_redis_writer};
 use futures_util::{SinkExt as _, StreamExt as _, stream};
-use prost::Message as _;
 use tokio::{
     net::UnixStream,
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
     time::timeout,
 };
-use tokio_tungstenite::{
-    WebSocketStream, accept_async_with_config,
-    tungstenite::{
-        Error as WsError, Message, Utf8Bytes,
-        error::ProtocolError,
-        protocol::{CloseFrame, WebSocketConfig, frame::coding::CloseCode},
-    },
+use tokio_tungstenite::tungstenite::Message;
+
+use crate::{
+    apply::Work,
+    frame::Frame,
+    greet::greet,
+    metric,
+    wire::{End, Socket, close, decode, message},
 };
-
-use crate::{apply::Work, frame::Frame, metric};
-
-/// One message. The gateway's bounds on a frame are far below.
-const MESSAGE_BYTES_MAX: usize = 16 << 20;
 
 /// Bytes of frames, over all sessions, that were read and are not in Redis yet. Beyond it the
 /// sessions wait, and stop reading.
@@ -48,14 +36,6 @@ const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long a gateway may take no acknowledgement.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// How long a gateway may take to answer a close.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// The longest reason that fits into a close.
-const REASON_BYTES_MAX: usize = 123;
-
-type Socket = WebSocketStream<UnixStream>;
 
 /// Where acknowledgements go, each with the slot that it frees. Bounded by the slots.
 pub(crate) type Acks = mpsc::UnboundedSender<(DeltaAck, OwnedSemaphorePermit)>;
@@ -81,53 +61,10 @@ impl Context {
     }
 }
 
-/// Why a session ended.
-#[derive(Debug)]
-enum End {
-    /// The gateway closed it, or is gone.
-    Left,
-    /// It stopped taking acknowledgements.
-    Stuck,
-    /// We shut down.
-    Draining,
-    /// It broke the protocol.
-    Refused(CloseCode, String),
-}
-
-impl End {
-    fn protocol(reason: impl Into<String>) -> Self {
-        Self::Refused(CloseCode::Protocol, reason.into())
-    }
-
-    fn of(error: WsError) -> Self {
-        match error {
-            WsError::Capacity(e) => Self::Refused(CloseCode::Size, e.to_string()),
-            // A peer that disappears without a close is no news: it restarts.
-            WsError::Protocol(
-                ProtocolError::ResetWithoutClosingHandshake | ProtocolError::HandshakeIncomplete,
-            ) => Self::Left,
-            WsError::Protocol(e) => Self::protocol(e.to_string()),
-            WsError::Utf8(e) => Self::protocol(e),
-            _ => Self::Left,
-        }
-    }
-
-    fn close(&self) -> Option<CloseFrame> {
-        let (code, reason) = match self {
-            Self::Left | Self::Stuck => return None,
-            Self::Draining => (CloseCode::Away, "the redis-writer shuts down"),
-            Self::Refused(code, reason) => (*code, reason.as_str()),
-        };
-        let end = (0..=REASON_BYTES_MAX.min(reason.len())).rfind(|i| reason.is_char_boundary(*i));
-        let reason = Utf8Bytes::from(&reason[..end.unwrap_or(0)]);
-        Some(CloseFrame { code, reason })
-    }
-}
-
 /// Serves one connection until it ends.
 pub(crate) async fn serve(stream: UnixStream, context: Context) {
     let greeting = tokio::select! {
-        greeting = timeout(HELLO_TIMEOUT, greet(stream, &context)) => greeting,
+        greeting = timeout(HELLO_TIMEOUT, greet(stream, &context.config)) => greeting,
         () = context.shutdown.requested() => return,
     };
     let end = match greeting {
@@ -144,72 +81,6 @@ pub(crate) async fn serve(stream: UnixStream, context: Context) {
             tracing::warn!(reason, "closed a connection that broke the protocol");
         }
         end => tracing::debug!(?end, "a session ended"),
-    }
-}
-
-/// Shakes hands and exchanges hello and welcome. Returns the gateway's run.
-async fn greet(stream: UnixStream, context: &Context) -> Result<(Socket, [u8; 16]), End> {
-    let config = WebSocketConfig::default()
-        .max_message_size(Some(MESSAGE_BYTES_MAX))
-        .max_frame_size(Some(MESSAGE_BYTES_MAX));
-    let mut socket = match accept_async_with_config(stream, Some(config)).await {
-        Ok(socket) => socket,
-        Err(error @ (WsError::Http(_) | WsError::HttpFormat(_))) => {
-            return Err(End::protocol(format!("no WebSocket handshake: {error}")));
-        }
-        Err(error) => return Err(End::of(error)),
-    };
-    let (run, theirs) = match hello(&mut socket).await {
-        Ok(hello) => hello,
-        Err(end) => {
-            close(&mut socket, &end).await;
-            return Err(end);
-        }
-    };
-    compare(&context.config, theirs);
-    let welcome = from_redis_writer::Kind::Welcome(DeltaWelcome {
-        protocol: PROTOCOL,
-        config_fingerprint: context.config.fingerprint,
-    });
-    socket.send(message(welcome)).await.map_err(End::of)?;
-    Ok((socket, run))
-}
-
-/// The first message: whose run it is, and with which configuration.
-async fn hello(socket: &mut Socket) -> Result<([u8; 16], u64), End> {
-    let kind = loop {
-        if let Some(kind) = decode(socket.next().await)? {
-            break kind;
-        }
-    };
-    let to_redis_writer::Kind::Hello(DeltaHello {
-        protocol,
-        run,
-        config_fingerprint,
-    }) = kind
-    else {
-        return Err(End::protocol("the first message must be a hello"));
-    };
-    if protocol == 0 || !(PROTOCOL - 1..=PROTOCOL).contains(&protocol) {
-        return Err(End::protocol(format!(
-            "protocol version {protocol} is not spoken here, but {PROTOCOL} and the one before"
-        )));
-    }
-    match <[u8; 16]>::try_from(&run[..]) {
-        Ok(run) => Ok((run, config_fingerprint)),
-        Err(_) => Err(End::protocol("a run has 16 bytes")),
-    }
-}
-
-/// Streams that differ are refused one by one; this says why before anything is.
-fn compare(config: &Config, theirs: u64) {
-    if theirs != config.fingerprint {
-        metric::other_configuration();
-        tracing::warn!(
-            gateway = format!("{theirs:016x}"),
-            redis_writer = format!("{:016x}", config.fingerprint),
-            "the gateway was started with another configuration of topics and streams"
-        );
     }
 }
 
@@ -234,18 +105,6 @@ async fn converse(socket: Socket, run: [u8; 16], context: Context) -> End {
         close(&mut socket, &end).await;
     }
     end
-}
-
-/// Says why, and waits until the gateway has heard it: a socket that is closed with unread input
-/// would take the reason back.
-async fn close(socket: &mut Socket, end: &End) {
-    let Some(frame) = end.close() else { return };
-    let closing = async {
-        if socket.send(Message::Close(Some(frame))).await.is_ok() {
-            while let Some(Ok(_)) = socket.next().await {}
-        }
-    };
-    _ = timeout(CLOSE_TIMEOUT, closing).await;
 }
 
 struct Reader {
@@ -343,28 +202,5 @@ async fn write(
             Ok(Err(_)) => return Err(End::Left),
             Err(_) => return Err(End::Stuck),
         }
-    }
-}
-
-fn message(kind: from_redis_writer::Kind) -> Message {
-    let message = FromRedisWriter { kind: Some(kind) };
-    Message::Binary(Bytes::from(message.encode_to_vec()))
-}
-
-/// What a message says; none for those of the WebSocket itself.
-fn decode(
-    received: Option<Result<Message, WsError>>,
-) -> Result<Option<to_redis_writer::Kind>, End> {
-    let bytes = match received {
-        None | Some(Ok(Message::Close(_))) => return Err(End::Left),
-        Some(Err(error)) => return Err(End::of(error)),
-        Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => return Ok(None),
-        Some(Ok(Message::Text(_))) => return Err(End::protocol("a text message")),
-        Some(Ok(Message::Binary(bytes))) => bytes,
-    };
-    match ToRedisWriter::decode(bytes) {
-        Ok(ToRedisWriter { kind: Some(kind) }) => Ok(Some(kind)),
-        Ok(ToRedisWriter { kind: None }) => Err(End::protocol("a message of no known kind")),
-        Err(error) => Err(End::protocol(format!("a message that is none: {error}"))),
     }
 }

@@ -303,10 +303,12 @@ impl OwnRedis {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
         let port = listener.local_addr().expect("bound").port();
         drop(listener);
-        Self {
-            child: Self::spawn(port).await,
+        let redis = Self {
+            child: spawn(port),
             port,
-        }
+        };
+        redis.answers().await;
+        redis
     }
 
     pub(crate) fn url(&self) -> String {
@@ -319,7 +321,18 @@ impl OwnRedis {
     }
 
     pub(crate) async fn restart(&mut self) {
-        self.child = Self::spawn(self.port).await;
+        self.child = spawn(self.port);
+        self.answers().await;
+    }
+
+    async fn answers(&self) {
+        let answers = async {
+            while ledger::connect(&self.url(), PATIENCE).await.is_err() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let in_time = timeout(PATIENCE, answers).await;
+        in_time.expect("the Redis of this test answers");
     }
 
     pub(crate) async fn config_set(&self, key: &str, value: &str) {
@@ -333,34 +346,6 @@ impl OwnRedis {
             .await;
         done.expect("set");
     }
-
-    async fn spawn(port: u16) -> Child {
-        let (program, environment) = program();
-        let port_text = port.to_string();
-        let child = Command::new(&program)
-            .envs(environment)
-            .args([
-                "--bind",
-                "127.0.0.1",
-                "--port",
-                &port_text,
-                "--save",
-                "",
-                "--appendonly",
-                "no",
-            ])
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap_or_else(|e| panic!("cannot start {}: {e}; run `make test`", program.display()));
-        let url = format!("redis://127.0.0.1:{port}/0");
-        for _ in 0..500 {
-            if ledger::connect(&url, PATIENCE).await.is_ok() {
-                return child;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        panic!("the Redis of this test does not answer");
-    }
 }
 
 impl Drop for OwnRedis {
@@ -368,6 +353,17 @@ impl Drop for OwnRedis {
         _ = self.child.kill();
         _ = self.child.wait();
     }
+}
+
+fn spawn(port: u16) -> Child {
+    let (program, environment) = program();
+    let port = port.to_string();
+    let mut command = Command::new(&program);
+    command.envs(environment).stdout(Stdio::null());
+    command.args(["--bind", "127.0.0.1", "--port", &port]);
+    command.args(["--save", "", "--appendonly", "no"]);
+    let child = command.spawn();
+    child.unwrap_or_else(|e| panic!("cannot start {}: {e}; run `make test`", program.display()))
 }
 
 /// The redis-server that `scripts/services` runs, or that of PATH.

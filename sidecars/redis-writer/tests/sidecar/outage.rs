@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+use aguacero::{
+    counts::Deltas,
+    ledger::{self, Settled},
+};
 use tokio::time::{sleep, timeout};
 
 use crate::fixture::{Gateway, OwnRedis, PATIENCE, Writer, keys};
@@ -35,18 +39,30 @@ async fn frames_wait_while_redis_is_away_and_are_applied_when_it_is_back() {
 }
 
 #[tokio::test]
-async fn frames_wait_while_redis_is_full() {
+async fn frames_wait_while_redis_is_full_and_settle_makes_room() {
     let redis = OwnRedis::start().await;
     let writer = Writer::on(&redis.url(), 20_000).await;
     let mut gateway = writer.gateway(1).await;
+    gateway.count(writer.frame(1, 0, &["a"])).await;
     redis.config_set("maxmemory", "1").await;
-    gateway.send_frame(writer.frame(1, 0, &["a"])).await;
+    gateway.send_frame(writer.frame(2, 1, &["b"])).await;
     assert_silent(&mut gateway).await;
-    assert_eq!(writer.shown().await, (0, Vec::new()));
+    assert_eq!(writer.shown().await, (1, keys(&[("a", 1)])));
+
+    let mut con = ledger::connect(&redis.url(), PATIENCE)
+        .await
+        .expect("Redis");
+    let held = ledger::positions(&mut con, writer.stream())
+        .await
+        .expect("listed");
+    let nothing = Deltas::none(writer.stream());
+    let settled = ledger::settle(&mut con, writer.stream(), &held[0], None, 0, &nothing).await;
+    assert_eq!(settled.expect("settled"), Settled::Done);
+    assert_eq!(writer.shown().await.0, 0);
 
     redis.config_set("maxmemory", "0").await;
     assert_eq!(gateway.ack().await.problems, [""; 0]);
-    assert_eq!(writer.shown().await, (1, keys(&[("a", 1)])));
+    assert_eq!(writer.shown().await, (1, keys(&[("a", 0), ("b", 1)])));
 }
 
 #[tokio::test]

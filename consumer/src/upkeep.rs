@@ -1,0 +1,193 @@
+//! Every second: is what Redis shows still what the archive holds?
+//!
+//! A Redis that was emptied, or came back from an older state, has watermarks that are missing or
+//! behind; they are settled again, on idle partitions too. The ledgers of a topic that was deleted and
+//! made again are closed: settled to the end of time, so that what was counted live and never reached
+//! the archive is taken out. The owner of a partition does both for it; where two believe they are
+//! that, the ledger's compare-and-set makes it harmless.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+
+use aguacero::{
+    config::Stream,
+    kafka::Described,
+    ledger::{END, Position},
+    shutdown::Shutdown,
+};
+use tokio::sync::watch;
+
+use crate::{
+    archive::Archive,
+    incarnation::Incarnations,
+    poll::Owned,
+    settle::{Failure, Settler},
+};
+
+const INTERVAL: Duration = Duration::from_secs(1);
+/// How long nothing must have come below a watermark before the counters are begun again.
+const QUIET: Duration = Duration::from_secs(2);
+
+/// Looks after the ledgers of all streams.
+pub struct Upkeep {
+    archive: Arc<Archive>,
+    settler: Arc<Settler>,
+    incarnations: Arc<Incarnations>,
+    owned: watch::Receiver<Vec<Owned>>,
+    streams: Vec<Known>,
+    /// Ledgers of incarnations that were not the topic's a second ago, and which one was.
+    suspects: HashMap<(usize, Position), String>,
+}
+
+/// What was known of a stream's ledgers a second ago.
+#[derive(Default)]
+struct Known {
+    /// Those that Redis held. They only become more, unless Redis was emptied.
+    in_redis: BTreeSet<Position>,
+    /// Those that the archive has documents of, when it was last asked.
+    in_archive: BTreeSet<Position>,
+    /// The partitions that this process had then.
+    owned: BTreeSet<Position>,
+    asked: bool,
+}
+
+impl Upkeep {
+    /// Of the parts that it needs.
+    #[must_use]
+    pub fn new(
+        archive: Arc<Archive>,
+        settler: Arc<Settler>,
+        incarnations: Arc<Incarnations>,
+        owned: watch::Receiver<Vec<Owned>>,
+    ) -> Self {
+        let streams = settler.config().streams.iter().map(|_| Known::default()).collect();
+        Self { archive, settler, incarnations, owned, streams, suspects: HashMap::new() }
+    }
+
+    /// Looks every second until the shutdown.
+    pub async fn run(mut self, shutdown: Shutdown) {
+        let mut failing = false;
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(INTERVAL) => {}
+                () = shutdown.requested() => return,
+            }
+            let round = tokio::select! {
+                round = self.round() => round,
+                () = shutdown.requested() => return,
+            };
+            match round {
+                Ok(()) => failing = false,
+                Err(error) if !failing => {
+                    failing = true;
+                    tracing::warn!(%error, "looking after the counters: trying again every second");
+                }
+                Err(_) => {}
+            }
+        }
+    }
+
+    async fn round(&mut self) -> Result<(), Failure> {
+        let config = self.settler.config().clone();
+        for stream in self.settler.take_stale(QUIET) {
+            tracing::warn!(stream = config.streams[stream].name, "beginning the counters again");
+            self.settler.clear(&config.streams[stream]).await?;
+        }
+        let owned = self.owned.borrow_and_update().clone();
+        for stream in &config.streams {
+            self.list(stream, &owned).await?;
+        }
+        // Asked after the ledgers were listed: an incarnation that has a ledger was there before.
+        let view = self.incarnations.after().await;
+        let mut suspects = HashMap::new();
+        for stream in &config.streams {
+            let Some(topic) = view.topics.get(&config.topic_of(stream).name) else { continue };
+            let ours: Vec<_> = owned.iter().filter(|o| o.source.topic == stream.topic).collect();
+            self.look_after(stream, topic, &ours, &mut suspects).await?;
+        }
+        self.suspects = suspects;
+        Ok(())
+    }
+
+    /// Which ledgers there are. The archive is asked when Redis may have forgotten some.
+    async fn list(&mut self, stream: &Stream, owned: &[Owned]) -> Result<(), Failure> {
+        let in_redis: BTreeSet<_> = self.settler.redis().positions(stream).await?.into_iter().collect();
+        let positions = owned.iter().filter(|o| o.source.topic == stream.topic).map(|o| o.source.position.clone());
+        let owned: BTreeSet<_> = positions.collect();
+        let known = &mut self.streams[stream.index];
+        let forgotten = !known.in_redis.is_subset(&in_redis);
+        if forgotten {
+            tracing::warn!(stream = stream.name, "Redis was emptied: settling again");
+        }
+        if forgotten || !known.asked || known.owned != owned {
+            known.in_archive = self.archive.positions(stream).await.map_err(Failure::Archive)?.into_iter().collect();
+        }
+        (known.in_redis, known.owned, known.asked) = (in_redis, owned, true);
+        Ok(())
+    }
+
+    async fn look_after(
+        &self,
+        stream: &Stream,
+        topic: &Described,
+        ours: &[&Owned],
+        suspects: &mut HashMap<(usize, Position), String>,
+    ) -> Result<(), Failure> {
+        let known = &self.streams[stream.index];
+        let gone = |p: &&Position| p.incarnation != topic.incarnation && has(ours, p.partition % topic.partitions.max(1));
+        let gone: Vec<_> = known.in_redis.union(&known.in_archive).filter(gone).cloned().collect();
+        let mut positions: Vec<_> = ours.iter().map(|o| o.source.position.clone()).collect();
+        positions.extend(gone.iter().cloned());
+        let watermarks = self.settler.redis().watermarks(stream, &positions).await?;
+        let (current, closing) = watermarks.split_at(ours.len().min(watermarks.len()));
+        for (owned, at) in ours.iter().zip(current) {
+            if owned.source.position.incarnation == topic.incarnation {
+                self.catch_up(stream, owned, *at).await?;
+            }
+        }
+        for (position, at) in gone.into_iter().zip(closing) {
+            let in_use = ours.iter().any(|o| o.uses(&position.incarnation));
+            if *at == Some(END) || in_use {
+                continue;
+            }
+            let key = (stream.index, position);
+            if self.suspects.get(&key) == Some(&topic.incarnation) {
+                tracing::info!(stream = stream.name, position = %key.1, "closing the ledger of a topic that is gone");
+                self.settler.settle_archived(stream, &key.1, *at, END).await?;
+            } else {
+                suspects.insert(key, topic.incarnation.clone());
+            }
+        }
+        Ok(())
+    }
+
+    /// Settles what Redis has forgotten of a partition.
+    async fn catch_up(&self, stream: &Stream, owned: &Owned, at: Option<i64>) -> Result<(), Failure> {
+        let Some(last) = owned.finished.map(|next| next - 1).filter(|last| *last >= 0) else { return Ok(()) };
+        if at == Some(END) {
+            tracing::error!(stream = stream.name, "the ledger of a topic that is there was closed: beginning again");
+            return self.settler.clear(stream).await;
+        }
+        if at == self.settler.left_at(stream, &owned.source) && at.is_some() || at >= Some(last) {
+            return Ok(());
+        }
+        self.settler.settle_owned(stream, &owned.source, at, last).await
+    }
+}
+
+/// Whether this process has the partition.
+fn has(ours: &[&Owned], partition: i32) -> bool {
+    ours.iter().any(|o| o.source.position.partition == partition)
+}
+
+impl Owned {
+    /// Whether something is still stamped with `incarnation`.
+    fn uses(&self, incarnation: &str) -> bool {
+        let sources = [Some(&self.source), self.in_flight.as_ref()];
+        sources.into_iter().flatten().any(|s| s.position.incarnation == incarnation)
+    }
+}
+

@@ -1,0 +1,66 @@
+//! Several consumers of one group, and consumers that come and go.
+
+use crate::world::{World, borrowed, eventually, events};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replicas_share_the_partitions_and_one_may_leave() {
+    let world = World::with(4, "session_timeout_ms = 6000", "").await;
+    let (first, second) = (world.start().await, world.start().await);
+    let mut sent = 0;
+    for round in 0..10 {
+        for partition in 0..4 {
+            world.send(partition, &borrowed(&events(25)));
+            sent += 25;
+        }
+        if round == 5 {
+            world.has_archived(sent).await;
+        }
+    }
+    world.settled(sent).await;
+    first.stop().await;
+    for partition in 0..4 {
+        world.send(partition, &borrowed(&events(10)));
+        sent += 10;
+    }
+    world.settled(sent).await;
+    assert_eq!(world.dead_letters().await, []);
+    second.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_kafka_had_deleted_before_it_was_read_is_told() {
+    let world = World::new(1).await;
+    world.send(0, &borrowed(&events(10)));
+    let running = world.start().await;
+    world.settled(10).await;
+    world.has_committed(0, 10).await;
+    running.stop().await;
+    world.send(0, &borrowed(&events(20)));
+    world.delete_records(0, 17).await;
+    let running = world.start().await;
+    world.settled(23).await;
+    let line = format!(r#"aguacero_consumer_lost_total{{topic="{}",partition="0"}}"#, world.topic());
+    eventually("the loss is told", async || match World::metric(&line) {
+        Some(7.0) => Ok(()),
+        other => Err(format!("{other:?}")),
+    })
+    .await;
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_named_replica_comes_back_to_its_partitions() {
+    let world = World::with(2, "instance = \"one\"", "").await;
+    let mut sent = 0;
+    for _ in 0..3 {
+        let running = world.start().await;
+        for partition in 0..2 {
+            world.send(partition, &borrowed(&events(15)));
+            sent += 15;
+        }
+        world.settled(sent).await;
+        running.stop().await;
+    }
+    let committed: i64 = (0..2).filter_map(|p| world.committed(p)).sum();
+    assert_eq!(committed, sent);
+}

@@ -1,0 +1,341 @@
+//! What every test here needs: a topic, a group, a database and a stream of its own.
+
+use std::{
+    collections::HashMap,
+    sync::atomic::{AtomicU32, Ordering},
+    time::{Duration, Instant, SystemTime},
+};
+
+use aguacero::{
+    config::{Config, Stream},
+    counts::Deltas,
+    id::EventId,
+    kafka::{Topics, client_config},
+    ledger::{self, Entry, Part, Position},
+    record::{HEADER, Header},
+    shutdown::{Shutdown, Trigger},
+};
+use bson::{Document, doc};
+use consumer::App;
+use futures_util::TryStreamExt;
+use rdkafka::{
+    Offset, TopicPartitionList,
+    admin::{AdminClient, AdminOptions},
+    client::DefaultClientContext,
+    consumer::{BaseConsumer, Consumer},
+    message::{Header as KafkaHeader, OwnedHeaders},
+    producer::{BaseProducer, BaseRecord, Producer},
+};
+use redis::aio::MultiplexedConnection;
+use tokio::task::JoinHandle;
+
+/// Long enough for a machine that compiles at the same time.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+pub(crate) struct World {
+    pub(crate) config: Config,
+    pub(crate) database: mongodb::Database,
+    pub(crate) redis: MultiplexedConnection,
+    producer: BaseProducer,
+    sequence: u64,
+}
+
+/// A consumer that runs in this process.
+pub(crate) struct Running {
+    trigger: Trigger,
+    task: JoinHandle<anyhow::Result<()>>,
+}
+
+fn variable(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: these tests need real services, run `make test`"))
+}
+
+impl World {
+    pub(crate) async fn new(partitions: i32) -> Self {
+        Self::with(partitions, "", "").await
+    }
+
+    /// `consumer` are more lines for `[consumer]`, `streams` more streams; `NAME` in them is replaced.
+    pub(crate) async fn with(partitions: i32, consumer: &str, streams: &str) -> Self {
+        static TESTS: AtomicU32 = AtomicU32::new(0);
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let test = TESTS.fetch_add(1, Ordering::Relaxed);
+        let name = format!("c{:x}-{:x}-{test}", now.as_micros() & 0xffff_ffff, std::process::id());
+        let toml = CONFIG.replace("CONSUMER", consumer) + streams;
+        let toml = toml.replace("NAME", &name).replace("PARTITIONS", &partitions.to_string());
+        let environment = [
+            ("AGUACERO_KAFKA_BROKERS", variable("AGUACERO_KAFKA_BROKERS")),
+            ("AGUACERO_MONGODB_URI", variable("AGUACERO_MONGODB_URI")),
+            ("AGUACERO_REDIS_URL", variable("AGUACERO_REDIS_URL")),
+        ];
+        let environment = environment.into_iter().map(|(k, v)| (k.to_owned(), v));
+        let config = Config::parse(&toml, "test", environment).unwrap_or_else(|e| panic!("{e}"));
+        let database = mongodb::Client::with_uri_str(&config.mongodb.uri).await.unwrap().database(&config.mongodb.database);
+        let redis = ledger::connect(&config.redis.url, Duration::from_secs(10)).await.unwrap();
+        let producer = client_config(&config.kafka, "test").create().unwrap();
+        Topics::new(&config.kafka, "test").unwrap().ensure(&config.topics).await.unwrap();
+        Self { config, database, redis, producer, sequence: 0 }
+    }
+
+    pub(crate) fn topic(&self) -> &str {
+        &self.config.topics[0].name
+    }
+
+    pub(crate) fn stream(&self) -> &Stream {
+        &self.config.streams[0]
+    }
+
+    pub(crate) fn archive(&self) -> mongodb::Collection<Document> {
+        self.database.collection(&self.stream().archive)
+    }
+
+    pub(crate) async fn start(&self) -> Running {
+        let (trigger, shutdown) = Shutdown::new();
+        let app = App::build(self.config.clone()).await.unwrap();
+        Running { trigger, task: tokio::spawn(app.run(shutdown)) }
+    }
+
+    /// Puts records of the first stream into `partition`; says the offset of the last.
+    pub(crate) fn send(&self, partition: i32, events: &[(EventId, &str)]) -> i64 {
+        let records: Vec<_> = events.iter().map(|(id, json)| (header(self.stream(), *id), Some(json.as_bytes()))).collect();
+        let records: Vec<_> = records.iter().map(|(header, value)| (Some(&header[..]), *value)).collect();
+        self.send_raw(partition, &records)
+    }
+
+    /// Puts records into `partition` as they are: header and value.
+    pub(crate) fn send_raw(&self, partition: i32, records: &[(Option<&[u8]>, Option<&[u8]>)]) -> i64 {
+        for (header, value) in records {
+            let mut headers = OwnedHeaders::new();
+            if let Some(header) = header {
+                headers = headers.insert(KafkaHeader { key: HEADER, value: Some(*header) });
+            }
+            let mut record = BaseRecord::<(), [u8]>::to(self.topic()).partition(partition).headers(headers);
+            record.payload = *value;
+            while let Err((error, again)) = self.producer.send(record) {
+                assert!(error.to_string().contains("QueueFull"), "{error}");
+                self.producer.poll(Duration::from_millis(10));
+                record = again;
+            }
+        }
+        self.producer.flush(DEADLINE).unwrap();
+        let topics = Topics::new(&self.config.kafka, "test").unwrap();
+        topics.offsets(self.topic(), partition).unwrap().1 - 1
+    }
+
+    pub(crate) fn position(&self, partition: i32) -> Position {
+        let topics = Topics::new(&self.config.kafka, "test").unwrap();
+        let described = topics.describe(&[self.topic()]).unwrap();
+        Position { incarnation: described[self.topic()].incarnation.clone(), partition }
+    }
+
+    /// Adds live what a gateway would have added for these records.
+    pub(crate) async fn live(&mut self, position: Position, (first, last): (i64, i64), countries: &[&str]) {
+        let mut deltas = Deltas::none(self.stream());
+        for country in countries {
+            deltas.events += 1;
+            *deltas.counters[0].entry((*country).to_owned()).or_default() += 1;
+        }
+        self.sequence += 1;
+        let entries = vec![Entry { position, first, last, deltas }];
+        let part = Part { stream: &self.config.streams[0], run: [7; 16], sequence: self.sequence, entries };
+        for applied in ledger::live(&mut self.redis, 1000, &[part]).await.unwrap() {
+            applied.unwrap();
+        }
+    }
+
+    pub(crate) async fn archived(&self) -> u64 {
+        self.archive().count_documents(doc! {}).await.unwrap()
+    }
+
+    pub(crate) async fn dead_letters(&self) -> Vec<Document> {
+        let letters = self.database.collection::<Document>(&self.config.mongodb.dead_letters);
+        letters.find(doc! {}).sort(doc! { "_id": 1 }).await.unwrap().try_collect().await.unwrap()
+    }
+
+    /// What the archive holds of `stream`: how many documents, and how many of each country.
+    pub(crate) async fn truth(&self, stream: &Stream) -> (i64, HashMap<String, i64>) {
+        let archive = self.database.collection::<Document>(&stream.archive);
+        let of_stream = doc! { "_aguacero.stream": &stream.name };
+        let documents: Vec<Document> = archive.find(of_stream).await.unwrap().try_collect().await.unwrap();
+        let mut countries = HashMap::new();
+        for country in documents.iter().filter_map(|d| d.get_str("país").or(d.get_str("pais")).ok()) {
+            *countries.entry(country.to_owned()).or_default() += 1;
+        }
+        (documents.len() as i64, countries)
+    }
+
+    /// What Redis shows of `stream`; keys at zero are as good as none.
+    pub(crate) async fn shown(&self, stream: &Stream) -> (i64, HashMap<String, i64>) {
+        let mut shown = ledger::shown(&mut self.redis.clone(), stream).await.unwrap();
+        let countries = shown.counters.swap_remove(0);
+        (shown.events, countries.into_iter().filter(|(_, n)| *n != 0).collect())
+    }
+
+    /// Waits until the archive has `n` documents and Redis shows them.
+    pub(crate) async fn settled(&self, n: i64) {
+        for stream in &self.config.streams {
+            eventually("Redis shows what the archive holds", async || {
+                let (truth, shown) = (self.truth(stream).await, self.shown(stream).await);
+                if truth == shown { Ok(()) } else { Err(format!("archive {truth:?}, Redis {shown:?}")) }
+            })
+            .await;
+        }
+        self.has_archived(n).await;
+        for stream in &self.config.streams {
+            assert_eq!(self.truth(stream).await, self.shown(stream).await);
+        }
+    }
+
+    pub(crate) async fn has_archived(&self, n: i64) {
+        eventually("the archive has every event", async || {
+            let archived = self.archived().await;
+            if archived == n as u64 { Ok(()) } else { Err(format!("{archived} of {n}")) }
+        })
+        .await;
+    }
+
+    /// The next offset of `partition` that the group will read.
+    pub(crate) fn committed(&self, partition: i32) -> Option<i64> {
+        let mut client = client_config(&self.config.kafka, "test");
+        let consumer: BaseConsumer = client.set("group.id", &self.config.consumer.group).create().unwrap();
+        let asked = [(self.topic().to_owned(), partition)];
+        consumer::poll::committed(&consumer, &asked).unwrap()[0].next
+    }
+
+    pub(crate) async fn has_committed(&self, partition: i32, next: i64) {
+        eventually("the offset is committed", async || match self.committed(partition) {
+            Some(at) if at == next => Ok(()),
+            other => Err(format!("{other:?} instead of {next}")),
+        })
+        .await;
+    }
+
+    /// Lets the group, which has no members now, begin at `offset` again.
+    pub(crate) fn reset(&self, partition: i32, offset: i64) {
+        let mut client = client_config(&self.config.kafka, "test");
+        let consumer: BaseConsumer = client.set("group.id", &self.config.consumer.group).create().unwrap();
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(self.topic(), partition, Offset::Offset(offset)).unwrap();
+        consumer.assign(&list).unwrap();
+        consumer.commit(&list, rdkafka::consumer::CommitMode::Sync).unwrap();
+    }
+
+    fn admin(&self) -> AdminClient<DefaultClientContext> {
+        client_config(&self.config.kafka, "test").create().unwrap()
+    }
+
+    pub(crate) async fn delete_topic(&self) {
+        let results = self.admin().delete_topics(&[self.topic()], &AdminOptions::new()).await.unwrap();
+        results.into_iter().next().unwrap().unwrap();
+    }
+
+    /// Makes the topic again; it takes a moment until the broker has forgotten the old one.
+    pub(crate) async fn create_topic(&self) {
+        let topics = Topics::new(&self.config.kafka, "test").unwrap();
+        eventually("the topic is made again", async || {
+            topics.ensure(&self.config.topics[..1]).await.map(|_| ()).map_err(|e| e.to_string())
+        })
+        .await;
+    }
+
+    /// Deletes Kafka's records below `offset`, as its retention would.
+    pub(crate) async fn delete_records(&self, partition: i32, offset: i64) {
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(self.topic(), partition, Offset::Offset(offset)).unwrap();
+        self.admin().delete_records(&list, &AdminOptions::new()).await.unwrap();
+    }
+
+    /// A figure from `/metrics`, of the line that begins so.
+    pub(crate) fn metric(line: &str) -> Option<f64> {
+        let all = aguacero::telemetry::metrics().render();
+        let found = all.lines().find(|l| l.starts_with(line))?;
+        found.rsplit(' ').next()?.parse().ok()
+    }
+}
+
+impl Running {
+    pub(crate) async fn stop(self) {
+        self.trigger.fire();
+        tokio::time::timeout(DEADLINE, self.task).await.expect("the consumer drains").unwrap().unwrap();
+    }
+
+    /// As if it was killed, as far as a task can be: nothing is awaited or committed any more.
+    pub(crate) fn abort(self) {
+        self.task.abort();
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        let (database, stream) = (self.database.clone(), self.stream().clone());
+        let (mut redis, handle) = (self.redis.clone(), tokio::runtime::Handle::current());
+        if !std::thread::panicking() {
+            tokio::task::block_in_place(|| {
+                handle.block_on(async {
+                    _ = database.drop().await;
+                    _ = ledger::clear(&mut redis, &stream).await;
+                });
+            });
+        }
+    }
+}
+
+/// The header of a record of `stream`.
+pub(crate) fn header(stream: &Stream, id: EventId) -> Vec<u8> {
+    let mut out = Vec::new();
+    Header { id, stream: &stream.name, client_key: b"" }.write(&mut out);
+    out
+}
+
+/// `n` events with ids of their own, of five countries.
+pub(crate) fn events(n: u64) -> Vec<(EventId, String)> {
+    const COUNTRIES: [&str; 5] = ["Perú", "Chile", "España", "México", "Corea del Sur"];
+    let base = EventId::new_base();
+    let event = |i: u64| (base.plus(i), format!(r#"{{"texto":"llueve {i} ☔","país":"{}"}}"#, COUNTRIES[i as usize % 5]));
+    (0..n).map(event).collect()
+}
+
+/// As [`World::send`] takes them.
+pub(crate) fn borrowed(events: &[(EventId, String)]) -> Vec<(EventId, &str)> {
+    events.iter().map(|(id, json)| (*id, json.as_str())).collect()
+}
+
+/// Asks until the answer is yes, or tells what it was at the deadline.
+pub(crate) async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Result<T, String>) -> T {
+    let started = Instant::now();
+    loop {
+        match ask().await {
+            Ok(answer) => return answer,
+            Err(state) => assert!(started.elapsed() < DEADLINE, "not after {DEADLINE:?}: {what}: {state}"),
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+
+const CONFIG: &str = r#"
+[topics.NAME]
+partitions = PARTITIONS
+replication = 1
+min_insync = 1
+
+[streams.NAME]
+topic = "NAME"
+archive = "events"
+fields = [
+  { name = "texto", aliases = ["text"], type = "string" },
+  { name = "país", aliases = ["pais", "country"], type = "string" },
+]
+counters = [{ name = "by_country", by = ["país"] }]
+[[streams.NAME.routes]]
+path = "/NAME"
+via = "grpc"
+
+[mongodb]
+database = "test-NAME"
+
+[consumer]
+admin = "127.0.0.1:0"
+group = "NAME"
+CONSUMER
+"#;

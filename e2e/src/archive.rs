@@ -1,0 +1,71 @@
+//! What MongoDB holds.
+
+use aguacero::{config::Stream, id::EventId};
+use bson::{Bson, Document, doc, spec::BinarySubtype};
+use mongodb::{Client, Database, options::ClientOptions};
+
+/// The field that is the archive's own.
+pub const OURS: &str = "_aguacero";
+
+/// The database of one pipeline.
+#[derive(Debug, Clone)]
+pub struct Archive {
+    database: Database,
+}
+
+impl Archive {
+    /// The database called `name`; it need not be there.
+    pub async fn open(uri: &str, name: &str) -> Self {
+        let options = ClientOptions::parse(uri).await.expect("a connection string");
+        let client = Client::with_options(options).expect("a client of MongoDB");
+        Self { database: client.database(name) }
+    }
+
+    /// How many documents a collection holds.
+    pub async fn count(&self, collection: &str) -> u64 {
+        self.database.collection::<Document>(collection).count_documents(doc! {}).await.expect("MongoDB answers")
+    }
+
+    /// The documents of a collection that `filter` finds.
+    pub async fn find(&self, collection: &str, filter: Document) -> Vec<Document> {
+        let mut cursor = self.database.collection(collection).find(filter).await.expect("MongoDB answers");
+        let mut documents = Vec::new();
+        while cursor.advance().await.expect("MongoDB answers") {
+            documents.push(cursor.deserialize_current().expect("a document"));
+        }
+        documents
+    }
+
+    /// The archived events of a stream.
+    pub async fn of_stream(&self, stream: &Stream) -> Vec<Document> {
+        self.find(&stream.archive, doc! { "_aguacero.stream": &stream.name }).await
+    }
+
+    /// The dead letters.
+    pub async fn dead_letters(&self) -> Vec<Document> {
+        self.find("dead_letters", doc! {}).await
+    }
+
+    /// Lets go of everything.
+    pub async fn forget(&self) {
+        _ = self.database.drop().await;
+    }
+}
+
+/// The id of an archived event.
+#[must_use]
+pub fn id_of(document: &Document) -> EventId {
+    match document.get("_id") {
+        Some(Bson::Binary(b)) if b.subtype == BinarySubtype::Uuid => {
+            EventId(b.bytes.as_slice().try_into().expect("16 bytes"))
+        }
+        other => panic!("_id is {other:?}"),
+    }
+}
+
+/// A field of `_aguacero`.
+#[must_use]
+pub fn ours<'a>(document: &'a Document, field: &str) -> &'a Bson {
+    let ours = document.get_document(OURS).unwrap_or_else(|e| panic!("{OURS}: {e}: {document}"));
+    ours.get(field).unwrap_or_else(|| panic!("no {field} in {document}"))
+}

@@ -1,0 +1,201 @@
+//! What Kafka holds, and what may happen to it.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use aguacero::{
+    id::EventId,
+    kafka::{Described, Topics},
+    record::{HEADER, Header},
+};
+use rdkafka::{
+    ClientConfig, Message as _, Offset, TopicPartitionList,
+    admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
+    client::DefaultClientContext,
+    consumer::{BaseConsumer, CommitMode, Consumer as _},
+    message::{Headers as _, OwnedHeaders},
+    producer::{FutureProducer, FutureRecord},
+};
+use tokio::task::spawn_blocking;
+
+use crate::eventually;
+
+const CALL_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// A record, as any consumer would see it.
+#[derive(Debug, Clone)]
+pub struct Record {
+    /// Its partition.
+    pub partition: i32,
+    /// Its offset there.
+    pub offset: i64,
+    /// Its key.
+    pub key: Option<Vec<u8>>,
+    /// Its value.
+    pub value: Vec<u8>,
+    /// Milliseconds since 1970.
+    pub timestamp: i64,
+    /// Names and values.
+    pub headers: Vec<(String, Vec<u8>)>,
+}
+
+impl Record {
+    /// What the one header says.
+    #[must_use]
+    pub fn header(&self) -> Header<'_> {
+        let ours: Vec<_> = self.headers.iter().filter(|(name, _)| name == HEADER).collect();
+        assert_eq!(ours.len(), 1, "one header of ours: {self:?}");
+        Header::read(&ours[0].1).unwrap_or_else(|e| panic!("{e}: {self:?}"))
+    }
+
+    /// The event's id.
+    #[must_use]
+    pub fn id(&self) -> EventId {
+        self.header().id
+    }
+
+    /// The value as text.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        std::str::from_utf8(&self.value).expect("accepted events are UTF-8")
+    }
+}
+
+/// The broker.
+#[derive(Debug, Clone)]
+pub struct Kafka {
+    brokers: String,
+}
+
+impl Kafka {
+    /// At `brokers`.
+    #[must_use]
+    pub fn new(brokers: &str) -> Self {
+        Self { brokers: brokers.to_owned() }
+    }
+
+    fn client(&self) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &self.brokers).set("log_level", "2");
+        config
+    }
+
+    fn admin(&self) -> AdminClient<DefaultClientContext> {
+        self.client().create().expect("an admin client")
+    }
+
+    /// Every record of a topic, by partition and offset.
+    pub async fn records(&self, topic: &str) -> Vec<Record> {
+        let (client, topic) = (self.client(), topic.to_owned());
+        spawn_blocking(move || read(client, &topic)).await.expect("reading a topic")
+    }
+
+    /// The first and the next offset of each partition that holds any record.
+    pub async fn ends(&self, topic: &str) -> BTreeMap<i32, (i64, i64)> {
+        let (client, topic) = (self.client(), topic.to_owned());
+        let ends = move || ends(&client.create().expect("a consumer"), &topic);
+        spawn_blocking(ends).await.expect("reading offsets")
+    }
+
+    /// The topic as the broker has it, if it is there.
+    pub async fn describe(&self, topic: &str) -> Option<Described> {
+        let kafka = aguacero::config::Kafka { brokers: self.brokers.clone(), message_timeout: CALL_TIMEOUT };
+        let topic = topic.to_owned();
+        let describe = move || {
+            let topics = Topics::new(&kafka, "e2e").expect("an admin client");
+            topics.describe(&[&topic]).expect("Kafka answers").remove(&topic)
+        };
+        spawn_blocking(describe).await.expect("describing a topic")
+    }
+
+    /// Makes a topic of one replica, and waits until it is there.
+    pub async fn create(&self, topic: &str, partitions: i32) {
+        let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
+        eventually(&format!("topic {topic} made"), async || {
+            let made = self.admin().create_topics([&new], &options()).await.map_err(|e| e.to_string())?;
+            made.into_iter().map(|r| r.map(drop).map_err(|(_, code)| code.to_string())).collect::<Result<Vec<()>, _>>()
+        })
+        .await;
+        eventually(&format!("topic {topic} there"), async || self.describe(topic).await.ok_or("not yet".into())).await;
+    }
+
+    /// Deletes a topic, and waits until it is gone.
+    pub async fn delete(&self, topic: &str) {
+        let deleted = self.admin().delete_topics(&[topic], &options()).await.expect("Kafka answers");
+        assert!(deleted.iter().all(Result::is_ok), "{deleted:?}");
+        eventually(&format!("topic {topic} gone"), async || match self.describe(topic).await {
+            None => Ok(()),
+            Some(there) => Err(format!("{there:?}")),
+        })
+        .await;
+    }
+
+    /// Puts the offsets of a group without members to the beginning of a topic.
+    pub async fn rewind(&self, group: &str, topic: &str) {
+        let mut client = self.client();
+        client.set("group.id", group);
+        let topic = topic.to_owned();
+        spawn_blocking(move || {
+            let consumer: BaseConsumer = client.create().expect("a consumer");
+            let mut offsets = TopicPartitionList::new();
+            for (partition, (first, _)) in ends(&consumer, &topic) {
+                offsets.add_partition_offset(&topic, partition, Offset::Offset(first)).expect("an offset");
+            }
+            consumer.commit(&offsets, CommitMode::Sync).expect("a group without members takes any offsets");
+        })
+        .await
+        .expect("rewinding a group");
+    }
+
+    /// Writes a record as somebody else would.
+    pub async fn write(&self, topic: &str, partition: i32, value: &[u8], header: Option<&[u8]>) {
+        let producer: FutureProducer = self.client().create().expect("a producer");
+        let mut record = FutureRecord::<[u8], [u8]>::to(topic).partition(partition).payload(value);
+        if let Some(header) = header {
+            let header = rdkafka::message::Header { key: HEADER, value: Some(header) };
+            record = record.headers(OwnedHeaders::new().insert(header));
+        }
+        producer.send(record, CALL_TIMEOUT).await.expect("Kafka takes a record");
+    }
+}
+
+fn options() -> AdminOptions {
+    AdminOptions::new().request_timeout(Some(CALL_TIMEOUT)).operation_timeout(Some(CALL_TIMEOUT))
+}
+
+fn ends(consumer: &BaseConsumer, topic: &str) -> BTreeMap<i32, (i64, i64)> {
+    let metadata = consumer.fetch_metadata(Some(topic), CALL_TIMEOUT).expect("Kafka answers");
+    let partitions = metadata.topics().iter().flat_map(|t| t.partitions()).map(|p| p.id());
+    let ends = partitions.map(|p| (p, consumer.fetch_watermarks(topic, p, CALL_TIMEOUT).expect("Kafka answers")));
+    ends.filter(|(_, (first, next))| next > first).collect()
+}
+
+fn read(mut client: ClientConfig, topic: &str) -> Vec<Record> {
+    client.set("group.id", "e2e-reads-and-never-commits").set("enable.auto.commit", "false");
+    let consumer: BaseConsumer = client.create().expect("a consumer");
+    let ends = ends(&consumer, topic);
+    let mut assignment = TopicPartitionList::new();
+    for (&partition, &(first, _)) in &ends {
+        assignment.add_partition_offset(topic, partition, Offset::Offset(first)).expect("an offset");
+    }
+    consumer.assign(&assignment).expect("an assignment");
+    let mut left: i64 = ends.values().map(|(first, next)| next - first).sum();
+    let mut records = Vec::new();
+    while left > 0 {
+        let message = consumer.poll(CALL_TIMEOUT).expect("a record in time").expect("a record");
+        if message.offset() >= ends[&message.partition()].1 {
+            continue; // came after we looked
+        }
+        left -= 1;
+        let headers = message.headers().into_iter().flat_map(|h| h.iter());
+        records.push(Record {
+            partition: message.partition(),
+            offset: message.offset(),
+            key: message.key().map(<[u8]>::to_vec),
+            value: message.payload().unwrap_or_default().to_vec(),
+            timestamp: message.timestamp().to_millis().unwrap_or_default(),
+            headers: headers.map(|h| (h.key.to_owned(), h.value.unwrap_or_default().to_vec())).collect(),
+        });
+    }
+    records.sort_by_key(|r| (r.partition, r.offset));
+    records
+}

@@ -1,0 +1,333 @@
+//! The four processes of one test, with topics, ports, sockets and databases of its own.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use aguacero::config::{Config, Stream};
+use tempfile::TempDir;
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use crate::{
+    archive::Archive,
+    client::Client,
+    declaration::with_topics_called,
+    kafka::{Kafka, Record},
+    process::{Kind, NotReady, Process},
+    services::Services,
+    shown::Redis,
+};
+
+/// Pipelines at the same time: more only make each other slow.
+static ROOM: Semaphore = Semaphore::const_new(3);
+
+/// How often another set of ports is tried.
+const ATTEMPTS: usize = 5;
+/// Below those that the system gives to outgoing connections, or one of them could sit on a port
+/// while its process restarts.
+const PORTS: std::ops::Range<u16> = 12_000..20_000;
+/// Logical databases that the test services' Redis has, beside number 0.
+const REDIS_DATABASES: u32 = 511;
+
+/// What a pipeline is to be like.
+#[derive(Debug, Clone)]
+pub struct Builder {
+    toml: String,
+    settings: BTreeMap<String, String>,
+    without: BTreeSet<Kind>,
+    consumers: usize,
+}
+
+/// A pipeline that runs. Dropped, it is killed; if a test failed, it shows the ends of all logs.
+pub struct Pipeline {
+    /// HTTP in.
+    pub gateway: Process,
+    /// Into Kafka.
+    pub kafka_producer: Process,
+    /// Into Redis.
+    pub redis_writer: Process,
+    /// From Kafka into MongoDB.
+    pub consumers: Vec<Process>,
+    /// The file, as every process has read it.
+    pub config: Config,
+    /// The broker.
+    pub kafka: Kafka,
+    /// This pipeline's own database of MongoDB.
+    pub archive: Archive,
+    /// This pipeline's own database of Redis.
+    pub redis: Redis,
+    prefix: String,
+    group: String,
+    address: SocketAddr,
+    _folder: TempDir,
+    _room: SemaphorePermit<'static>,
+}
+
+impl Builder {
+    /// A key of a process table other than in the file: `("gateway.ack_timeout_ms", 500)`.
+    #[must_use]
+    pub fn with(mut self, key: &str, value: impl ToString) -> Self {
+        self.settings.insert(variable(key), value.to_string());
+        self
+    }
+
+    /// This one is not started, but can be later.
+    #[must_use]
+    pub fn without(mut self, kind: Kind) -> Self {
+        self.without.insert(kind);
+        self
+    }
+
+    /// Only gateway and kafka-producer are started.
+    #[must_use]
+    pub fn into_kafka_only(self) -> Self {
+        self.without(Kind::RedisWriter).without(Kind::Consumer)
+    }
+
+    /// So many consumers, each with a lasting name of its own.
+    #[must_use]
+    pub fn consumers(mut self, consumers: usize) -> Self {
+        self.consumers = consumers;
+        self
+    }
+
+    /// Starts it and waits until every process is ready.
+    pub async fn start(self) -> Pipeline {
+        let room = ROOM.acquire().await.expect("never closed");
+        let mut pipeline = self.build(room).await;
+        for attempt in 1.. {
+            match pipeline.try_start(&self.without).await {
+                Ok(()) => break,
+                Err(NotReady::AddressTaken) if attempt < ATTEMPTS => {
+                    let room = ROOM.acquire().await.expect("never closed");
+                    pipeline = self.build(room).await;
+                }
+                Err(why) => panic!("a process did not start: {why:?}"),
+            }
+        }
+        pipeline
+    }
+
+    /// Makes everything but starts nothing.
+    pub async fn prepare(self) -> Pipeline {
+        let room = ROOM.acquire().await.expect("never closed");
+        self.build(room).await
+    }
+
+    async fn build(&self, room: SemaphorePermit<'static>) -> Pipeline {
+        let services = Services::from_env();
+        let (test, id) = (test_name(), unique());
+        let prefix = format!("{test}-{id}-");
+        let toml = with_topics_called(&prefix, &self.toml);
+        let config = Config::parse(&toml, "this test's file", []).unwrap_or_else(|e| panic!("{e}"));
+        let folder = tempfile::Builder::new().prefix("e2e-").tempdir().expect("a temporary folder");
+        let file = folder.path().join("aguacero.toml");
+        std::fs::write(&file, toml).expect("a file in our own folder");
+
+        let number = 1 + Redis::open(&services.redis_database(0)).await.next("e2e:databases").await % REDIS_DATABASES;
+        let redis_url = services.redis_database(number);
+        let redis = Redis::open(&redis_url).await;
+        redis.flush().await;
+        let database = format!("e2e-{id}");
+        let (listen, group) = (free_address(), format!("{test}-{id}"));
+
+        let mut environment = BTreeMap::new();
+        for (key, value) in [
+            ("kafka.brokers", services.brokers.clone()),
+            ("mongodb.uri", services.mongodb.clone()),
+            ("mongodb.database", database.clone()),
+            ("redis.url", redis_url),
+            ("gateway.listen", listen.to_string()),
+            ("kafka_producer.socket", socket(folder.path(), "kafka-producer")),
+            ("redis_writer.socket", socket(folder.path(), "redis-writer")),
+            ("consumer.group", group.clone()),
+        ] {
+            environment.insert(variable(key), value);
+        }
+        environment.extend(self.settings.clone());
+        let new = |name: &str, kind, settings: &[(&str, &str)]| {
+            process(name, kind, folder.path(), &file, environment.clone(), settings)
+        };
+        let consumer = |i: usize| match self.consumers {
+            1 => new("consumer", Kind::Consumer, &[]),
+            _ => {
+                let name = format!("consumer-{i}");
+                new(&name, Kind::Consumer, &[("consumer.instance", &name)])
+            }
+        };
+        Pipeline {
+            gateway: new("gateway", Kind::Gateway, &[]),
+            kafka_producer: new("kafka-producer", Kind::KafkaProducer, &[]),
+            redis_writer: new("redis-writer", Kind::RedisWriter, &[]),
+            consumers: (0..self.consumers).map(consumer).collect(),
+            config,
+            kafka: Kafka::new(&services.brokers),
+            archive: Archive::open(&services.mongodb, &database).await,
+            redis,
+            prefix,
+            group,
+            address: listen,
+            _folder: folder,
+            _room: room,
+        }
+    }
+}
+
+impl Pipeline {
+    /// From the text of a file.
+    #[must_use]
+    pub fn builder(toml: &str) -> Builder {
+        Builder { toml: toml.to_owned(), settings: BTreeMap::new(), without: BTreeSet::new(), consumers: 1 }
+    }
+
+    /// From `aguacero.toml`, as it stands in the repository.
+    #[must_use]
+    pub fn weather() -> Builder {
+        Self::builder(&crate::repository("aguacero.toml"))
+    }
+
+    async fn try_start(&mut self, without: &BTreeSet<Kind>) -> Result<(), NotReady> {
+        let mut starting = Vec::new();
+        let consumers = self.consumers.iter_mut().map(|c| (Kind::Consumer, c));
+        let others = [
+            (Kind::KafkaProducer, &mut self.kafka_producer),
+            (Kind::RedisWriter, &mut self.redis_writer),
+            (Kind::Gateway, &mut self.gateway),
+        ];
+        for (kind, process) in others.into_iter().chain(consumers) {
+            if !without.contains(&kind) {
+                process.start();
+                starting.push(process);
+            }
+        }
+        // A gateway is not ready before its kafka-producer is.
+        for process in starting {
+            if !(without.contains(&Kind::KafkaProducer) && process.name() == Kind::Gateway.program()) {
+                process.try_ready().await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Where events come in.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// A new client of the gateway.
+    #[must_use]
+    pub fn client(&self) -> Client {
+        Client::new(self.address)
+    }
+
+    /// A declared stream.
+    #[must_use]
+    pub fn stream(&self, name: &str) -> &Stream {
+        self.config.stream(name).unwrap_or_else(|| panic!("no stream {name}"))
+    }
+
+    /// What the topic of a stream is called in this test.
+    #[must_use]
+    pub fn topic(&self, stream: &str) -> &str {
+        &self.config.topic_of(self.stream(stream)).name
+    }
+
+    /// What a declared topic is called in this test.
+    #[must_use]
+    pub fn topic_called(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
+    }
+
+    /// Everything in the topic of a stream.
+    pub async fn records(&self, stream: &str) -> Vec<Record> {
+        self.kafka.records(self.topic(stream)).await
+    }
+
+    /// The consumers' group.
+    #[must_use]
+    pub fn group(&self) -> &str {
+        &self.group
+    }
+
+    /// The only consumer.
+    pub fn consumer(&mut self) -> &mut Process {
+        &mut self.consumers[0]
+    }
+
+    /// Every process.
+    pub fn processes(&self) -> impl Iterator<Item = &Process> {
+        [&self.gateway, &self.kafka_producer, &self.redis_writer].into_iter().chain(&self.consumers)
+    }
+}
+
+impl Drop for Pipeline {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for process in self.processes() {
+                eprintln!("{}", process.log_tail());
+            }
+        }
+    }
+}
+
+fn process(
+    name: &str,
+    kind: Kind,
+    folder: &Path,
+    file: &Path,
+    mut environment: BTreeMap<String, String>,
+    settings: &[(&str, &str)],
+) -> Process {
+    let admin = free_address();
+    let table = kind.program().replace('-', "_");
+    environment.insert(variable(&format!("{table}.admin")), admin.to_string());
+    for (key, value) in settings {
+        environment.insert(variable(key), (*value).to_owned());
+    }
+    Process::new(name.to_owned(), kind, folder, file, environment, admin)
+}
+
+/// `gateway.listen` as the environment spells it.
+fn variable(key: &str) -> String {
+    format!("AGUACERO_{}", key.replace('.', "_").to_uppercase())
+}
+
+fn socket(folder: &Path, name: &str) -> String {
+    let path: PathBuf = folder.join(format!("{name}.sock"));
+    path.display().to_string()
+}
+
+/// The running test's own name, fit for a topic.
+fn test_name() -> String {
+    let thread = std::thread::current();
+    let name = thread.name().unwrap_or("test").replace("::", "-").replace('_', "-");
+    name.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').take(80).collect()
+}
+
+/// What no other test and no earlier run has had.
+fn unique() -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
+    format!("{now:x}-{:x}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// An address on which nobody listens now, and that no other test of this process is given.
+fn free_address() -> SocketAddr {
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
+    let seed = u64::from(std::process::id()) * 7919 + given.len() as u64 * 13;
+    let span = u64::from(PORTS.end - PORTS.start);
+    let ports = (0..span).map(|i| PORTS.start + ((seed + i) % span) as u16);
+    let free = |port: &u16| !given.contains(port) && TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
+    let port = ports.into_iter().find(free).expect("a free port");
+    given.insert(port);
+    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+}

@@ -1,0 +1,281 @@
+//! One of the four processes: started, signalled, and started again as the same one.
+
+use std::{
+    collections::BTreeMap,
+    fs::{File, OpenOptions},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    time::Duration,
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::{
+    client::{Client, Request},
+    eventually, once,
+};
+
+/// Lines of a log that a failed test shows.
+const TAIL_LINES: usize = 60;
+
+/// Which program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// HTTP in.
+    Gateway,
+    /// Into Kafka.
+    KafkaProducer,
+    /// Into Redis.
+    RedisWriter,
+    /// From Kafka into MongoDB.
+    Consumer,
+}
+
+/// Why a process is not ready and will not be.
+#[derive(Debug)]
+pub(crate) enum NotReady {
+    /// Something else listens where it should.
+    AddressTaken,
+    /// It has ended.
+    Ended(ExitStatus),
+}
+
+/// A process of a pipeline. Dropped, it is killed.
+#[derive(Debug)]
+pub struct Process {
+    /// Also the name of its log.
+    name: String,
+    program: PathBuf,
+    config: PathBuf,
+    environment: BTreeMap<String, String>,
+    admin: SocketAddr,
+    log: PathBuf,
+    child: Option<Child>,
+}
+
+impl Kind {
+    /// The program's name.
+    #[must_use]
+    pub fn program(self) -> &'static str {
+        match self {
+            Self::Gateway => "gateway",
+            Self::KafkaProducer => "kafka-producer",
+            Self::RedisWriter => "redis-writer",
+            Self::Consumer => "consumer",
+        }
+    }
+
+    /// Where cargo has put it: tests run from a folder below.
+    #[must_use]
+    pub fn path(self) -> PathBuf {
+        let test = std::env::current_exe().expect("a test knows where it is");
+        let folder = test.ancestors().nth(2).expect("tests are in target/PROFILE/deps");
+        let path = folder.join(self.program());
+        assert!(path.exists(), "{} is not built: run `make test`, or `cargo build --workspace` first", self.program());
+        path
+    }
+}
+
+impl Process {
+    pub(crate) fn new(
+        name: String,
+        kind: Kind,
+        folder: &Path,
+        config: &Path,
+        environment: BTreeMap<String, String>,
+        admin: SocketAddr,
+    ) -> Self {
+        let log = folder.join(format!("{name}.log"));
+        Self { name, program: kind.path(), config: config.to_owned(), environment, admin, log, child: None }
+    }
+
+    /// Starts it; it may take a while until it is ready.
+    pub fn start(&mut self) {
+        assert!(self.child.is_none(), "{} runs already", self.name);
+        let log = OpenOptions::new().create(true).append(true).open(&self.log).expect("a log in our own folder");
+        let child = self.command("run").stdin(Stdio::null()).stdout(clone(&log)).stderr(log).spawn();
+        self.child = Some(child.unwrap_or_else(|e| panic!("{}: {e}", self.name)));
+    }
+
+    /// `PROGRAM VERB --config FILE` in the environment of this process.
+    #[must_use]
+    pub fn command(&self, verb: &str) -> Command {
+        let mut command = Command::new(&self.program);
+        for (name, _) in std::env::vars_os() {
+            if name.to_str().is_some_and(|n| n.starts_with("AGUACERO_") && n != "AGUACERO_LOG") {
+                command.env_remove(name);
+            }
+        }
+        command.arg(verb).arg("--config").arg(&self.config).envs(&self.environment);
+        command
+    }
+
+    /// Waits until it says that it is ready.
+    pub async fn ready(&mut self) {
+        if let Err(why) = self.try_ready().await {
+            panic!("{} did not start: {why:?}\n{}", self.name, self.log_tail());
+        }
+    }
+
+    pub(crate) async fn try_ready(&mut self) -> Result<(), NotReady> {
+        let name = self.name.clone();
+        eventually(&format!("{name} ready"), async || match self.has_ended() {
+            Some(_) if self.log().contains("in use") => Ok(Err(NotReady::AddressTaken)),
+            Some(status) => Ok(Err(NotReady::Ended(status))),
+            None if self.is_ready().await => Ok(Ok(())),
+            None => Err(self.log_tail()),
+        })
+        .await
+    }
+
+    /// Whether `/readyz` says so at this moment.
+    pub async fn is_ready(&self) -> bool {
+        self.probe("/readyz").await == Some(200)
+    }
+
+    /// The status with which the admin port answers at this moment, if it does.
+    pub async fn probe(&self, path: &str) -> Option<u16> {
+        let answer = Client::new(self.admin).send(&Request::get(path));
+        let answer = tokio::time::timeout(Duration::from_secs(2), answer).await;
+        answer.ok()?.ok().map(|a| a.status)
+    }
+
+    /// The value of a metric, summed over its labels; 0 if there is none.
+    pub async fn metric(&self, name: &str) -> f64 {
+        let answer = Client::new(self.admin).send(&Request::get("/metrics")).await;
+        let text = answer.map(|a| a.text()).unwrap_or_default();
+        let named = |line: &&str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with([' ', '{']));
+        text.lines().filter(named).filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+    }
+
+    /// Starts it and waits until it is ready.
+    pub async fn start_ready(&mut self) {
+        self.start();
+        self.ready().await;
+    }
+
+    /// SIGKILL, as an out-of-memory kill or a lost node would have it.
+    pub fn kill(&mut self) {
+        self.signal(Signal::KILL);
+        self.reap();
+    }
+
+    /// [`Process::kill`], then the same process again.
+    pub async fn kill_and_restart(&mut self) {
+        self.kill();
+        self.start_ready().await;
+    }
+
+    /// SIGTERM, as Kubernetes would have it.
+    pub fn terminate(&self) {
+        self.signal(Signal::TERM);
+    }
+
+    /// Waits until it has ended by itself.
+    pub async fn ended(&mut self) -> ExitStatus {
+        let name = self.name.clone();
+        let status = eventually(&format!("{name} ended"), async || self.has_ended().ok_or_else(|| self.log_tail())).await;
+        self.child = None;
+        status
+    }
+
+    /// [`Process::terminate`], and waits until it has ended, well.
+    pub async fn shut_down(&mut self) {
+        self.terminate();
+        let status = self.ended().await;
+        assert!(status.success(), "{} ended with {status}\n{}", self.name, self.log_tail());
+    }
+
+    /// [`Process::shut_down`], then the same process again.
+    pub async fn restart(&mut self) {
+        self.shut_down().await;
+        self.start_ready().await;
+    }
+
+    /// SIGSTOP, and waits until not one of its threads runs any more.
+    pub async fn freeze(&self) {
+        self.signal(Signal::STOP);
+        let tasks = format!("/proc/{}/task", self.pid());
+        once(&format!("{} frozen", self.name), async || is_stopped(Path::new(&tasks))).await;
+    }
+
+    /// SIGCONT.
+    pub fn thaw(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    /// Whether it runs.
+    pub fn is_running(&mut self) -> bool {
+        self.child.is_some() && self.has_ended().is_none()
+    }
+
+    /// Bytes of memory that were resident at most.
+    #[must_use]
+    pub fn memory_peak(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap_or_default();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = peak.and_then(|p| p.trim().strip_suffix("kB")).and_then(|n| n.trim().parse::<u64>().ok());
+        kib.unwrap_or(0) * 1024
+    }
+
+    /// Its name in this pipeline.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Everything that it has said so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        std::fs::read(&self.log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+    }
+
+    pub(crate) fn log_tail(&self) -> String {
+        let log = self.log();
+        let lines: Vec<_> = log.lines().collect();
+        let tail = &lines[lines.len().saturating_sub(TAIL_LINES)..];
+        format!("---- {} ----\n{}", self.name, tail.join("\n"))
+    }
+
+    fn has_ended(&mut self) -> Option<ExitStatus> {
+        self.child.as_mut()?.try_wait().expect("our own child")
+    }
+
+    fn pid(&self) -> u32 {
+        self.child.as_ref().unwrap_or_else(|| panic!("{} does not run", self.name)).id()
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw).expect("a pid");
+        kill_process(pid, signal).unwrap_or_else(|e| panic!("{}: {e}", self.name));
+    }
+
+    fn reap(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            _ = child.wait();
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            _ = child.kill(); // an error: it has ended already
+        }
+        self.reap();
+    }
+}
+
+fn clone(file: &File) -> Stdio {
+    file.try_clone().expect("a second handle of a log").into()
+}
+
+/// Whether every thread is in state T.
+fn is_stopped(tasks: &Path) -> bool {
+    let Ok(tasks) = std::fs::read_dir(tasks) else { return false };
+    tasks.flatten().all(|task| {
+        let stat = std::fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+        stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('T'))
+    })
+}

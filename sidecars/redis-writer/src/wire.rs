@@ -1,0 +1,103 @@
+//! Messages and closes: what goes over the socket, and why it ends.
+
+use std::time::Duration;
+
+use aguacero_proto::deltas::{FromRedisWriter, ToRedisWriter, from_redis_writer, to_redis_writer};
+use bytes::Bytes;
+use futures_util::{SinkExt as _, StreamExt as _};
+use prost::Message as _;
+use tokio::{net::UnixStream, time::timeout};
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{
+        Error as WsError, Message, Utf8Bytes,
+        error::ProtocolError,
+        protocol::{CloseFrame, frame::coding::CloseCode},
+    },
+};
+
+/// How long a gateway may take to answer a close.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The longest reason that fits into a close.
+const REASON_BYTES_MAX: usize = 123;
+
+pub(crate) type Socket = WebSocketStream<UnixStream>;
+
+/// Why a session ended.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// The gateway closed it, or is gone.
+    Left,
+    /// It stopped taking acknowledgements.
+    Stuck,
+    /// We shut down.
+    Draining,
+    /// It broke the protocol.
+    Refused(CloseCode, String),
+}
+
+impl End {
+    pub(crate) fn protocol(reason: impl Into<String>) -> Self {
+        Self::Refused(CloseCode::Protocol, reason.into())
+    }
+
+    pub(crate) fn of(error: WsError) -> Self {
+        match error {
+            WsError::Capacity(e) => Self::Refused(CloseCode::Size, e.to_string()),
+            // A peer that disappears without a close is no news: it restarts.
+            WsError::Protocol(
+                ProtocolError::ResetWithoutClosingHandshake | ProtocolError::HandshakeIncomplete,
+            ) => Self::Left,
+            WsError::Protocol(e) => Self::protocol(e.to_string()),
+            WsError::Utf8(e) => Self::protocol(e),
+            _ => Self::Left,
+        }
+    }
+
+    fn close(&self) -> Option<CloseFrame> {
+        let (code, reason) = match self {
+            Self::Left | Self::Stuck => return None,
+            Self::Draining => (CloseCode::Away, "the redis-writer shuts down"),
+            Self::Refused(code, reason) => (*code, reason.as_str()),
+        };
+        let end = (0..=REASON_BYTES_MAX.min(reason.len())).rfind(|i| reason.is_char_boundary(*i));
+        let reason = Utf8Bytes::from(&reason[..end.unwrap_or(0)]);
+        Some(CloseFrame { code, reason })
+    }
+}
+
+/// Says why, and waits until the gateway has heard it: a socket that is closed with unread input
+/// would take the reason back.
+pub(crate) async fn close(socket: &mut Socket, end: &End) {
+    let Some(frame) = end.close() else { return };
+    let closing = async {
+        if socket.send(Message::Close(Some(frame))).await.is_ok() {
+            while let Some(Ok(_)) = socket.next().await {}
+        }
+    };
+    _ = timeout(CLOSE_TIMEOUT, closing).await;
+}
+
+pub(crate) fn message(kind: from_redis_writer::Kind) -> Message {
+    let message = FromRedisWriter { kind: Some(kind) };
+    Message::Binary(Bytes::from(message.encode_to_vec()))
+}
+
+/// What a message says; none for those of the WebSocket itself.
+pub(crate) fn decode(
+    received: Option<Result<Message, WsError>>,
+) -> Result<Option<to_redis_writer::Kind>, End> {
+    let bytes = match received {
+        None | Some(Ok(Message::Close(_))) => return Err(End::Left),
+        Some(Err(error)) => return Err(End::of(error)),
+        Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => return Ok(None),
+        Some(Ok(Message::Text(_))) => return Err(End::protocol("a text message")),
+        Some(Ok(Message::Binary(bytes))) => bytes,
+    };
+    match ToRedisWriter::decode(bytes) {
+        Ok(ToRedisWriter { kind: Some(kind) }) => Ok(Some(kind)),
+        Ok(ToRedisWriter { kind: None }) => Err(End::protocol("a message of no known kind")),
+        Err(error) => Err(End::protocol(format!("a message that is none: {error}"))),
+    }
+}
