@@ -60,92 +60,96 @@ pub fn write(
     stamp: &Stamp<'_>,
 ) -> Result<RawDocumentBuf, bson::error::Error> {
     let mut out = Bson(Vec::with_capacity(json_len + json_len / 4 + STAMP_BYTES));
-    out.enclosed(|out| {
-        out.binary("_id", UUID, &stamp.id.0);
-        out.entries(event);
-        out.key(tag::DOCUMENT, OURS);
-        out.enclosed(|out| out.stamp(stamp));
-    });
+    let whole = out.open();
+    out.binary("_id", UUID, &stamp.id.0);
+    out.entries(event);
+    out.stamp(stamp);
+    out.close(whole);
     RawDocumentBuf::from_bytes(out.0)
 }
 
 struct Bson(Vec<u8>);
 
+/// What a value stands under.
+#[derive(Clone, Copy)]
+enum Key<'a> {
+    Name(&'a str),
+    Index(usize),
+}
+
 impl Bson {
-    /// What `inside` writes, between its length and a zero. An event is far below BSON's 2 GiB.
-    fn enclosed(&mut self, inside: impl FnOnce(&mut Self)) {
-        let start = self.0.len();
+    /// Begins a document or an array; its length is known at the end.
+    fn open(&mut self) -> usize {
         self.0.extend_from_slice(&[0; 4]);
-        inside(self);
+        self.0.len() - 4
+    }
+
+    /// Ends what was begun at `start`. An event is far below BSON's 2 GiB.
+    fn close(&mut self, start: usize) {
         self.0.push(0);
         let len = (self.0.len() - start) as i32;
         self.0[start..start + 4].copy_from_slice(&len.to_le_bytes());
     }
 
     /// Acceptance has refused every name with a NUL.
-    fn key(&mut self, tag: u8, key: &str) {
+    fn key(&mut self, tag: u8, key: Key<'_>) {
         self.0.push(tag);
-        self.0.extend_from_slice(key.as_bytes());
+        match key {
+            Key::Name(name) => self.0.extend_from_slice(name.as_bytes()),
+            // Writing to a vector cannot fail.
+            Key::Index(i) => _ = write!(self.0, "{i}"),
+        }
         self.0.push(0);
     }
 
     fn entries(&mut self, document: Document<'_>) {
         for (name, value) in document.entries() {
-            self.value(|out, tag| out.key(tag, name), value);
+            self.value(Key::Name(name), value);
         }
     }
 
-    /// A value under the key that `key` writes behind its tag.
-    fn value(&mut self, key: impl FnOnce(&mut Self, u8), value: Value<'_>) {
+    fn value(&mut self, key: Key<'_>, value: Value<'_>) {
         match value {
-            Value::Null => key(self, tag::NULL),
+            Value::Null => self.key(tag::NULL, key),
             Value::Scalar(scalar) => self.scalar(key, &scalar),
             Value::Object(object) => {
-                key(self, tag::DOCUMENT);
-                self.enclosed(|out| out.entries(object));
+                self.key(tag::DOCUMENT, key);
+                let start = self.open();
+                self.entries(object);
+                self.close(start);
             }
             Value::Array(array) => {
-                key(self, tag::ARRAY);
-                self.enclosed(|out| {
-                    for (i, element) in array.elements().enumerate() {
-                        out.value(|out, tag| out.index(tag, i), element);
-                    }
-                });
+                self.key(tag::ARRAY, key);
+                let start = self.open();
+                for (i, element) in array.elements().enumerate() {
+                    self.value(Key::Index(i), element);
+                }
+                self.close(start);
             }
         }
     }
 
-    fn index(&mut self, tag: u8, i: usize) {
-        self.0.push(tag);
-        // Writing to a vector cannot fail.
-        _ = write!(self.0, "{i}\0");
-    }
-
-    fn scalar(&mut self, key: impl FnOnce(&mut Self, u8), scalar: &Scalar<'_>) {
+    fn scalar(&mut self, key: Key<'_>, scalar: &Scalar<'_>) {
         match scalar {
             Scalar::Str(text) => {
-                key(self, tag::STRING);
+                self.key(tag::STRING, key);
                 self.text(text);
             }
             Scalar::Bool(b) => {
-                key(self, tag::BOOLEAN);
+                self.key(tag::BOOLEAN, key);
                 self.0.push(u8::from(*b));
             }
             Scalar::Int(n) => match i32::try_from(*n) {
-                Ok(n) => {
-                    key(self, tag::INT32);
-                    self.0.extend_from_slice(&n.to_le_bytes());
-                }
-                Err(_) => {
-                    key(self, tag::INT64);
-                    self.0.extend_from_slice(&n.to_le_bytes());
-                }
+                Ok(n) => self.fixed(tag::INT32, key, &n.to_le_bytes()),
+                Err(_) => self.fixed(tag::INT64, key, &n.to_le_bytes()),
             },
-            Scalar::Float(n) => {
-                key(self, tag::DOUBLE);
-                self.0.extend_from_slice(&n.to_le_bytes());
-            }
+            Scalar::Float(n) => self.fixed(tag::DOUBLE, key, &n.to_le_bytes()),
         }
+    }
+
+    fn fixed(&mut self, tag: u8, key: Key<'_>, bytes: &[u8]) {
+        self.key(tag, key);
+        self.0.extend_from_slice(bytes);
     }
 
     fn text(&mut self, text: &str) {
@@ -154,33 +158,33 @@ impl Bson {
         self.0.push(0);
     }
 
-    fn string(&mut self, key: &str, text: &str) {
-        self.key(tag::STRING, key);
+    fn string(&mut self, name: &str, text: &str) {
+        self.key(tag::STRING, Key::Name(name));
         self.text(text);
     }
 
-    fn binary(&mut self, key: &str, subtype: u8, bytes: &[u8]) {
-        self.key(tag::BINARY, key);
+    fn binary(&mut self, name: &str, subtype: u8, bytes: &[u8]) {
+        self.key(tag::BINARY, Key::Name(name));
         self.0.extend_from_slice(&(bytes.len() as i32).to_le_bytes());
         self.0.push(subtype);
         self.0.extend_from_slice(bytes);
     }
 
     fn stamp(&mut self, stamp: &Stamp<'_>) {
+        self.key(tag::DOCUMENT, Key::Name(OURS));
+        let start = self.open();
         self.string("stream", stamp.stream);
-        self.key(tag::DATE, "at");
-        self.0.extend_from_slice(&stamp.at_ms.to_le_bytes());
+        self.fixed(tag::DATE, Key::Name("at"), &stamp.at_ms.to_le_bytes());
         self.string("incarnation", &stamp.position.incarnation);
-        self.key(tag::INT32, "partition");
-        self.0.extend_from_slice(&stamp.position.partition.to_le_bytes());
-        self.key(tag::INT64, "offset");
-        self.0.extend_from_slice(&stamp.offset.to_le_bytes());
+        self.fixed(tag::INT32, Key::Name("partition"), &stamp.position.partition.to_le_bytes());
+        self.fixed(tag::INT64, Key::Name("offset"), &stamp.offset.to_le_bytes());
         self.binary("hash", GENERIC, &stamp.hash);
         match std::str::from_utf8(stamp.client_key) {
             Ok("") => {}
             Ok(key) => self.string("key", key),
             Err(_) => self.binary("key", GENERIC, stamp.client_key),
         }
+        self.close(start);
     }
 }
 

@@ -100,19 +100,15 @@ impl Builder {
 
     /// Starts it and waits until every process is ready.
     pub async fn start(self) -> Pipeline {
-        let room = ROOM.acquire().await.expect("never closed");
-        let mut pipeline = self.build(room).await;
-        for attempt in 1.. {
+        for _ in 0..ATTEMPTS {
+            let mut pipeline = self.clone().prepare().await;
             match pipeline.try_start(&self.without).await {
-                Ok(()) => break,
-                Err(NotReady::AddressTaken) if attempt < ATTEMPTS => {
-                    let room = ROOM.acquire().await.expect("never closed");
-                    pipeline = self.build(room).await;
-                }
+                Ok(()) => return pipeline,
+                Err(NotReady::AddressTaken) => {}
                 Err(why) => panic!("a process did not start: {why:?}"),
             }
         }
-        pipeline
+        panic!("some address was taken by somebody else, {ATTEMPTS} times");
     }
 
     /// Makes everything but starts nothing.

@@ -3,12 +3,18 @@
 use aguacero::config::Gateway;
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
-use hyper::body::{Body as _, Incoming};
+use hyper::{
+    body::{Body as _, Incoming},
+    header::{EXPECT, HeaderMap},
+};
 
 use crate::respond::Answer;
 
 /// Bytes that are reserved on the word of a Content-Length alone.
 const RESERVE_MAX: usize = 256 << 10;
+
+/// Bytes of a body that are read only to be thrown away.
+const DISCARD_MAX: u64 = 64 << 10;
 
 /// Reads `body` to its end. A body that came in one piece is not copied.
 pub(crate) async fn read(mut body: Incoming, limits: &Gateway) -> Result<Bytes, Box<Answer>> {
@@ -34,6 +40,24 @@ pub(crate) async fn read(mut body: Incoming, limits: &Gateway) -> Result<Bytes, 
         all.extend_from_slice(&more);
     }
     bounded(all.freeze(), limits)
+}
+
+/// Answers a request whose header is refused already. A small body is read, so that the connection
+/// can go on; for a larger one, or one that waits to be asked for, the connection ends.
+pub(crate) async fn discard(
+    headers: &HeaderMap,
+    body: Incoming,
+    limits: &Gateway,
+    answer: Answer,
+) -> Answer {
+    let small = body
+        .size_hint()
+        .upper()
+        .is_some_and(|bytes| bytes <= DISCARD_MAX);
+    if small && !headers.contains_key(EXPECT) && read(body, limits).await.is_ok() {
+        return answer;
+    }
+    answer.closing()
 }
 
 fn bounded(body: Bytes, limits: &Gateway) -> Result<Bytes, Box<Answer>> {

@@ -82,7 +82,8 @@ impl Answer {
         self
     }
 
-    fn closing(mut self) -> Self {
+    /// The connection ends with this answer.
+    pub(crate) fn closing(mut self) -> Self {
         self.close = true;
         self
     }

@@ -102,11 +102,14 @@ impl Worker {
     }
 
     async fn answer(&self, request: Request<Incoming>) -> Answer {
-        let target = match route::route(&self.config, &request) {
-            Ok(target) => target,
-            Err(answer) => return *answer,
-        };
+        let target = route::route(&self.config, &request);
         let (parts, body) = request.into_parts();
+        let target = match target {
+            Ok(target) => target,
+            Err(answer) => {
+                return body::discard(&parts.headers, body, &self.config.gateway, *answer).await;
+            }
+        };
         let body = match body::read(body, &self.config.gateway).await {
             Ok(body) => body,
             Err(answer) => return *answer,

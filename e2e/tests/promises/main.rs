@@ -1,0 +1,3 @@
+//! The promises of Aguacero, each shown on the real processes and the real services.
+
+mod pipeline;
