@@ -13,7 +13,7 @@ use rdkafka::{
     client::DefaultClientContext,
     consumer::{BaseConsumer, CommitMode, Consumer as _},
     message::{Headers as _, OwnedHeaders},
-    producer::{FutureProducer, FutureRecord},
+    producer::{BaseProducer, BaseRecord, Producer as _},
 };
 use tokio::task::spawn_blocking;
 
@@ -148,13 +148,21 @@ impl Kafka {
 
     /// Writes a record as somebody else would.
     pub async fn write(&self, topic: &str, partition: i32, value: &[u8], header: Option<&[u8]>) {
-        let producer: FutureProducer = self.client().create().expect("a producer");
-        let mut record = FutureRecord::<[u8], [u8]>::to(topic).partition(partition).payload(value);
-        if let Some(header) = header {
-            let header = rdkafka::message::Header { key: HEADER, value: Some(header) };
-            record = record.headers(OwnedHeaders::new().insert(header));
-        }
-        producer.send(record, CALL_TIMEOUT).await.expect("Kafka takes a record");
+        let mut client = self.client();
+        client.set("acks", "all");
+        let (topic, value, header) = (topic.to_owned(), value.to_vec(), header.map(<[u8]>::to_vec));
+        spawn_blocking(move || {
+            let producer: BaseProducer = client.create().expect("a producer");
+            let mut record = BaseRecord::<[u8], [u8]>::to(&topic).partition(partition).payload(&value);
+            if let Some(header) = &header {
+                let header = rdkafka::message::Header { key: HEADER, value: Some(header.as_slice()) };
+                record = record.headers(OwnedHeaders::new().insert(header));
+            }
+            producer.send(record).map_err(|(error, _)| error).expect("room for a record");
+            producer.flush(CALL_TIMEOUT).expect("Kafka takes a record");
+        })
+        .await
+        .expect("writing a record");
     }
 }
 

@@ -19,6 +19,9 @@ use crate::{
 /// Lines of a log that a failed test shows.
 const TAIL_LINES: usize = 60;
 
+/// How long an admin port may take; a process that is frozen never answers.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// Which program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
@@ -136,8 +139,8 @@ impl Process {
 
     /// The status with which the admin port answers at this moment, if it does.
     pub async fn probe(&self, path: &str) -> Option<u16> {
-        let answer = Client::new(self.admin).send(&Request::get(path));
-        let answer = tokio::time::timeout(Duration::from_secs(2), answer).await;
+        let (mut client, request) = (Client::new(self.admin), Request::get(path));
+        let answer = tokio::time::timeout(PROBE_TIMEOUT, client.send(&request)).await;
         answer.ok()?.ok().map(|a| a.status)
     }
 

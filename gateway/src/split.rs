@@ -27,7 +27,7 @@ pub(crate) fn split(
     }
     let is_batch = format.is_batch(body);
     let ranges = match format {
-        Format::Json if !is_batch => vec![start..start + text.len()],
+        Format::Json if !is_batch => std::iter::once(start..start + text.len()).collect(),
         Format::Json => array(body, start..start + text.len(), records_max)?,
         Format::Ndjson => lines(body, records_max)?,
     };

@@ -302,7 +302,9 @@ fn append(
             partition.hold(Doubt { round, incarnation, resume: Some(offset) });
             return false;
         }
-        Some(next) if offset > next => rebalance::report_lost(consumer, message.topic(), message.partition(), next, offset),
+        Some(next) if offset > next => {
+            rebalance::report_lost(consumer, message.topic(), message.partition(), next, offset);
+        }
         _ => {}
     }
     let (records_max, bytes_max) = (config.consumer.batch_records_max, config.consumer.batch_bytes_max);

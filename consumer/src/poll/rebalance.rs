@@ -40,17 +40,16 @@ impl<S: Sink> Poller<S> {
                 self.epochs += 1;
                 partition.adopt(&described.incarnation, self.epochs, start);
             }
+            if let Some(next) = partition.next {
+                let lost = report_lost(&self.consumer, &committed.topic, committed.partition, next, i64::MAX);
+                partition.next = Some(next + lost);
+            }
             let start = partition.next.map_or(Offset::Beginning, Offset::Offset);
             _ = list.add_partition(&committed.topic, committed.partition).set_offset(start);
             self.partitions.insert((topic, committed.partition), partition);
         }
         if let Err(error) = self.consumer.incremental_assign(&list) {
             tracing::error!(%error, "taking over partitions");
-        }
-        for committed in committed {
-            if let Some(next) = committed.next {
-                report_lost(&self.consumer, &committed.topic, committed.partition, next, i64::MAX);
-            }
         }
         self.pause_and_resume();
     }
@@ -167,13 +166,13 @@ impl Doubt {
     }
 }
 
-/// Says so if Kafka has deleted records between `next`, which should have come, and `came`.
-pub(super) fn report_lost(consumer: &BaseConsumer<Group>, topic: &str, partition: i32, next: i64, came: i64) {
+/// Says so if Kafka has deleted records between `next`, which should have come, and `came`, and how many.
+pub(super) fn report_lost(consumer: &BaseConsumer<Group>, topic: &str, partition: i32, next: i64, came: i64) -> i64 {
     let lost = match offsets::log_range(consumer, topic, partition) {
-        Ok((first, _)) => first.min(came) - next,
+        Ok((first, _)) => (first.min(came) - next).max(0),
         Err(error) => {
             tracing::warn!(%error, topic, partition, "asking where the log begins");
-            return;
+            return 0;
         }
     };
     if lost > 0 {
@@ -184,5 +183,6 @@ pub(super) fn report_lost(consumer: &BaseConsumer<Group>, topic: &str, partition
         let labels = [("topic", topic.to_owned()), ("partition", partition.to_string())];
         metrics::counter!(metric::LOST, &labels).increment(lost.unsigned_abs());
     }
+    lost
 }
 

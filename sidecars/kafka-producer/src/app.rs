@@ -51,7 +51,8 @@ impl App {
 
         let topics = topics::watch(&self.config, shutdown.clone()).await?;
         let Some(topics) = topics else { return Ok(()) }; // shut down before the broker was seen
-        let producers = Producers::new(&self.config, topics.clone()).context("librdkafka")?;
+        let producers =
+            Producers::new(&self.config, topics.clone()).context("making the producer")?;
         ready_sender.send_replace(true);
         tracing::info!(socket = %self.config.kafka_producer.socket.display(), "serving");
 

@@ -17,8 +17,8 @@ enum Command {
     Check(cli::ConfigFile),
 }
 
-// One thread serves the stream and another, librdkafka's, drains the delivery reports: a slab costs
-// the same work whatever its size, and more threads would only make slabs smaller.
+// One thread serves the streams and drains the delivery reports, beside librdkafka's own: a slab
+// costs the same work whatever its size, and more threads would only make slabs smaller.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
     let config = match Command::parse() {

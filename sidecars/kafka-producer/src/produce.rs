@@ -1,8 +1,11 @@
 //! Slabs into librdkafka, delivery reports out of it.
 
-use std::sync::{
-    Arc, PoisonError, RwLock,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use aguacero::{config::Config, id::EventId, kafka, record};
@@ -10,9 +13,9 @@ use aguacero_proto::produce::{Outcome, Receipt, Slab};
 use rdkafka::{
     ClientConfig, ClientContext, Message as _,
     bindings::{rd_kafka_message_status, rd_kafka_msg_status_t},
-    error::{KafkaError, KafkaResult},
+    error::KafkaError,
     message::{DeliveryResult, Header, OwnedHeaders},
-    producer::{BaseRecord, Producer as _, ProducerContext, PurgeConfig, ThreadedProducer},
+    producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext, PurgeConfig},
     types::RDKafkaErrorCode,
 };
 use tokio::sync::{Notify, mpsc::UnboundedSender};
@@ -20,6 +23,7 @@ use tokio::sync::{Notify, mpsc::UnboundedSender};
 use crate::{
     metric,
     receipt::{InFlight, Report},
+    reports::Reports,
     topics::Known,
 };
 
@@ -29,7 +33,7 @@ const BATCH_BYTES_MAX: usize = 1_000_000;
 /// The producer in use. A fatal error makes it useless, and another takes its place.
 #[derive(Clone)]
 pub(crate) struct Producers {
-    current: Arc<RwLock<Arc<ThreadedProducer<Context>>>>,
+    current: Arc<RwLock<Arc<BaseProducer<Context>>>>,
     topics: Known,
 }
 
@@ -91,11 +95,11 @@ fn refusal(error: &KafkaError) -> Outcome {
 }
 
 impl Producers {
-    pub(crate) fn new(config: &Config, topics: Known) -> KafkaResult<Self> {
+    /// Makes the first producer. Call it inside a runtime.
+    pub(crate) fn new(config: &Config, topics: Known) -> anyhow::Result<Self> {
         let settings = settings(config, &topics);
         let failed = Arc::new(Notify::new());
-        let first = make(&settings, &failed)?;
-        let current = Arc::new(RwLock::new(Arc::new(first)));
+        let current = Arc::new(RwLock::new(make(&settings, &failed)?));
         tokio::spawn(replace_failed(settings, failed, Arc::clone(&current)));
         Ok(Self { current, topics })
     }
@@ -163,7 +167,7 @@ fn is_whole(slab: &Slab) -> bool {
     values && keys && runs && counted == events
 }
 
-fn send_all(producer: &ThreadedProducer<Context>, slab: &Slab, in_flight: &Arc<InFlight>) {
+fn send_all(producer: &BaseProducer<Context>, slab: &Slab, in_flight: &Arc<InFlight>) {
     let (mut start, mut key_start, mut index) = (0, 0, 0);
     let mut header = Vec::new();
     for run in &slab.runs {
@@ -245,12 +249,18 @@ fn settings(config: &Config, topics: &Known) -> ClientConfig {
     settings
 }
 
-fn make(settings: &ClientConfig, failed: &Arc<Notify>) -> KafkaResult<ThreadedProducer<Context>> {
+/// A producer whose reports are served until it is let go of.
+fn make(
+    settings: &ClientConfig,
+    failed: &Arc<Notify>,
+) -> anyhow::Result<Arc<BaseProducer<Context>>> {
     let context = Context {
         fatal: AtomicBool::new(false),
         failed: Arc::clone(failed),
     };
-    settings.create_with_context(context)
+    let producer: Arc<BaseProducer<Context>> = Arc::new(settings.create_with_context(context)?);
+    tokio::spawn(Reports::of(&producer)?.serve(Arc::clone(&producer)));
+    Ok(producer)
 }
 
 /// Waits for fatal errors. What the failed producer still holds is reported by librdkafka itself as
@@ -258,32 +268,32 @@ fn make(settings: &ClientConfig, failed: &Arc<Notify>) -> KafkaResult<ThreadedPr
 async fn replace_failed(
     settings: ClientConfig,
     failed: Arc<Notify>,
-    current: Arc<RwLock<Arc<ThreadedProducer<Context>>>>,
+    current: Arc<RwLock<Arc<BaseProducer<Context>>>>,
 ) {
     loop {
         failed.notified().await;
+        let is_fatal = {
+            let current = current.read().unwrap_or_else(PoisonError::into_inner);
+            current.context().fatal.load(Ordering::Acquire)
+        };
+        if !is_fatal {
+            continue; // told twice of the same failure
+        }
         let new = loop {
             match make(&settings, &failed) {
-                Ok(new) => break Arc::new(new),
+                Ok(new) => break new,
                 Err(error) => {
                     tracing::error!(%error, "making a new producer");
-                    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+                    tokio::time::sleep(Duration::from_secs(1)).await;
                 }
             }
         };
         let old = {
             let mut current = current.write().unwrap_or_else(PoisonError::into_inner);
-            if !current.context().fatal.load(Ordering::Acquire) {
-                continue; // told twice of the same failure
-            }
             std::mem::replace(&mut *current, new)
         };
         metric::producer_replaced();
+        // Its reports are served until the last one has come; then it goes.
         old.purge(PurgeConfig::default().queue().inflight());
-        // Dropping it waits for its thread, which serves the last delivery reports.
-        _ = tokio::task::spawn_blocking(move || {
-            _ = old.flush(std::time::Duration::from_secs(10));
-            drop(old);
-        });
     }
 }
