@@ -93,14 +93,16 @@ impl Topics {
         Ok(found)
     }
 
-    /// The topics called `names` that exist. Blocks for up to [`CALL_TIMEOUT`].
+    /// The topics called `names` that exist. Blocks for up to some seconds.
     pub fn describe(&self, names: &[&str]) -> Result<HashMap<String, Described>, KafkaError> {
         describe(self.admin.inner().native_ptr(), names)
     }
 
-    /// The first and the next offset of a partition. Blocks for up to [`CALL_TIMEOUT`].
+    /// The first and the next offset of a partition. Blocks for up to some seconds.
     pub fn offsets(&self, topic: &str, partition: i32) -> Result<(i64, i64), KafkaError> {
-        self.admin.inner().fetch_watermarks(topic, partition, CALL_TIMEOUT)
+        self.admin
+            .inner()
+            .fetch_watermarks(topic, partition, CALL_TIMEOUT)
     }
 
     /// The same, after waiting until the broker has spread the word of new ones.

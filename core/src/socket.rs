@@ -1,6 +1,6 @@
 //! The Unix sockets between the containers of a pod.
 
-use std::{io, path::Path};
+use std::{io, os::unix::fs::FileTypeExt as _, path::Path};
 
 use tokio::net::UnixListener;
 
@@ -16,9 +16,42 @@ pub async fn listen(path: &Path) -> io::Result<UnixListener> {
         let detail = "another process serves it; stop that one, or configure another socket";
         return Err(explain(io::Error::new(io::ErrorKind::AddrInUse, detail)));
     }
-    match std::fs::remove_file(path) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(explain(e)),
-        _ => {}
+    match std::fs::symlink_metadata(path) {
+        Ok(file) if file.file_type().is_socket() => std::fs::remove_file(path).map_err(explain)?,
+        Ok(_) => {
+            let detail = "a file that is no socket stands there; configure another path";
+            return Err(explain(io::Error::new(
+                io::ErrorKind::AlreadyExists,
+                detail,
+            )));
+        }
+        Err(_) => {} // nothing there, or `bind` will say what is wrong
     }
     UnixListener::bind(path).map_err(explain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn only_a_socket_that_nobody_serves_is_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("sub/a.sock");
+        let first = listen(&path).await.unwrap();
+        assert_eq!(
+            listen(&path).await.unwrap_err().kind(),
+            io::ErrorKind::AddrInUse
+        );
+        drop(first);
+        assert!(listen(&path).await.is_ok());
+
+        let file = folder.path().join("precious");
+        std::fs::write(&file, "kept").unwrap();
+        assert_eq!(
+            listen(&file).await.unwrap_err().kind(),
+            io::ErrorKind::AlreadyExists
+        );
+        assert_eq!(std::fs::read(&file).unwrap(), b"kept");
+    }
 }

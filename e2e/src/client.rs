@@ -225,9 +225,9 @@ impl Client {
     }
 
     async fn exchange(&mut self, request: &Request) -> anyhow::Result<Answer> {
-        let mut connection = match self.connection.take() {
-            Some(mut open) if open.ready().await.is_ok() => open,
-            _ => self.connect().await?,
+        let mut connection = match self.still_open().await {
+            Some(open) => open,
+            None => self.connect().await?,
         };
         let response = connection.send_request(request.build()?).await?;
         let (parts, body) = response.into_parts();
@@ -235,6 +235,11 @@ impl Client {
         let closes = parts.headers.get("connection").is_some_and(|v| v == "close");
         self.connection = Some(connection).filter(|_| !closes);
         Ok(Answer { status: parts.status.as_u16(), headers: parts.headers, body })
+    }
+
+    async fn still_open(&mut self) -> Option<SendRequest<Payload>> {
+        let mut open = self.connection.take()?;
+        open.ready().await.ok().map(|()| open)
     }
 
     async fn connect(&mut self) -> anyhow::Result<SendRequest<Payload>> {

@@ -3,6 +3,7 @@
 /// `toml` with every topic called `{prefix}{its name}`; nothing else is changed.
 pub(crate) fn with_topics_called(prefix: &str, toml: &str) -> String {
     let renamed = |line: &str| {
+        let line = line.trim_start();
         if let Some(name) = line.strip_prefix("[topics.") {
             return format!("[topics.{prefix}{name}\n");
         }
@@ -21,7 +22,7 @@ mod tests {
 
     #[test]
     fn only_topics_are_called_differently() {
-        let toml = "[topics.messages] # a topic\n[streams.messages]\ntopic   = \"messages\" # it\narchive = \"messages\"\n";
+        let toml = " [topics.messages] # a topic\n[streams.messages]\n  topic   = \"messages\" # it\narchive = \"messages\"\n";
         let renamed = "[topics.x-messages] # a topic\n[streams.messages]\ntopic = \"x-messages\" # it\narchive = \"messages\"\n";
         assert_eq!(with_topics_called("x-", toml), renamed);
     }

@@ -34,6 +34,7 @@ impl Pipeline {
     async fn look(&self, name: &str, events: usize) -> Result<(Vec<Document>, Vec<Record>), String> {
         let stream = self.stream(name);
         let archive = self.archive.of_stream(stream).await;
+        assert!(archive.len() <= events, "the archive holds {} events of {name}, not {events}", archive.len());
         if archive.len() != events {
             return Err(format!("the archive holds {} events; {}", archive.len(), self.summary(name).await));
         }

@@ -105,7 +105,7 @@ impl Builder {
             match pipeline.try_start(&self.without).await {
                 Ok(()) => return pipeline,
                 Err(NotReady::AddressTaken) => {}
-                Err(why) => panic!("a process did not start: {why:?}"),
+                Err(why) => panic!("a process did not start: {why}"),
             }
         }
         panic!("some address was taken by somebody else, {ATTEMPTS} times");

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt,
     fs::{File, OpenOptions},
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -80,6 +81,15 @@ impl Kind {
     }
 }
 
+impl fmt::Display for NotReady {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AddressTaken => f.write_str("something else listens where it should"),
+            Self::Ended(status) => write!(f, "it ended with {status}"),
+        }
+    }
+}
+
 impl Process {
     pub(crate) fn new(
         name: String,
@@ -117,7 +127,7 @@ impl Process {
     /// Waits until it says that it is ready.
     pub async fn ready(&mut self) {
         if let Err(why) = self.try_ready().await {
-            panic!("{} did not start: {why:?}\n{}", self.name, self.log_tail());
+            panic!("{} did not start: {why}\n{}", self.name, self.log_tail());
         }
     }
 

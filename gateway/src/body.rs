@@ -35,6 +35,7 @@ pub(crate) async fn read(mut body: Incoming, limits: &Gateway) -> Result<Bytes, 
     all.extend_from_slice(&second);
     while let Some(more) = next(&mut body, limits).await? {
         if all.len() + more.len() > limits.body_bytes_max {
+            linger(body, limits);
             return Err(Answer::body_too_large(limits.body_bytes_max).into());
         }
         all.extend_from_slice(&more);
@@ -54,10 +55,24 @@ pub(crate) async fn discard(
         .size_hint()
         .upper()
         .is_some_and(|bytes| bytes <= DISCARD_MAX);
-    if small && !headers.contains_key(EXPECT) && read(body, limits).await.is_ok() {
-        return answer;
+    let waits = headers.contains_key(EXPECT);
+    if small && !waits {
+        return match read(body, limits).await {
+            Ok(_) => answer,
+            Err(_) => answer.closing(),
+        };
+    }
+    if !waits {
+        linger(body, limits);
     }
     answer.closing()
+}
+
+/// Goes on reading what a client still sends while the answer that ends the connection leaves: if the
+/// connection were closed on unread bytes, the system would reset it, and the answer could be lost.
+fn linger(mut body: Incoming, limits: &Gateway) {
+    let reading = async move { while let Some(Ok(_)) = body.frame().await {} };
+    tokio::task::spawn_local(tokio::time::timeout(limits.body_timeout, reading));
 }
 
 fn bounded(body: Bytes, limits: &Gateway) -> Result<Bytes, Box<Answer>> {

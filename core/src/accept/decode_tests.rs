@@ -4,7 +4,7 @@ use super::*;
 use crate::accept::Refusal;
 
 fn decode(json: &[u8]) -> Result<serde_json::Value, Refusal> {
-    Decoder::new(900 << 10).decode(json, |event| object(event))
+    Decoder::new(900 << 10).decode(json, object)
 }
 
 fn object(document: Document<'_>) -> serde_json::Value {

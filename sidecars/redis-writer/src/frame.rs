@@ -12,6 +12,9 @@ use aguacero_proto::deltas::{CounterDeltas, DeltaFrame, Entry as RawEntry, Strea
 
 use crate::problem::Problem;
 
+/// Kinds of problems that one acknowledgement tells about.
+const PROBLEMS_MAX: usize = 32;
+
 /// A frame whose every entry can be counted.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Frame {
@@ -31,10 +34,16 @@ impl Frame {
         for deltas in raw.streams {
             match frame.stream(config, deltas) {
                 Ok(()) => {}
-                Err(problem) => frame.problems.push(problem),
+                Err(problem) => frame.refuse(problem),
             }
         }
         frame
+    }
+
+    fn refuse(&mut self, problem: Problem) {
+        if self.problems.len() < PROBLEMS_MAX && !self.problems.contains(&problem) {
+            self.problems.push(problem);
+        }
     }
 
     fn stream(&mut self, config: &Config, raw: StreamDeltas) -> Result<(), Problem> {
@@ -48,7 +57,7 @@ impl Frame {
         for raw in raw.entries {
             match entry(stream, raw) {
                 Ok(entry) => entries.push(entry),
-                Err(why) => self.problems.push(Problem::entry(stream, why)),
+                Err(why) => self.refuse(Problem::entry(stream, why)),
             }
         }
         // A second part would be taken for a repetition of the first.
@@ -226,6 +235,19 @@ mod tests {
             texts[0].contains("wether") && texts[1].contains("weather"),
             "{texts:?}"
         );
+    }
+
+    #[test]
+    fn what_is_told_about_a_frame_is_bounded() {
+        let config = config();
+        let unknown = |i: usize| StreamDeltas {
+            stream: format!("{}{}", i % 1000, "x".repeat(1000)),
+            ..StreamDeltas::default()
+        };
+        let frame = check(&config, (0..5000).map(unknown).collect());
+        let told: usize = frame.problems.iter().map(|p| p.to_string().len()).sum();
+        assert_eq!(frame.problems.len(), PROBLEMS_MAX);
+        assert!(told < 200 * PROBLEMS_MAX, "{told}");
     }
 
     #[test]

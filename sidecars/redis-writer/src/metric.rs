@@ -39,7 +39,7 @@ pub(crate) fn describe() {
     );
     describe_counter!(
         REFUSED,
-        "Streams' parts and entries that were refused for good, by reason"
+        "Frames of which something was refused for good, by reason"
     );
     describe_gauge!(WAITING, "Frames that were read and are not in Redis yet");
     describe_histogram!(PIPELINE_FRAMES, "Frames that went to Redis together");

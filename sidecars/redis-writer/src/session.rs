@@ -28,7 +28,7 @@ use crate::{
 /// sessions wait, and stop reading.
 const BYTES_WAITING_MAX: usize = 64 << 20;
 
-/// Frames of one session whose acknowledgement has not been sent yet; beyond it, it stops reading.
+/// Frames of one session whose acknowledgement it has not taken yet; beyond it, it is not read.
 const FRAMES_OPEN_MAX: usize = 1024;
 
 /// From the connection to the hello.

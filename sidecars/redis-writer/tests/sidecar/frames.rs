@@ -1,7 +1,10 @@
 //! Frames: what is acknowledged is in Redis, or was refused for good.
 
+use std::time::Duration;
+
 use aguacero::ledger;
-use aguacero_proto::deltas::{DeltaAck, DeltaFrame};
+use aguacero_proto::deltas::{DeltaAck, DeltaFrame, StreamDeltas};
+use tokio::time::timeout;
 
 use crate::fixture::{PATIENCE, Writer, keys};
 
@@ -141,4 +144,34 @@ async fn workers_do_not_wait_for_each_other() {
         }
     }
     assert!(writer.shown().await.1.contains(&("a".to_owned(), 400)));
+}
+
+#[tokio::test]
+async fn a_gateway_that_takes_no_acknowledgements_is_no_longer_read() {
+    let writer = Writer::start().await;
+    let mut gateway = writer.gateway(1).await;
+    let unknown = |i| StreamDeltas {
+        stream: format!("{i:064}"), // a long acknowledgement for a short frame
+        ..StreamDeltas::default()
+    };
+    let streams: Vec<_> = (0..32).map(unknown).collect();
+    let mut sent = 0;
+    loop {
+        sent += 1;
+        let frame = DeltaFrame {
+            sequence: sent,
+            streams: streams.clone(),
+        };
+        let sending = gateway.send_frame(frame);
+        if timeout(Duration::from_secs(1), sending).await.is_err() {
+            break;
+        }
+        assert!(sent < 5000, "{sent} frames were read");
+    }
+    assert!(sent > 1024);
+    writer
+        .gateway(2)
+        .await
+        .count(writer.frame(1, 0, &["a"]))
+        .await;
 }
