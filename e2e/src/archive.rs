@@ -1,7 +1,7 @@
 //! What MongoDB holds.
 
 use aguacero::{config::Stream, id::EventId};
-use bson::{Bson, Document, doc, spec::BinarySubtype};
+use bson::{Bson, Document, RawDocumentBuf, doc, spec::BinarySubtype};
 use mongodb::{Client, Database, options::ClientOptions};
 
 /// The field that is the archive's own.
@@ -26,12 +26,14 @@ impl Archive {
         self.database.collection::<Document>(collection).count_documents(doc! {}).await.expect("MongoDB answers")
     }
 
-    /// The documents of a collection that `filter` finds.
+    /// The documents of a collection that `filter` finds. Read from their bytes: serde would take an
+    /// event's own `{"$oid": …}` for something else.
     pub async fn find(&self, collection: &str, filter: Document) -> Vec<Document> {
-        let mut cursor = self.database.collection(collection).find(filter).await.expect("MongoDB answers");
+        let collection = self.database.collection::<RawDocumentBuf>(collection);
+        let mut cursor = collection.find(filter).await.expect("MongoDB answers");
         let mut documents = Vec::new();
         while cursor.advance().await.expect("MongoDB answers") {
-            documents.push(cursor.deserialize_current().expect("a document"));
+            documents.push(Document::try_from(cursor.current()).expect("a document"));
         }
         documents
     }

@@ -3,11 +3,12 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use aguacero::id::EventId;
 use bson::Document;
 
 use crate::{
     Pipeline,
-    archive::id_of,
+    archive::{id_of, ours},
     eventually,
     kafka::Record,
     shown::Shown,
@@ -18,32 +19,46 @@ impl Pipeline {
     /// archive holds `events` events, that their ids are those in Kafka, and that Redis shows exactly
     /// them. Returns the archive.
     pub async fn exact(&self, stream: &str, events: usize) -> Vec<Document> {
-        let (archive, records) = self.settled(stream, events).await;
-        let in_kafka: BTreeSet<_> = records.iter().map(Record::id).collect();
-        let archived: BTreeSet<_> = archive.iter().map(id_of).collect();
-        assert!(in_kafka == archived, "Kafka holds {} ids, the archive {}", in_kafka.len(), archived.len());
+        let what = format!("{events} events of {stream} exact");
+        let (archive, in_kafka) = eventually(&what, async || self.look(stream, Some(events)).await).await;
+        assert!(ids(&archive) == in_kafka, "Kafka holds {} ids, the archive {events}", in_kafka.len());
         archive
     }
 
-    /// The same where the topic was deleted meanwhile: the archive may hold what Kafka no longer does.
-    pub async fn settled(&self, stream: &str, events: usize) -> (Vec<Document>, Vec<Record>) {
-        let what = format!("{events} events of {stream} exact");
-        eventually(&what, async || self.look(stream, events).await).await
+    /// The same where the topic was deleted meanwhile: the archive holds at least what Kafka does.
+    pub async fn exact_beyond_kafka(&self, stream: &str) -> Vec<Document> {
+        let what = format!("{stream} exact");
+        let (archive, in_kafka) = eventually(&what, async || self.look(stream, None).await).await;
+        let archived = ids(&archive);
+        let missing = in_kafka.difference(&archived).count();
+        assert_eq!(missing, 0, "of the {} ids in Kafka, the archive lacks some", in_kafka.len());
+        archive
     }
 
-    async fn look(&self, name: &str, events: usize) -> Result<(Vec<Document>, Vec<Record>), String> {
+    /// The values of the records that a stream's archive was made from.
+    pub async fn archived_values(&self, stream: &str) -> BTreeSet<Vec<u8>> {
+        let archive = self.archive.of_stream(self.stream(stream)).await;
+        let place = |d: &Document| (ours(d, "partition").as_i32(), ours(d, "offset").as_i64());
+        let places: BTreeSet<_> = archive.iter().map(place).collect();
+        let records = self.records(stream).await.into_iter();
+        let made = records.filter(|r| places.contains(&(Some(r.partition), Some(r.offset))));
+        made.map(|r| r.value).collect()
+    }
+
+    async fn look(&self, name: &str, events: Option<usize>) -> Result<(Vec<Document>, BTreeSet<EventId>), String> {
         let stream = self.stream(name);
-        let archive = self.archive.of_stream(stream).await;
-        assert!(archive.len() <= events, "the archive holds {} events of {name}, not {events}", archive.len());
-        if archive.len() != events {
-            return Err(format!("the archive holds {} events; {}", archive.len(), self.summary(name).await));
-        }
         let mut records = self.records(name).await;
         records.retain(|r| r.header().stream == name);
         self.is_settled(name, &records).await?;
+        let archive = self.archive.of_stream(stream).await;
+        let count = archive.len();
+        assert!(events.is_none_or(|n| count <= n), "the archive holds {count} events of {name}, not {events:?}");
+        if events.is_some_and(|n| count < n) {
+            return Err(format!("the archive holds {count} events, Kafka {} records", records.len()));
+        }
         let shown = self.redis.shown(stream).await;
         shown.compare(&Shown::of(stream, &archive))?;
-        Ok((archive, records))
+        Ok((archive, records.iter().map(Record::id).collect()))
     }
 
     /// Whether nothing that is in Kafka can change the counters any more.
@@ -64,13 +79,8 @@ impl Pipeline {
         let pending = self.redis.pending(stream).await;
         if pending.is_empty() { Ok(()) } else { Err(format!("pending: {pending:?}")) }
     }
+}
 
-    /// Where everything stands, for the one who reads a failure.
-    async fn summary(&self, name: &str) -> String {
-        let stream = self.stream(name);
-        let shown = self.redis.shown(stream).await;
-        let ends = self.kafka.ends(self.topic(name)).await;
-        let watermarks = self.redis.watermarks(stream).await;
-        format!("Redis shows {}, offsets {ends:?}, settled {watermarks:?}", shown.total)
-    }
+fn ids(archive: &[Document]) -> BTreeSet<EventId> {
+    archive.iter().map(id_of).collect()
 }

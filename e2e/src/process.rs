@@ -154,12 +154,19 @@ impl Process {
         answer.ok()?.ok().map(|a| a.status)
     }
 
-    /// The value of a metric, summed over its labels; 0 if there is none.
+    /// The value of a metric, summed over its labels; 0 if there is none or nobody answers.
     pub async fn metric(&self, name: &str) -> f64 {
-        let answer = Client::new(self.admin).send(&Request::get("/metrics")).await;
-        let text = answer.map(|a| a.text()).unwrap_or_default();
+        self.try_metric(name).await.unwrap_or(0.0)
+    }
+
+    /// The same; none if nobody answers.
+    pub async fn try_metric(&self, name: &str) -> Option<f64> {
+        let (mut client, request) = (Client::new(self.admin), Request::get("/metrics"));
+        let answer = tokio::time::timeout(PROBE_TIMEOUT, client.send(&request)).await;
+        let text = answer.ok()?.ok()?.text();
         let named = |line: &&str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with([' ', '{']));
-        text.lines().filter(named).filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+        let value = |line: &str| line.rsplit(' ').next()?.parse::<f64>().ok();
+        Some(text.lines().filter(named).filter_map(value).sum())
     }
 
     /// Starts it and waits until it is ready.

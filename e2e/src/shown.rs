@@ -42,6 +42,16 @@ impl Redis {
         self.ask::<()>(&redis::cmd("FLUSHDB")).await;
     }
 
+    /// Makes what is shown of a stream wrong, as nobody of ours would.
+    pub async fn spoil(&self, stream: &Stream) {
+        let total = format!("{{{}}}:total", stream.name);
+        self.ask::<i64>(redis::cmd("HINCRBY").arg(total).arg("events").arg(1000)).await;
+        for counter in &stream.counters {
+            let hash = format!("{{{}}}:{}", stream.name, counter.name);
+            self.ask::<i64>(redis::cmd("HINCRBY").arg(hash).arg("nonsense").arg(5)).await;
+        }
+    }
+
     /// What is shown of a stream.
     pub async fn shown(&self, stream: &Stream) -> Shown {
         let hash = |name: &str| format!("{{{}}}:{name}", stream.name);

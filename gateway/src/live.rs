@@ -28,6 +28,9 @@ use crate::{lane::Finished, metric, slab::Outcome};
 
 /// Pause between two attempts to connect.
 const RECONNECT_EVERY: Duration = Duration::from_millis(100);
+/// Pause after each frame, in which the deltas of others merge. Nobody waits for them, and a frame for
+/// every single event of a lone client would take the thread from its next request.
+const FRAME_PAUSE: Duration = Duration::from_millis(5);
 /// Distinct keys kept while nobody takes them: some 8 MiB. Beyond, entries are dropped.
 const KEYS_MAX: usize = 64 << 10;
 
@@ -174,6 +177,7 @@ impl Live {
                 send(&mut socket, to_redis_writer::Kind::Frame(frame)).await?;
                 acknowledged(&mut socket, sequence).await?;
                 self.pending.borrow_mut().sent = None;
+                tokio::time::sleep(FRAME_PAUSE).await;
                 continue;
             }
             tokio::select! {

@@ -16,6 +16,8 @@ use rdkafka::{
     types::RDKafkaRespErr,
 };
 
+/// Bytes that make a fetch worth its while: some hundred events.
+const FETCH_BYTES_MIN: &str = "65536";
 /// What librdkafka keeps ahead of the poll loop.
 const PREFETCH_KBYTES: &str = "16384";
 
@@ -100,6 +102,10 @@ pub(super) fn join(config: &Config) -> KafkaResult<BaseConsumer<Group>> {
         .set("enable.auto.offset.store", "false")
         // A group that was just told of a topic, or of a topic made again, must not wait for minutes.
         .set("topic.metadata.refresh.interval.ms", "2000")
+        // The broker answers when this much has come together, or after this long. Nobody waits for the
+        // archive, and a fetch, an insert and a settle for every single event of a lone client would
+        // take the processor from those that somebody does wait for.
+        .set("fetch.min.bytes", FETCH_BYTES_MIN)
         .set("fetch.wait.max.ms", "100")
         // After a full queue, and not after the default second.
         .set("fetch.queue.backoff.ms", "20")

@@ -1,6 +1,12 @@
 //! The promises of Aguacero, each shown on the real processes and the real services.
 
+mod batches;
 mod contract;
+mod drain;
 mod hostile;
+mod ledger;
 mod pipeline;
+mod property;
+mod start;
+mod strangers;
 mod streams;
