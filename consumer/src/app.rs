@@ -12,8 +12,8 @@ use anyhow::Context as _;
 use tokio::sync::{oneshot, watch};
 
 use crate::{
-    archive::Archive, archiver::Archiver, backoff::Backoff, incarnation::Incarnations, lag, metric, poll::Poller,
-    settle::Settler, upkeep::Upkeep,
+    archive::Archive, archiver::Archiver, backoff::Backoff, incarnation::Incarnations, lag, metric,
+    poll::Poller, settle::Settler, upkeep::Upkeep,
 };
 
 /// A consumer whose admin port is bound.
@@ -38,7 +38,10 @@ impl App {
     /// Binds the admin port.
     pub async fn build(config: Config) -> anyhow::Result<Self> {
         let admin = Admin::bind(config.consumer.admin).await?;
-        Ok(Self { config: Arc::new(config), admin })
+        Ok(Self {
+            config: Arc::new(config),
+            admin,
+        })
     }
 
     /// Where the admin port listens.
@@ -66,7 +69,12 @@ impl App {
 
 /// Starts every part, and returns when the poll loop has ended.
 async fn consume(config: Arc<Config>, stores: Stores, shutdown: Shutdown) -> anyhow::Result<()> {
-    let Stores { topics, described, archive, settler } = stores;
+    let Stores {
+        topics,
+        described,
+        archive,
+        settler,
+    } = stores;
     let names = config.topics.iter().map(|t| t.name.clone()).collect();
     let incarnations = Arc::new(Incarnations::new(topics.clone(), names, described));
     let (owned_sender, owned) = watch::channel(Vec::new());
@@ -74,14 +82,31 @@ async fn consume(config: Arc<Config>, stores: Stores, shutdown: Shutdown) -> any
     // These end when the poll loop has, and not before: it still asks while it drains.
     let (drained, until_drained) = Shutdown::new();
     tokio::spawn(incarnations.clone().watch(until_drained.clone()));
-    tokio::spawn(lag::watch(config.clone(), topics, owned.clone(), until_drained.clone()));
-    let upkeep = Upkeep::new(archive.clone(), settler.clone(), incarnations.clone(), owned);
+    tokio::spawn(lag::watch(
+        config.clone(),
+        topics,
+        owned.clone(),
+        until_drained.clone(),
+    ));
+    let upkeep = Upkeep::new(
+        archive.clone(),
+        settler.clone(),
+        incarnations.clone(),
+        owned,
+    );
     tokio::spawn(upkeep.run(until_drained));
 
-    let sink = Arc::new(Archiver::new(config.clone(), archive, settler, incarnations.clone()));
+    let sink = Arc::new(Archiver::new(
+        config.clone(),
+        archive,
+        settler,
+        incarnations.clone(),
+    ));
     let poller = Poller::new(config, sink, incarnations, owned_sender, shutdown)?;
     let (ended_sender, ended) = oneshot::channel();
-    std::thread::Builder::new().name("poll".into()).spawn(move || _ = ended_sender.send(poller.run()))?;
+    std::thread::Builder::new()
+        .name("poll".into())
+        .spawn(move || _ = ended_sender.send(poller.run()))?;
     let result = ended.await.context("the poll loop panicked")?;
     drained.fire();
     result
@@ -97,7 +122,12 @@ impl Stores {
         until("MongoDB", || archive.ping()).await;
         until("indices in MongoDB", || archive.create_indices()).await;
         until("Redis", || settler.redis().ping()).await;
-        Ok(Self { topics, described, archive, settler })
+        Ok(Self {
+            topics,
+            described,
+            archive,
+            settler,
+        })
     }
 }
 
@@ -108,17 +138,25 @@ async fn ensure(topics: &Topics, config: &Config) -> anyhow::Result<HashMap<Stri
         match topics.ensure(&config.topics).await {
             Ok(described) => return Ok(described),
             Err(TopicError::Refused(why)) => anyhow::bail!("{why}"),
-            Err(TopicError::Unreachable(error)) => tracing::warn!(brokers = config.kafka.brokers, %error, "waiting for Kafka"),
+            Err(TopicError::Unreachable(error)) => {
+                backoff
+                    .after(
+                        &format!("waiting for Kafka at {}", config.kafka.brokers),
+                        &error,
+                    )
+                    .await;
+            }
         }
-        backoff.wait().await;
     }
 }
 
 /// Tries until it succeeds.
-async fn until<E: std::fmt::Display, F: Future<Output = Result<(), E>>>(what: &str, attempt: impl Fn() -> F) {
+async fn until<E: std::fmt::Display, F: Future<Output = Result<(), E>>>(
+    what: &str,
+    attempt: impl Fn() -> F,
+) {
     let mut backoff = Backoff::new();
     while let Err(error) = attempt().await {
-        tracing::warn!(%error, "waiting for {what}");
-        backoff.wait().await;
+        backoff.after(&format!("waiting for {what}"), &error).await;
     }
 }

@@ -32,7 +32,12 @@ impl Archiver {
         settler: Arc<Settler>,
         incarnations: Arc<Incarnations>,
     ) -> Self {
-        Self { config, archive, settler, incarnations }
+        Self {
+            config,
+            archive,
+            settler,
+            incarnations,
+        }
     }
 
     /// Where the watermarks of the batch's streams are.
@@ -52,18 +57,25 @@ impl Archiver {
             return false;
         }
         let topic = &self.config.topics[batch.source.topic].name;
-        !self.incarnations.still(topic, &batch.source.position.incarnation).await
+        !self
+            .incarnations
+            .still(topic, &batch.source.position.incarnation)
+            .await
     }
 
     fn report(&self, batch: &Batch, decoded: &Decoded, archived: &Archived) {
         let with = |stream: usize, fate: Fate| {
             let events = decoded.events.iter().zip(&archived.fates);
-            events.filter(|(e, f)| e.stream == stream && **f == fate).count() as u64
+            events
+                .filter(|(e, f)| e.stream == stream && **f == fate)
+                .count() as u64
         };
         for &stream in &decoded.streams {
             let name = &self.config.streams[stream].name;
-            metrics::counter!(metric::ARCHIVED, "stream" => name.clone()).increment(with(stream, Fate::New));
-            metrics::counter!(metric::DUPLICATES, "stream" => name.clone()).increment(with(stream, Fate::Repeat));
+            metrics::counter!(metric::ARCHIVED, "stream" => name.clone())
+                .increment(with(stream, Fate::New));
+            metrics::counter!(metric::DUPLICATES, "stream" => name.clone())
+                .increment(with(stream, Fate::Repeat));
         }
         metrics::histogram!(metric::BATCH).record(batch.len() as f64);
     }
@@ -81,9 +93,14 @@ impl Sink for Archiver {
         decoded.dead.extend(conflicts);
         self.archive.bury(&batch, &decoded.dead).await;
         if let Some(last) = decoded.last {
-            let written = Written { events: &decoded.events, archived: &archived };
+            let written = Written {
+                events: &decoded.events,
+                archived: &archived,
+            };
             for (stream, from) in watermarks {
-                self.settler.settle_batch(stream, &batch.source, from, last, &written).await;
+                self.settler
+                    .settle_batch(stream, &batch.source, from, last, &written)
+                    .await;
             }
         }
         self.report(&batch, &decoded, &archived);
@@ -104,12 +121,18 @@ fn conflicts(decoded: &Decoded, archived: &Archived) -> Vec<DeadLetter> {
         id: Some(event.id),
         stream: Some(event.stream),
     };
-    events.filter(|(_, fate)| **fate == Fate::Conflict).map(letter).collect()
+    events
+        .filter(|(_, fate)| **fate == Fate::Conflict)
+        .map(letter)
+        .collect()
 }
 
 fn freshness(batch: &Batch) {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let now = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
     if let Some(then) = batch.first_timestamp_ms() {
-        metrics::histogram!(metric::FRESHNESS).record((now.as_secs_f64() - then as f64 / 1000.0).max(0.0));
+        metrics::histogram!(metric::FRESHNESS)
+            .record((now.as_secs_f64() - then as f64 / 1000.0).max(0.0));
     }
 }

@@ -1,4 +1,4 @@
-//! How long to wait before trying again.
+//! How long to wait before trying again, and how often to say so.
 
 use std::time::Duration;
 
@@ -7,19 +7,29 @@ const LAST: Duration = Duration::from_secs(2);
 
 /// Doubles from 20 ms to 2 s.
 #[derive(Debug)]
-pub struct Backoff(Duration);
+pub struct Backoff {
+    delay: Duration,
+    failures: u32,
+}
 
 impl Backoff {
     /// Before the first failure.
     #[must_use]
     pub fn new() -> Self {
-        Self(FIRST)
+        Self {
+            delay: FIRST,
+            failures: 0,
+        }
     }
 
-    /// Waits, and longer the next time.
-    pub async fn wait(&mut self) {
-        tokio::time::sleep(self.0).await;
-        self.0 = (2 * self.0).min(LAST);
+    /// Logs every failure whose number is a power of two, then waits, longer each time.
+    pub async fn after(&mut self, what: &str, error: &impl std::fmt::Display) {
+        self.failures += 1;
+        if self.failures.is_power_of_two() {
+            tracing::warn!(%error, failures = self.failures, "{what}: trying again");
+        }
+        tokio::time::sleep(self.delay).await;
+        self.delay = (2 * self.delay).min(LAST);
     }
 }
 

@@ -54,7 +54,11 @@ impl Batch {
     /// Nothing yet.
     #[must_use]
     pub fn new(source: Arc<Source>) -> Self {
-        Self { source, bytes: Vec::new(), spans: Vec::new() }
+        Self {
+            source,
+            bytes: Vec::new(),
+            spans: Vec::new(),
+        }
     }
 
     /// Appends a copy of a record; its offset is above that of the one before.
@@ -74,7 +78,14 @@ impl Batch {
         self.bytes.extend_from_slice(key.unwrap_or_default());
         self.bytes.extend_from_slice(value.unwrap_or_default());
         let (key, value) = (key.map(<[u8]>::len), value.map(<[u8]>::len));
-        self.spans.push(Span { offset, timestamp_ms, start, headers, key, value });
+        self.spans.push(Span {
+            offset,
+            timestamp_ms,
+            start,
+            headers,
+            key,
+            value,
+        });
     }
 
     /// A length and as many bytes; none has the highest length.
@@ -161,7 +172,10 @@ impl<'a> Record<'a> {
     /// The value of the last header called `name`: as in Kafka's Java client, it is the one that counts.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&'a [u8]> {
-        self.headers().filter(|(n, _)| *n == name).last().and_then(|(_, value)| value)
+        self.headers()
+            .filter(|(n, _)| *n == name)
+            .last()
+            .and_then(|(_, value)| value)
     }
 }
 
@@ -180,7 +194,11 @@ mod tests {
 
     use super::*;
 
-    type Parts = (Option<Vec<u8>>, Option<Vec<u8>>, Vec<(String, Option<Vec<u8>>)>);
+    type Parts = (
+        Option<Vec<u8>>,
+        Option<Vec<u8>>,
+        Vec<(String, Option<Vec<u8>>)>,
+    );
 
     proptest! {
         #[test]

@@ -24,14 +24,22 @@ impl Counting {
     /// For the counters of `stream`.
     #[must_use]
     pub fn new(stream: &Stream) -> Self {
-        let mut fields: Vec<_> = stream.counters.iter().flat_map(|c| c.by.iter().copied()).collect();
+        let mut fields: Vec<_> = stream
+            .counters
+            .iter()
+            .flat_map(|c| c.by.iter().copied())
+            .collect();
         fields.sort_unstable();
         fields.dedup();
         let named = |&field: &usize| {
             let names = stream.fields[field].names.iter().enumerate();
-            names.map(move |(rank, name)| (name.clone(), field, rank)).collect::<Vec<_>>()
+            names
+                .map(move |(rank, name)| (name.clone(), field, rank))
+                .collect::<Vec<_>>()
         };
-        Self { names: fields.iter().flat_map(named).collect() }
+        Self {
+            names: fields.iter().flat_map(named).collect(),
+        }
     }
 
     /// Counts one document.
@@ -40,12 +48,19 @@ impl Counting {
         if !self.names.is_empty() {
             for element in document.iter_elements().map_while(Result::ok) {
                 let name = element.key().as_str();
-                let Some((_, field, rank)) = self.names.iter().find(|(n, ..)| n == name) else { continue };
+                let Some((_, field, rank)) = self.names.iter().find(|(n, ..)| n == name) else {
+                    continue;
+                };
                 found.push((*field, *rank, element.value().ok().and_then(scalar)));
             }
             found.sort_unstable_by_key(|(field, rank, _)| (*field, *rank));
         }
-        deltas.count(stream, |field| found.iter().find(|(f, ..)| *f == field).and_then(|(.., value)| value.clone()));
+        deltas.count(stream, |field| {
+            found
+                .iter()
+                .find(|(f, ..)| *f == field)
+                .and_then(|(.., value)| value.clone())
+        });
     }
 
     /// Nothing but what counting reads. Names of declared fields are no paths to MongoDB.
@@ -53,7 +68,10 @@ impl Counting {
     pub fn projection(&self) -> Document {
         let offset = (format!("{OURS}.offset"), 1.into());
         let names = self.names.iter().map(|(name, ..)| (name.clone(), 1.into()));
-        [("_id".to_owned(), 0.into()), offset].into_iter().chain(names).collect()
+        [("_id".to_owned(), 0.into()), offset]
+            .into_iter()
+            .chain(names)
+            .collect()
     }
 }
 
@@ -68,3 +86,7 @@ fn scalar(value: RawBsonRef<'_>) -> Option<Scalar<'_>> {
         _ => return None,
     })
 }
+
+#[cfg(test)]
+#[path = "count_tests.rs"]
+mod tests;

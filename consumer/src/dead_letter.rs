@@ -11,8 +11,8 @@ use crate::{
     decode::uuid,
 };
 
-/// Bytes of a value that a letter keeps; a document has 16 MiB.
-const VALUE_BYTES_MAX: usize = 15 << 20;
+/// Bytes of headers, key and value that a letter keeps; a document has 16 MiB.
+const BYTES_MAX: usize = 15 << 20;
 
 /// A record and why it cannot be archived.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,7 +74,10 @@ impl Reason {
 #[must_use]
 pub fn document(config: &Config, batch: &Batch, letter: &DeadLetter) -> Option<Document> {
     let record = batch.record(letter.record)?;
-    let (topic, position) = (&config.topics[batch.source.topic].name, &batch.source.position);
+    let (topic, position) = (
+        &config.topics[batch.source.topic].name,
+        &batch.source.position,
+    );
     let mut document = doc! {
         "_id": format!("{topic}/{}/{}/{}", position.incarnation, position.partition, record.offset),
         "reason": letter.reason.as_str(),
@@ -91,27 +94,32 @@ pub fn document(config: &Config, batch: &Batch, letter: &DeadLetter) -> Option<D
     if let Some(id) = letter.id {
         document.insert("id", uuid(id));
     }
+    let mut room = BYTES_MAX;
+    document.insert("headers", headers(&record, &mut room));
     if let Some(key) = record.key {
-        document.insert("key", binary(key));
+        document.insert("key", binary(key, &mut room));
     }
     if let Some(value) = record.value {
-        document.insert("value", binary(&value[..value.len().min(VALUE_BYTES_MAX)]));
-        if value.len() > VALUE_BYTES_MAX {
-            document.insert("value_bytes", value.len() as i64);
-        }
+        document.insert("value_bytes", value.len() as i64);
+        document.insert("value", binary(value, &mut room));
     }
-    document.insert("headers", headers(&record));
     Some(document)
 }
 
-fn headers(record: &Record<'_>) -> Vec<Document> {
+fn headers(record: &Record<'_>, room: &mut usize) -> Vec<Document> {
     let header = |(name, value): (&str, Option<&[u8]>)| match value {
-        Some(value) => doc! { "name": name, "value": binary(value) },
+        Some(value) => doc! { "name": name, "value": binary(value, room) },
         None => doc! { "name": name },
     };
     record.headers().map(header).collect()
 }
 
-fn binary(bytes: &[u8]) -> Binary {
-    Binary { subtype: BinarySubtype::Generic, bytes: bytes.to_vec() }
+/// As much of it as there is room for.
+fn binary(bytes: &[u8], room: &mut usize) -> Binary {
+    let kept = &bytes[..bytes.len().min(*room)];
+    *room -= kept.len();
+    Binary {
+        subtype: BinarySubtype::Generic,
+        bytes: kept.to_vec(),
+    }
 }

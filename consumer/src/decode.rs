@@ -56,8 +56,13 @@ enum Meaning {
 #[must_use]
 pub fn decode(config: &Config, batch: &Batch) -> Decoded {
     let mut decoder = Decoder::new(config.gateway.event_bytes_max);
-    let mut decoded =
-        Decoded { events: Vec::with_capacity(batch.len()), dead: Vec::new(), streams: Vec::new(), last: None, stop: None };
+    let mut decoded = Decoded {
+        events: Vec::with_capacity(batch.len()),
+        dead: Vec::new(),
+        streams: Vec::new(),
+        last: None,
+        stop: None,
+    };
     for (i, record) in batch.records().enumerate() {
         let stream = match meaning(config, batch, &mut decoder, i, &record) {
             Meaning::Event(event) => {
@@ -75,16 +80,35 @@ pub fn decode(config: &Config, batch: &Batch) -> Decoded {
                 break;
             }
         };
-        decoded.streams.extend(stream.filter(|s| !decoded.streams.contains(s)));
+        decoded
+            .streams
+            .extend(stream.filter(|s| !decoded.streams.contains(s)));
         decoded.last = Some(record.offset);
     }
     decoded
 }
 
-fn meaning(config: &Config, batch: &Batch, decoder: &mut Decoder, i: usize, record: &Record<'_>) -> Meaning {
-    let dead = |reason, detail: String| Meaning::Dead(DeadLetter { record: i, reason, detail, id: None, stream: None });
+fn meaning(
+    config: &Config,
+    batch: &Batch,
+    decoder: &mut Decoder,
+    i: usize,
+    record: &Record<'_>,
+) -> Meaning {
+    let dead = |reason, detail: String| {
+        Meaning::Dead(DeadLetter {
+            record: i,
+            reason,
+            detail,
+            id: None,
+            stream: None,
+        })
+    };
     let Some(header) = record.header(HEADER) else {
-        return dead(Reason::NoHeader, format!("the record has no header `{HEADER}`: something else wrote it"));
+        return dead(
+            Reason::NoHeader,
+            format!("the record has no header `{HEADER}`: something else wrote it"),
+        );
     };
     let header = match Header::read(header) {
         Ok(header) => header,
@@ -99,7 +123,13 @@ fn meaning(config: &Config, batch: &Batch, decoder: &mut Decoder, i: usize, reco
         other => return Meaning::Stop(unknown(config, &header, topic, other.is_some())),
     };
     let dead = |reason, detail| {
-        Meaning::Dead(DeadLetter { record: i, reason, detail, id: Some(header.id), stream: Some(stream.index) })
+        Meaning::Dead(DeadLetter {
+            record: i,
+            reason,
+            detail,
+            id: Some(header.id),
+            stream: Some(stream.index),
+        })
     };
     let Some(value) = record.value else {
         return dead(Reason::NoValue, "the record has no value".into());
@@ -115,9 +145,14 @@ fn meaning(config: &Config, batch: &Batch, decoder: &mut Decoder, i: usize, reco
         client_key: header.client_key,
     };
     match decoder.decode(value, |event| document::write(event, value.len(), &stamp)) {
-        Ok(Ok(document)) => {
-            Meaning::Event(Event { record: i, offset: record.offset, stream: stream.index, id: header.id, hash, document })
-        }
+        Ok(Ok(document)) => Meaning::Event(Event {
+            record: i,
+            offset: record.offset,
+            stream: stream.index,
+            id: header.id,
+            hash,
+            document,
+        }),
         Ok(Err(error)) => dead(Reason::Unfit, error.to_string()),
         Err(refusal) => dead(reason(refusal.kind), refusal.detail),
     }
@@ -126,9 +161,13 @@ fn meaning(config: &Config, batch: &Batch, decoder: &mut Decoder, i: usize, reco
 fn unknown(config: &Config, header: &Header<'_>, topic: usize, elsewhere: bool) -> String {
     let (stream, topic) = (header.stream, &config.topics[topic].name);
     if elsewhere {
-        format!("the record belongs to stream {stream}, which is declared for another topic: declare it for {topic}")
+        format!(
+            "the record belongs to stream {stream}, which is declared for another topic: declare it for {topic}"
+        )
     } else {
-        format!("the record belongs to stream {stream}, which is not declared: declare it for {topic}")
+        format!(
+            "the record belongs to stream {stream}, which is not declared: declare it for {topic}"
+        )
     }
 }
 
@@ -151,5 +190,8 @@ impl Event {
 /// An id as `_id` holds it.
 #[must_use]
 pub fn uuid(id: EventId) -> bson::Binary {
-    bson::Binary { subtype: bson::spec::BinarySubtype::Uuid, bytes: id.0.to_vec() }
+    bson::Binary {
+        subtype: bson::spec::BinarySubtype::Uuid,
+        bytes: id.0.to_vec(),
+    }
 }

@@ -153,7 +153,8 @@ impl Bson {
     }
 
     fn text(&mut self, text: &str) {
-        self.0.extend_from_slice(&(text.len() as i32 + 1).to_le_bytes());
+        self.0
+            .extend_from_slice(&(text.len() as i32 + 1).to_le_bytes());
         self.0.extend_from_slice(text.as_bytes());
         self.0.push(0);
     }
@@ -165,7 +166,8 @@ impl Bson {
 
     fn binary(&mut self, name: &str, subtype: u8, bytes: &[u8]) {
         self.key(tag::BINARY, Key::Name(name));
-        self.0.extend_from_slice(&(bytes.len() as i32).to_le_bytes());
+        self.0
+            .extend_from_slice(&(bytes.len() as i32).to_le_bytes());
         self.0.push(subtype);
         self.0.extend_from_slice(bytes);
     }
@@ -176,7 +178,11 @@ impl Bson {
         self.string("stream", stamp.stream);
         self.fixed(tag::DATE, Key::Name("at"), &stamp.at_ms.to_le_bytes());
         self.string("incarnation", &stamp.position.incarnation);
-        self.fixed(tag::INT32, Key::Name("partition"), &stamp.position.partition.to_le_bytes());
+        self.fixed(
+            tag::INT32,
+            Key::Name("partition"),
+            &stamp.position.partition.to_le_bytes(),
+        );
         self.fixed(tag::INT64, Key::Name("offset"), &stamp.offset.to_le_bytes());
         self.binary("hash", GENERIC, &stamp.hash);
         match std::str::from_utf8(stamp.client_key) {

@@ -5,16 +5,29 @@ use proptest::prelude::*;
 use super::*;
 
 fn position() -> Position {
-    Position { incarnation: "i".into(), partition: 3 }
+    Position {
+        incarnation: "i".into(),
+        partition: 3,
+    }
 }
 
 fn stamp<'a>(position: &'a Position, client_key: &'a [u8]) -> Stamp<'a> {
-    Stamp { id: EventId([7; 16]), stream: "s", at_ms: 1_700_000_000_123, position, offset: 5, hash: [9; 16], client_key }
+    Stamp {
+        id: EventId([7; 16]),
+        stream: "s",
+        at_ms: 1_700_000_000_123,
+        position,
+        offset: 5,
+        hash: [9; 16],
+        client_key,
+    }
 }
 
 fn archived(json: &str) -> Document {
     let position = position();
-    let written = Decoder::new(1 << 20).decode(json.as_bytes(), |event| write(event, json.len(), &stamp(&position, b"")));
+    let written = Decoder::new(1 << 20).decode(json.as_bytes(), |event| {
+        write(event, json.len(), &stamp(&position, b""))
+    });
     Document::try_from(&written.expect(json).expect(json)).expect(json)
 }
 
@@ -33,7 +46,11 @@ fn as_json(bson: &Bson) -> serde_json::Value {
 }
 
 fn fields(document: &Document) -> serde_json::Value {
-    document.iter().map(|(k, v)| (k.clone(), as_json(v))).collect::<serde_json::Map<_, _>>().into()
+    document
+        .iter()
+        .map(|(k, v)| (k.clone(), as_json(v)))
+        .collect::<serde_json::Map<_, _>>()
+        .into()
 }
 
 fn own_fields(mut document: Document) -> serde_json::Value {
@@ -44,18 +61,29 @@ fn own_fields(mut document: Document) -> serde_json::Value {
 
 #[test]
 fn numbers_keep_their_kind_and_integers_take_the_smaller_type() {
-    let d = archived(r#"{"a":1,"b":-2147483649,"c":1.0,"d":1e3,"e":[2147483647,2147483648],"f":true}"#);
+    let d =
+        archived(r#"{"a":1,"b":-2147483649,"c":1.0,"d":1e3,"e":[2147483647,2147483648],"f":true}"#);
     assert_eq!(d.get("a"), Some(&Bson::Int32(1)));
     assert_eq!(d.get("b"), Some(&Bson::Int64(-2_147_483_649)));
     assert_eq!(d.get("c"), Some(&Bson::Double(1.0)));
     assert_eq!(d.get("d"), Some(&Bson::Double(1000.0)));
-    assert_eq!(d.get("e"), Some(&Bson::Array(vec![Bson::Int32(i32::MAX), Bson::Int64(1 << 31)])));
+    assert_eq!(
+        d.get("e"),
+        Some(&Bson::Array(vec![
+            Bson::Int32(i32::MAX),
+            Bson::Int64(1 << 31)
+        ]))
+    );
     assert_eq!(d.get("f"), Some(&Bson::Boolean(true)));
 }
 
 #[test]
 fn odd_names_and_texts_are_kept() {
-    let deep = format!("{{\"a\":{}{}}}", "[".repeat(DEPTH_MAX - 1), "]".repeat(DEPTH_MAX - 1));
+    let deep = format!(
+        "{{\"a\":{}{}}}",
+        "[".repeat(DEPTH_MAX - 1),
+        "]".repeat(DEPTH_MAX - 1)
+    );
     for json in [
         r#"{}"#,
         r#"{"":"","a.b":{"$c":1,"":{}},"$set":{"x.y":[]}}"#,
@@ -64,7 +92,11 @@ fn odd_names_and_texts_are_kept() {
         r#"{"país":"Perú 🌧️","texto":"\"\\\n"}"#,
         &deep,
     ] {
-        assert_eq!(own_fields(archived(json)), serde_json::from_str::<serde_json::Value>(json).unwrap(), "{json}");
+        assert_eq!(
+            own_fields(archived(json)),
+            serde_json::from_str::<serde_json::Value>(json).unwrap(),
+            "{json}"
+        );
     }
 }
 
@@ -74,15 +106,31 @@ fn what_is_ours_stands_apart() {
     for (key, expected) in [
         (&b""[..], None),
         (b"pedido-7", Some(Bson::String("pedido-7".into()))),
-        (b"\xff", Some(Bson::Binary(bson::Binary { subtype: bson::spec::BinarySubtype::Generic, bytes: vec![0xff] }))),
+        (
+            b"\xff",
+            Some(Bson::Binary(bson::Binary {
+                subtype: bson::spec::BinarySubtype::Generic,
+                bytes: vec![0xff],
+            })),
+        ),
     ] {
-        let written = Decoder::new(100).decode(b"{\"a\":1}", |e| write(e, 7, &stamp(&position, key)).unwrap()).unwrap();
+        let written = Decoder::new(100)
+            .decode(b"{\"a\":1}", |e| {
+                write(e, 7, &stamp(&position, key)).unwrap()
+            })
+            .unwrap();
         let d = Document::try_from(&written).unwrap();
-        let uuid = bson::Binary { subtype: bson::spec::BinarySubtype::Uuid, bytes: vec![7; 16] };
+        let uuid = bson::Binary {
+            subtype: bson::spec::BinarySubtype::Uuid,
+            bytes: vec![7; 16],
+        };
         assert_eq!(d.get("_id"), Some(&Bson::Binary(uuid)));
         let ours = d.get_document(OURS).unwrap();
         assert_eq!(ours.get_str("stream").unwrap(), "s");
-        assert_eq!(ours.get_datetime("at").unwrap().timestamp_millis(), 1_700_000_000_123);
+        assert_eq!(
+            ours.get_datetime("at").unwrap().timestamp_millis(),
+            1_700_000_000_123
+        );
         assert_eq!(ours.get_str("incarnation").unwrap(), "i");
         assert_eq!(ours.get_i32("partition").unwrap(), 3);
         assert_eq!(ours.get_i64("offset").unwrap(), 5);
@@ -97,7 +145,9 @@ fn any_value() -> impl Strategy<Value = serde_json::Value> {
         any::<bool>().prop_map(Into::into),
         any::<i64>().prop_map(Into::into),
         any::<i32>().prop_map(Into::into),
-        any::<f64>().prop_filter("finite", |f| f.is_finite()).prop_map(Into::into),
+        any::<f64>()
+            .prop_filter("finite", |f| f.is_finite())
+            .prop_map(Into::into),
         any::<String>().prop_map(Into::into),
     ];
     leaf.prop_recursive(6, 60, 12, |inner| {

@@ -6,9 +6,9 @@
 //! ([`Incarnations::after`]): incarnations never come back.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -36,6 +36,8 @@ pub struct View {
 pub struct Incarnations {
     topics: Arc<Topics>,
     names: Vec<String>,
+    /// Incarnations that were replaced since this process started.
+    gone: Mutex<HashSet<String>>,
     /// Questions put so far.
     asked: AtomicU64,
     view: watch::Sender<View>,
@@ -46,8 +48,18 @@ impl Incarnations {
     /// For the topics called `names`, which the broker had as `first` a moment ago.
     #[must_use]
     pub fn new(topics: Arc<Topics>, names: Vec<String>, first: HashMap<String, Described>) -> Self {
-        let view = watch::Sender::new(View { round: 0, topics: first });
-        Self { topics, names, asked: AtomicU64::new(0), view, hurry: Notify::new() }
+        let view = watch::Sender::new(View {
+            round: 0,
+            topics: first,
+        });
+        Self {
+            topics,
+            names,
+            gone: Mutex::default(),
+            asked: AtomicU64::new(0),
+            view,
+            hurry: Notify::new(),
+        }
     }
 
     /// The latest answer, and those to come.
@@ -78,7 +90,11 @@ impl Incarnations {
 
     /// Whether `incarnation` of the topic called `name` is still there.
     pub async fn still(&self, name: &str, incarnation: &str) -> bool {
-        self.after().await.topics.get(name).is_some_and(|t| t.incarnation == incarnation)
+        self.after()
+            .await
+            .topics
+            .get(name)
+            .is_some_and(|t| t.incarnation == incarnation)
     }
 
     /// Asks until the shutdown.
@@ -107,8 +123,25 @@ impl Incarnations {
     fn ask(&self) -> Result<(), rdkafka::error::KafkaError> {
         let round = self.asked.fetch_add(1, Ordering::SeqCst) + 1;
         let names: Vec<_> = self.names.iter().map(String::as_str).collect();
-        let topics = self.topics.describe(&names)?;
-        self.view.send_replace(View { round, topics });
+        let mut topics = self.topics.describe(&names)?;
+        self.view.send_modify(|view| {
+            self.forget_gone(&view.topics, &mut topics);
+            *view = View { round, topics };
+        });
         Ok(())
+    }
+
+    /// A broker that is behind may still name a topic that was replaced.
+    fn forget_gone(&self, were: &HashMap<String, Described>, are: &mut HashMap<String, Described>) {
+        let mut gone = self.gone.lock().unwrap_or_else(PoisonError::into_inner);
+        are.retain(|name, is| {
+            if let Some(was) = were
+                .get(name)
+                .filter(|was| was.incarnation != is.incarnation)
+            {
+                gone.insert(was.incarnation.clone());
+            }
+            !gone.contains(&is.incarnation)
+        });
     }
 }

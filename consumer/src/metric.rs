@@ -40,14 +40,31 @@ pub fn describe() {
     describe_counter!(DUPLICATES, "Events that the archive held already");
     describe_counter!(DEAD_LETTERS, "Records that cannot be archived");
     describe_histogram!(BATCH, "Records in a batch");
-    describe_histogram!(ARCHIVE, Unit::Seconds, "From a batch's first try to the write that the majority has");
-    describe_counter!(ARCHIVE_RETRIES, "Writes to the archive that had to be tried again");
+    describe_histogram!(
+        ARCHIVE,
+        Unit::Seconds,
+        "From a batch's first try to the write that the majority has"
+    );
+    describe_counter!(
+        ARCHIVE_RETRIES,
+        "Writes to the archive that had to be tried again"
+    );
     describe_counter!(SETTLED, "Settled steps, by where their figures came from");
     describe_counter!(RECOUNTED, "Streams whose counters were begun again");
-    describe_histogram!(FRESHNESS, Unit::Seconds, "From the arrival of a batch's oldest event until it is archived and settled");
-    describe_gauge!(LAG, "Records in Kafka that are not archived and settled yet");
+    describe_histogram!(
+        FRESHNESS,
+        Unit::Seconds,
+        "From the arrival of a batch's oldest event until it is archived and settled"
+    );
+    describe_gauge!(
+        LAG,
+        "Records in Kafka that are not archived and settled yet"
+    );
     describe_gauge!(ASSIGNED, "Partitions that this process has");
     describe_gauge!(PAUSED, "Partitions that are not fetched for now");
-    describe_gauge!(STOPPED, "1 for a partition that stopped at a record that this process does not know");
+    describe_gauge!(
+        STOPPED,
+        "1 for a partition that stopped at a record that this process does not know"
+    );
     describe_counter!(LOST, "Records that Kafka had deleted before they were read");
 }

@@ -1,9 +1,9 @@
 //! `consumer rebuild STREAM`: forgets what Redis shows of a stream and counts the archive again.
 //!
-//! A consumer that runs meanwhile sees the same and does the same; whoever is faster, the ledger's
-//! compare-and-set counts everything once.
+//! A consumer that runs meanwhile sees that the watermarks are gone, and does the same for its
+//! partitions. Whoever is faster, the ledger's compare-and-set counts everything once.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use aguacero::{
     config::{Config, Stream},
@@ -11,59 +11,134 @@ use aguacero::{
     ledger::{END, Position},
 };
 use anyhow::Context as _;
-use rdkafka::consumer::BaseConsumer;
+use rdkafka::consumer::{BaseConsumer, Consumer};
 
-use crate::{app::Stores, poll::committed};
+use crate::{
+    app::Stores,
+    poll::{Committed, committed},
+    settle::Settler,
+};
+
+const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Clears the stream called `name`, and settles everything that the archive has of it.
 pub async fn rebuild(config: Config, name: &str) -> anyhow::Result<()> {
     let config = Arc::new(config);
-    let declared = || config.streams.iter().map(|s| s.name.as_str()).collect::<Vec<_>>().join(", ");
-    let stream = config.stream(name).with_context(|| format!("no stream is called {name}; there are: {}", declared()))?;
-    let stores = Stores::connect(&config).await?;
-    let Stores { described, archive, settler, .. } = &stores;
-    settler.clear(stream).await.map_err(|e| anyhow::anyhow!("{e}"))?;
+    let names = || {
+        config
+            .streams
+            .iter()
+            .map(|s| s.name.as_str())
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    let stream = config
+        .stream(name)
+        .with_context(|| format!("no stream is called {name}; there are {}", names()))?;
+    let topic = config.topic_of(stream).name.clone();
+    let Stores {
+        described,
+        archive,
+        settler,
+        ..
+    } = Stores::connect(&config).await?;
+    settler.clear(stream).await?;
     println!("{name}: cleared");
-    let topic = &config.topic_of(stream).name;
-    let current = described.get(topic).map(|t| t.incarnation.as_str());
+    let current = described.get(&topic).map(|t| t.incarnation.as_str());
     let positions = archive.positions(stream).await?;
-    let (config, asked) = (config.clone(), topic.clone());
-    let finished = tokio::task::spawn_blocking(move || finished(&config, &asked)).await??;
+    let asking = config.clone();
+    let finished = tokio::task::spawn_blocking(move || finished(&asking, &topic)).await??;
     for (i, position) in positions.iter().enumerate() {
-        let Some(to) = end_of(position, current, &finished) else { continue };
-        settler.settle_archived(stream, position, None, to).await.map_err(|e| anyhow::anyhow!("{e}"))?;
-        println!("{name}: {} of {} ledgers counted ({position})", i + 1, positions.len());
+        if let Some(to) = end_of(position, current, &finished) {
+            settler.settle_archived(stream, position, None, to).await?;
+        }
+        println!(
+            "{name}: {} of {} ledgers counted ({position})",
+            i + 1,
+            positions.len()
+        );
     }
-    report(stream, settler).await
+    report(stream, &settler).await
 }
 
-/// What a partition's consumer has finished: settling beyond would overtake a batch on its way.
-fn finished(config: &Config, topic: &str) -> anyhow::Result<Vec<crate::poll::Committed>> {
+/// What the group has finished of each partition. Settling beyond would overtake a batch on its way.
+fn finished(config: &Config, topic: &str) -> anyhow::Result<Vec<Committed>> {
     let mut client = client_config(&config.kafka, "rebuild");
-    client.set("group.id", &config.consumer.group).set("enable.auto.commit", "false");
+    client
+        .set("group.id", &config.consumer.group)
+        .set("enable.auto.commit", "false");
     let consumer: BaseConsumer = client.create()?;
-    let declared = config.topics.iter().find(|t| t.name == topic).map_or(0, |t| t.partitions);
-    let metadata = rdkafka::consumer::Consumer::fetch_metadata(&consumer, Some(topic), std::time::Duration::from_secs(5))?;
-    let partitions = metadata.topics().first().map_or(declared, |t| t.partitions().len() as i32);
-    let partitions: Vec<_> = (0..partitions).map(|p| (topic.to_owned(), p)).collect();
+    let metadata = consumer.fetch_metadata(Some(topic), CALL_TIMEOUT)?;
+    let partitions = metadata.topics().iter().flat_map(|t| t.partitions());
+    let partitions: Vec<_> = partitions.map(|p| (topic.to_owned(), p.id())).collect();
     Ok(committed(&consumer, &partitions)?)
 }
 
 /// Where to settle a position to; none if nothing of it is finished yet.
-fn end_of(position: &Position, current: Option<&str>, finished: &[crate::poll::Committed]) -> Option<i64> {
+fn end_of(position: &Position, current: Option<&str>, finished: &[Committed]) -> Option<i64> {
     if current.is_some_and(|current| current != position.incarnation) {
         return Some(END);
     }
-    let committed = finished.iter().find(|c| c.partition == position.partition)?;
-    let same = committed.incarnation.as_ref().is_none_or(|i| *i == position.incarnation);
-    committed.next.filter(|_| same).map(|next| next - 1).filter(|last| *last >= 0)
+    let committed = finished
+        .iter()
+        .find(|c| c.partition == position.partition)?;
+    let same = committed
+        .incarnation
+        .as_ref()
+        .is_none_or(|i| *i == position.incarnation);
+    committed
+        .next
+        .filter(|next| same && *next > 0)
+        .map(|next| next - 1)
 }
 
-async fn report(stream: &Stream, settler: &crate::settle::Settler) -> anyhow::Result<()> {
+async fn report(stream: &Stream, settler: &Settler) -> anyhow::Result<()> {
     let shown = settler.redis().shown(stream).await?;
     println!("{}: {} events", stream.name, shown.events);
     for (counter, keys) in stream.counters.iter().zip(&shown.counters) {
         println!("{}: {} has {} keys", stream.name, counter.name, keys.len());
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ledger_is_settled_as_far_as_it_is_finished_or_closed_if_its_topic_is_gone() {
+        let at = |incarnation: &str| Position {
+            incarnation: incarnation.into(),
+            partition: 1,
+        };
+        let finished = |next, incarnation: &str| {
+            [Committed {
+                topic: "t".into(),
+                partition: 1,
+                next,
+                incarnation: Some(incarnation.into()),
+            }]
+        };
+        assert_eq!(
+            end_of(&at("old"), Some("new"), &finished(Some(7), "new")),
+            Some(END)
+        );
+        assert_eq!(
+            end_of(&at("new"), Some("new"), &finished(Some(7), "new")),
+            Some(6)
+        );
+        assert_eq!(
+            end_of(&at("new"), Some("new"), &finished(Some(7), "old")),
+            None
+        );
+        assert_eq!(
+            end_of(&at("new"), Some("new"), &finished(Some(0), "new")),
+            None
+        );
+        assert_eq!(
+            end_of(&at("new"), Some("new"), &finished(None, "new")),
+            None
+        );
+        assert_eq!(end_of(&at("new"), Some("new"), &[]), None);
+    }
 }

@@ -63,8 +63,20 @@ impl Upkeep {
         incarnations: Arc<Incarnations>,
         owned: watch::Receiver<Vec<Owned>>,
     ) -> Self {
-        let streams = settler.config().streams.iter().map(|_| Known::default()).collect();
-        Self { archive, settler, incarnations, owned, streams, suspects: HashMap::new() }
+        let streams = settler
+            .config()
+            .streams
+            .iter()
+            .map(|_| Known::default())
+            .collect();
+        Self {
+            archive,
+            settler,
+            incarnations,
+            owned,
+            streams,
+            suspects: HashMap::new(),
+        }
     }
 
     /// Looks every second until the shutdown.
@@ -90,104 +102,151 @@ impl Upkeep {
         }
     }
 
+    /// One look at every stream. What fails for one of them does not keep the others waiting.
     async fn round(&mut self) -> Result<(), Failure> {
         let config = self.settler.config().clone();
-        for stream in self.settler.take_stale(QUIET) {
-            tracing::warn!(stream = config.streams[stream].name, "beginning the counters again");
-            self.settler.clear(&config.streams[stream]).await?;
-        }
         let owned = self.owned.borrow_and_update().clone();
+        let mut result = Ok(());
+        for stream in self.settler.take_stale(QUIET) {
+            tracing::warn!(
+                stream = config.streams[stream].name,
+                "beginning the counters again"
+            );
+            result = result.and(self.settler.clear(&config.streams[stream]).await);
+        }
+        let mut listed = Vec::new();
         for stream in &config.streams {
-            self.list(stream, &owned).await?;
+            let ours: Vec<_> = owned
+                .iter()
+                .filter(|o| o.source.topic == stream.topic)
+                .collect();
+            match self.look_after(stream, &ours).await {
+                Ok(()) => listed.push((stream, ours)),
+                Err(error) => result = result.and(Err(error)),
+            }
         }
         // Asked after the ledgers were listed: an incarnation that has a ledger was there before.
         let view = self.incarnations.after().await;
-        let mut suspects = HashMap::new();
-        for stream in &config.streams {
-            let Some(topic) = view.topics.get(&config.topic_of(stream).name) else { continue };
-            let ours: Vec<_> = owned.iter().filter(|o| o.source.topic == stream.topic).collect();
-            self.look_after(stream, topic, &ours, &mut suspects).await?;
+        let before = std::mem::take(&mut self.suspects);
+        for (stream, ours) in listed {
+            if let Some(topic) = view.topics.get(&config.topic_of(stream).name) {
+                result = result.and(self.close_gone(stream, topic, &ours, &before).await);
+            }
         }
-        self.suspects = suspects;
+        result
+    }
+
+    /// Lists the stream's ledgers, and settles those of this process's partitions that Redis has lost.
+    async fn look_after(&mut self, stream: &Stream, ours: &[&Owned]) -> Result<(), Failure> {
+        self.list(stream, ours).await?;
+        let positions: Vec<_> = ours.iter().map(|o| o.source.position.clone()).collect();
+        let watermarks = self.settler.redis().watermarks(stream, &positions).await?;
+        for (owned, at) in ours.iter().zip(watermarks) {
+            self.catch_up(stream, owned, at).await?;
+        }
         Ok(())
     }
 
     /// Which ledgers there are. The archive is asked when Redis may have forgotten some.
-    async fn list(&mut self, stream: &Stream, owned: &[Owned]) -> Result<(), Failure> {
-        let in_redis: BTreeSet<_> = self.settler.redis().positions(stream).await?.into_iter().collect();
-        let positions = owned.iter().filter(|o| o.source.topic == stream.topic).map(|o| o.source.position.clone());
-        let owned: BTreeSet<_> = positions.collect();
+    async fn list(&mut self, stream: &Stream, ours: &[&Owned]) -> Result<(), Failure> {
+        let in_redis: BTreeSet<_> = self
+            .settler
+            .redis()
+            .positions(stream)
+            .await?
+            .into_iter()
+            .collect();
+        let owned: BTreeSet<_> = ours.iter().map(|o| o.source.position.clone()).collect();
         let known = &mut self.streams[stream.index];
         let forgotten = !known.in_redis.is_subset(&in_redis);
         if forgotten {
-            tracing::warn!(stream = stream.name, "Redis was emptied: settling again");
+            tracing::warn!(
+                stream = stream.name,
+                "Redis has lost ledgers: settling them again"
+            );
         }
         if forgotten || !known.asked || known.owned != owned {
-            known.in_archive = self.archive.positions(stream).await.map_err(Failure::Archive)?.into_iter().collect();
+            known.in_archive = self.archive.positions(stream).await?.into_iter().collect();
         }
         (known.in_redis, known.owned, known.asked) = (in_redis, owned, true);
         Ok(())
     }
 
-    async fn look_after(
+    /// Settles what Redis has lost of a partition: it knows none of it, or less than this process left.
+    async fn catch_up(
         &self,
+        stream: &Stream,
+        owned: &Owned,
+        at: Option<i64>,
+    ) -> Result<(), Failure> {
+        let Some(last) = owned
+            .finished
+            .map(|next| next - 1)
+            .filter(|last| *last >= 0)
+        else {
+            return Ok(());
+        };
+        let left = self.settler.left_at(stream, &owned.source);
+        if at >= Some(last) || (at.is_some() && at == left) {
+            return Ok(());
+        }
+        self.settler
+            .settle_owned(stream, &owned.source, at, last)
+            .await
+    }
+
+    /// Closes the ledgers of incarnations that are gone, once that was seen twice, a second apart.
+    async fn close_gone(
+        &mut self,
         stream: &Stream,
         topic: &Described,
         ours: &[&Owned],
-        suspects: &mut HashMap<(usize, Position), String>,
+        before: &HashMap<(usize, Position), String>,
     ) -> Result<(), Failure> {
         let known = &self.streams[stream.index];
-        let gone = |p: &&Position| p.incarnation != topic.incarnation && has(ours, p.partition % topic.partitions.max(1));
-        let gone: Vec<_> = known.in_redis.union(&known.in_archive).filter(gone).cloned().collect();
-        let mut positions: Vec<_> = ours.iter().map(|o| o.source.position.clone()).collect();
-        positions.extend(gone.iter().cloned());
+        let of_us = |p: &&Position| {
+            ours.iter()
+                .any(|o| o.source.position.partition == p.partition % topic.partitions.max(1))
+        };
+        let positions: Vec<_> = known
+            .in_redis
+            .union(&known.in_archive)
+            .filter(of_us)
+            .cloned()
+            .collect();
         let watermarks = self.settler.redis().watermarks(stream, &positions).await?;
-        let (current, closing) = watermarks.split_at(ours.len().min(watermarks.len()));
-        for (owned, at) in ours.iter().zip(current) {
-            if owned.source.position.incarnation == topic.incarnation {
-                self.catch_up(stream, owned, *at).await?;
+        for (position, at) in positions.into_iter().zip(watermarks) {
+            if position.incarnation == topic.incarnation {
+                if at == Some(END) {
+                    tracing::error!(stream = stream.name, %position, "the ledger of a topic that is there was closed");
+                    self.settler.clear(stream).await?;
+                }
+                continue;
             }
-        }
-        for (position, at) in gone.into_iter().zip(closing) {
-            let in_use = ours.iter().any(|o| o.uses(&position.incarnation));
-            if *at == Some(END) || in_use {
+            if at == Some(END) || ours.iter().any(|o| o.uses(&position.incarnation)) {
                 continue;
             }
             let key = (stream.index, position);
-            if self.suspects.get(&key) == Some(&topic.incarnation) {
+            if before.get(&key) == Some(&topic.incarnation) {
                 tracing::info!(stream = stream.name, position = %key.1, "closing the ledger of a topic that is gone");
-                self.settler.settle_archived(stream, &key.1, *at, END).await?;
+                self.settler
+                    .settle_archived(stream, &key.1, at, END)
+                    .await?;
             } else {
-                suspects.insert(key, topic.incarnation.clone());
+                self.suspects.insert(key, topic.incarnation.clone());
             }
         }
         Ok(())
     }
-
-    /// Settles what Redis has forgotten of a partition.
-    async fn catch_up(&self, stream: &Stream, owned: &Owned, at: Option<i64>) -> Result<(), Failure> {
-        let Some(last) = owned.finished.map(|next| next - 1).filter(|last| *last >= 0) else { return Ok(()) };
-        if at == Some(END) {
-            tracing::error!(stream = stream.name, "the ledger of a topic that is there was closed: beginning again");
-            return self.settler.clear(stream).await;
-        }
-        if at == self.settler.left_at(stream, &owned.source) && at.is_some() || at >= Some(last) {
-            return Ok(());
-        }
-        self.settler.settle_owned(stream, &owned.source, at, last).await
-    }
-}
-
-/// Whether this process has the partition.
-fn has(ours: &[&Owned], partition: i32) -> bool {
-    ours.iter().any(|o| o.source.position.partition == partition)
 }
 
 impl Owned {
     /// Whether something is still stamped with `incarnation`.
     fn uses(&self, incarnation: &str) -> bool {
         let sources = [Some(&self.source), self.in_flight.as_ref()];
-        sources.into_iter().flatten().any(|s| s.position.incarnation == incarnation)
+        sources
+            .into_iter()
+            .flatten()
+            .any(|s| s.position.incarnation == incarnation)
     }
 }
-

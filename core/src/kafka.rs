@@ -7,6 +7,7 @@
 use std::{
     collections::HashMap,
     ffi::{CStr, CString},
+    sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
 
@@ -63,6 +64,8 @@ pub enum TopicError {
 /// Asks and creates topics.
 pub struct Topics {
     admin: AdminClient<DefaultClientContext>,
+    /// Whether the broker answered the last time.
+    answers: AtomicBool,
 }
 
 impl Topics {
@@ -70,6 +73,7 @@ impl Topics {
     pub fn new(kafka: &Kafka, process: &str) -> Result<Self, KafkaError> {
         Ok(Self {
             admin: client_config(kafka, process).create()?,
+            answers: AtomicBool::new(false),
         })
     }
 
@@ -95,7 +99,14 @@ impl Topics {
 
     /// The topics called `names` that exist. Blocks for up to some seconds.
     pub fn describe(&self, names: &[&str]) -> Result<HashMap<String, Described>, KafkaError> {
-        describe(self.admin.inner().native_ptr(), names)
+        // While there is no broker, an admin call of librdkafka 2.12 keeps a core busy until it times
+        // out; a query for metadata sleeps.
+        if !self.answers.load(Ordering::Relaxed) {
+            self.admin.inner().fetch_metadata(None, CALL_TIMEOUT)?;
+        }
+        let found = describe(self.admin.inner().native_ptr(), names);
+        self.answers.store(found.is_ok(), Ordering::Relaxed);
+        found
     }
 
     /// The first and the next offset of a partition. Blocks for up to some seconds.

@@ -1,5 +1,7 @@
 //! What MongoDB holds.
 
+use std::time::Duration;
+
 use aguacero::{config::Stream, id::EventId};
 use bson::{Bson, Document, RawDocumentBuf, doc, spec::BinarySubtype};
 use mongodb::{Client, Database, options::ClientOptions};
@@ -16,14 +18,22 @@ pub struct Archive {
 impl Archive {
     /// The database called `name`; it need not be there.
     pub async fn open(uri: &str, name: &str) -> Self {
-        let options = ClientOptions::parse(uri).await.expect("a connection string");
+        let options = ClientOptions::parse(uri)
+            .await
+            .expect("a connection string");
         let client = Client::with_options(options).expect("a client of MongoDB");
-        Self { database: client.database(name) }
+        Self {
+            database: client.database(name),
+        }
     }
 
     /// How many documents a collection holds.
     pub async fn count(&self, collection: &str) -> u64 {
-        self.database.collection::<Document>(collection).count_documents(doc! {}).await.expect("MongoDB answers")
+        self.database
+            .collection::<Document>(collection)
+            .count_documents(doc! {})
+            .await
+            .expect("MongoDB answers")
     }
 
     /// The documents of a collection that `filter` finds. Read from their bytes: serde would take an
@@ -40,7 +50,8 @@ impl Archive {
 
     /// The archived events of a stream.
     pub async fn of_stream(&self, stream: &Stream) -> Vec<Document> {
-        self.find(&stream.archive, doc! { "_aguacero.stream": &stream.name }).await
+        self.find(&stream.archive, doc! { "_aguacero.stream": &stream.name })
+            .await
     }
 
     /// The dead letters.
@@ -50,7 +61,7 @@ impl Archive {
 
     /// Lets go of everything.
     pub async fn forget(&self) {
-        _ = self.database.drop().await;
+        _ = tokio::time::timeout(Duration::from_secs(3), self.database.drop()).await;
     }
 }
 
@@ -68,6 +79,9 @@ pub fn id_of(document: &Document) -> EventId {
 /// A field of `_aguacero`.
 #[must_use]
 pub fn ours<'a>(document: &'a Document, field: &str) -> &'a Bson {
-    let ours = document.get_document(OURS).unwrap_or_else(|e| panic!("{OURS}: {e}: {document}"));
-    ours.get(field).unwrap_or_else(|| panic!("no {field} in {document}"))
+    let ours = document
+        .get_document(OURS)
+        .unwrap_or_else(|e| panic!("{OURS}: {e}: {document}"));
+    ours.get(field)
+        .unwrap_or_else(|| panic!("no {field} in {document}"))
 }

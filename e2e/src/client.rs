@@ -42,13 +42,23 @@ impl Request {
     /// A GET without a body.
     #[must_use]
     pub fn get(path: &str) -> Self {
-        Self { method: Method::GET, path: path.to_owned(), headers: Vec::new(), body: Bytes::new(), is_chunked: false }
+        Self {
+            method: Method::GET,
+            path: path.to_owned(),
+            headers: Vec::new(),
+            body: Bytes::new(),
+            is_chunked: false,
+        }
     }
 
     /// A POST that says nothing of its type.
     #[must_use]
     pub fn post(path: &str, body: impl Into<Bytes>) -> Self {
-        Self { method: Method::POST, body: body.into(), ..Self::get(path) }
+        Self {
+            method: Method::POST,
+            body: body.into(),
+            ..Self::get(path)
+        }
     }
 
     /// A POST of JSON.
@@ -91,20 +101,38 @@ impl Request {
     }
 
     fn build(&self) -> anyhow::Result<hyper::Request<Payload>> {
-        let mut request = hyper::Request::builder().method(self.method.clone()).uri(&self.path).body(self.payload())?;
-        request.headers_mut().insert("host", HeaderValue::from_static("localhost"));
+        let mut request = hyper::Request::builder()
+            .method(self.method.clone())
+            .uri(&self.path)
+            .body(self.payload())?;
+        request
+            .headers_mut()
+            .insert("host", HeaderValue::from_static("localhost"));
         for (name, value) in &self.headers {
-            let (name, value) = (HeaderName::from_bytes(name.as_bytes())?, HeaderValue::from_bytes(value)?);
+            let (name, value) = (
+                HeaderName::from_bytes(name.as_bytes())?,
+                HeaderValue::from_bytes(value)?,
+            );
             request.headers_mut().append(name, value);
         }
         Ok(request)
     }
 
     fn payload(&self) -> Payload {
-        let half = if self.is_chunked { self.body.len() / 2 } else { 0 };
+        let half = if self.is_chunked {
+            self.body.len() / 2
+        } else {
+            0
+        };
         let (first, second) = (self.body.slice(..half), self.body.slice(half..));
-        let pieces = [second, first].into_iter().filter(|piece| !piece.is_empty()).collect();
-        Payload { pieces, is_sized: !self.is_chunked }
+        let pieces = [second, first]
+            .into_iter()
+            .filter(|piece| !piece.is_empty())
+            .collect();
+        Payload {
+            pieces,
+            is_sized: !self.is_chunked,
+        }
     }
 }
 
@@ -118,7 +146,10 @@ impl Body for Payload {
     type Data = Bytes;
     type Error = std::convert::Infallible;
 
-    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         Poll::Ready(self.pieces.pop().map(|piece| Ok(Frame::data(piece))))
     }
 
@@ -165,17 +196,25 @@ impl Answer {
     /// The key under which sending the same again is harmless.
     #[must_use]
     pub fn retry_key(&self) -> &str {
-        self.header("idempotency-key").unwrap_or_else(|| panic!("no Idempotency-Key: {self:?}"))
+        self.header("idempotency-key")
+            .unwrap_or_else(|| panic!("no Idempotency-Key: {self:?}"))
     }
 
     /// Checks that this is a problem document (RFC 9457) that a person can act on, and returns it.
     pub fn problem(&self, status: u16) -> Value {
         assert_eq!(self.status, status, "{self:?}");
-        assert_eq!(self.header("content-type"), Some("application/problem+json"), "{self:?}");
+        assert_eq!(
+            self.header("content-type"),
+            Some("application/problem+json"),
+            "{self:?}"
+        );
         let document = self.document();
         for member in ["type", "title", "detail"] {
             let text = document[member].as_str();
-            assert!(text.is_some_and(|t| !t.is_empty()), "{member} is missing: {document}");
+            assert!(
+                text.is_some_and(|t| !t.is_empty()),
+                "{member} is missing: {document}"
+            );
         }
         assert_eq!(document["status"], status, "{document}");
         document
@@ -184,7 +223,11 @@ impl Answer {
     /// Checks that all of `events` were stored.
     pub fn accepted(&self, events: usize) {
         assert_eq!(self.status, 200, "{self:?}");
-        assert_eq!(self.header("content-type"), Some("application/json"), "{self:?}");
+        assert_eq!(
+            self.header("content-type"),
+            Some("application/json"),
+            "{self:?}"
+        );
         assert_eq!(self.document(), serde_json::json!({ "accepted": events }));
     }
 }
@@ -200,7 +243,11 @@ impl Client {
     /// Of the server at `address`.
     #[must_use]
     pub fn new(address: SocketAddr) -> Self {
-        Self { address, connection: None, connections: 0 }
+        Self {
+            address,
+            connection: None,
+            connections: 0,
+        }
     }
 
     /// How often it had to connect.
@@ -221,7 +268,9 @@ impl Client {
 
     /// [`Client::send`] where an answer must come.
     pub async fn answer(&mut self, request: &Request) -> Answer {
-        self.send(request).await.unwrap_or_else(|e| panic!("no answer to {} {}: {e:#}", request.method, request.path))
+        self.send(request)
+            .await
+            .unwrap_or_else(|e| panic!("no answer to {} {}: {e:#}", request.method, request.path))
     }
 
     async fn exchange(&mut self, request: &Request) -> anyhow::Result<Answer> {
@@ -232,9 +281,16 @@ impl Client {
         let response = connection.send_request(request.build()?).await?;
         let (parts, body) = response.into_parts();
         let body = body.collect().await?.to_bytes();
-        let closes = parts.headers.get("connection").is_some_and(|v| v == "close");
+        let closes = parts
+            .headers
+            .get("connection")
+            .is_some_and(|v| v == "close");
         self.connection = Some(connection).filter(|_| !closes);
-        Ok(Answer { status: parts.status.as_u16(), headers: parts.headers, body })
+        Ok(Answer {
+            status: parts.status.as_u16(),
+            headers: parts.headers,
+            body,
+        })
     }
 
     async fn still_open(&mut self) -> Option<SendRequest<Payload>> {
@@ -261,6 +317,8 @@ pub async fn raw(address: SocketAddr, bytes: &[u8]) -> String {
         stream.read_to_end(&mut answer).await?;
         std::io::Result::Ok(String::from_utf8_lossy(&answer).into_owned())
     };
-    let answer = timeout(ANSWER_TIMEOUT, exchange).await.expect("the server closes the connection");
+    let answer = timeout(ANSWER_TIMEOUT, exchange)
+        .await
+        .expect("the server closes the connection");
     answer.unwrap_or_else(|e| panic!("no answer to raw bytes: {e}"))
 }

@@ -7,7 +7,10 @@ pub(crate) fn with_topics_called(prefix: &str, toml: &str) -> String {
         if let Some(name) = line.strip_prefix("[topics.") {
             return format!("[topics.{prefix}{name}\n");
         }
-        let value = line.strip_prefix("topic").map(str::trim_start).and_then(|l| l.strip_prefix('='));
+        let value = line
+            .strip_prefix("topic")
+            .map(str::trim_start)
+            .and_then(|l| l.strip_prefix('='));
         match value.and_then(|v| v.trim_start().strip_prefix('"')) {
             Some(name) => format!("topic = \"{prefix}{name}\n"),
             None => format!("{line}\n"),

@@ -20,7 +20,10 @@ where
             Ok(answer) => return answer,
             Err(why) => why,
         };
-        assert!(began.elapsed() < DEADLINE, "after {DEADLINE:?}, not yet {what}: {why}");
+        assert!(
+            began.elapsed() < DEADLINE,
+            "after {DEADLINE:?}, not yet {what}: {why}"
+        );
         tokio::time::sleep(pause).await;
         pause = (pause * 3 / 2).min(PAUSE_LAST);
     }
@@ -31,5 +34,12 @@ pub async fn once<F>(what: &str, mut holds: F)
 where
     F: AsyncFnMut() -> bool,
 {
-    eventually(what, async || if holds().await { Ok(()) } else { Err("it is not so".into()) }).await;
+    eventually(what, async || {
+        if holds().await {
+            Ok(())
+        } else {
+            Err("it is not so".into())
+        }
+    })
+    .await;
 }

@@ -20,8 +20,13 @@ impl Pipeline {
     /// them. Returns the archive.
     pub async fn exact(&self, stream: &str, events: usize) -> Vec<Document> {
         let what = format!("{events} events of {stream} exact");
-        let (archive, in_kafka) = eventually(&what, async || self.look(stream, Some(events)).await).await;
-        assert!(ids(&archive) == in_kafka, "Kafka holds {} ids, the archive {events}", in_kafka.len());
+        let (archive, in_kafka) =
+            eventually(&what, async || self.look(stream, Some(events)).await).await;
+        assert!(
+            ids(&archive) == in_kafka,
+            "Kafka holds {} ids, the archive {events}",
+            in_kafka.len()
+        );
         archive
     }
 
@@ -31,7 +36,12 @@ impl Pipeline {
         let (archive, in_kafka) = eventually(&what, async || self.look(stream, None).await).await;
         let archived = ids(&archive);
         let missing = in_kafka.difference(&archived).count();
-        assert_eq!(missing, 0, "of the {} ids in Kafka, the archive lacks some", in_kafka.len());
+        assert_eq!(
+            missing,
+            0,
+            "of the {} ids in Kafka, the archive lacks some",
+            in_kafka.len()
+        );
         archive
     }
 
@@ -45,16 +55,26 @@ impl Pipeline {
         made.map(|r| r.value).collect()
     }
 
-    async fn look(&self, name: &str, events: Option<usize>) -> Result<(Vec<Document>, BTreeSet<EventId>), String> {
+    async fn look(
+        &self,
+        name: &str,
+        events: Option<usize>,
+    ) -> Result<(Vec<Document>, BTreeSet<EventId>), String> {
         let stream = self.stream(name);
         let mut records = self.records(name).await;
         records.retain(|r| r.header().stream == name);
         self.is_settled(name, &records).await?;
         let archive = self.archive.of_stream(stream).await;
         let count = archive.len();
-        assert!(events.is_none_or(|n| count <= n), "the archive holds {count} events of {name}, not {events:?}");
+        assert!(
+            events.is_none_or(|n| count <= n),
+            "the archive holds {count} events of {name}, not {events:?}"
+        );
         if events.is_some_and(|n| count < n) {
-            return Err(format!("the archive holds {count} events, Kafka {} records", records.len()));
+            return Err(format!(
+                "the archive holds {count} events, Kafka {} records",
+                records.len()
+            ));
         }
         let shown = self.redis.shown(stream).await;
         shown.compare(&Shown::of(stream, &archive))?;
@@ -64,7 +84,11 @@ impl Pipeline {
     /// Whether nothing that is in Kafka can change the counters any more.
     async fn is_settled(&self, name: &str, records: &[Record]) -> Result<(), String> {
         let stream = self.stream(name);
-        let topic = self.kafka.describe(self.topic(name)).await.ok_or("the topic is gone")?;
+        let topic = self
+            .kafka
+            .describe(self.topic(name))
+            .await
+            .ok_or("the topic is gone")?;
         let watermarks = self.redis.watermarks(stream).await;
         let mut last: HashMap<i32, i64> = HashMap::new();
         for record in records {
@@ -73,11 +97,17 @@ impl Pipeline {
         for (partition, offset) in last {
             let watermark = watermarks.get(&format!("{}/{partition}", topic.incarnation));
             if watermark.is_none_or(|w| *w < offset) {
-                return Err(format!("partition {partition} is settled to {watermark:?} of {offset}"));
+                return Err(format!(
+                    "partition {partition} is settled to {watermark:?} of {offset}"
+                ));
             }
         }
         let pending = self.redis.pending(stream).await;
-        if pending.is_empty() { Ok(()) } else { Err(format!("pending: {pending:?}")) }
+        if pending.is_empty() {
+            Ok(())
+        } else {
+            Err(format!("pending: {pending:?}"))
+        }
     }
 }
 

@@ -39,10 +39,15 @@ impl Json {
             Self::Bool(b) => Bson::Boolean(*b),
             Self::String(text) => Bson::String(text.clone()),
             Self::Array(values) => Bson::Array(values.iter().map(Self::archived).collect()),
-            Self::Object(fields) => {
-                Bson::Document(fields.iter().map(|(name, value)| (name.clone(), value.archived())).collect())
+            Self::Object(fields) => Bson::Document(
+                fields
+                    .iter()
+                    .map(|(name, value)| (name.clone(), value.archived()))
+                    .collect(),
+            ),
+            Self::Number(text) if text.contains(['.', 'e', 'E']) => {
+                Bson::Double(text.parse().expect("a number"))
             }
-            Self::Number(text) if text.contains(['.', 'e', 'E']) => Bson::Double(text.parse().expect("a number")),
             Self::Number(text) => {
                 let number: i64 = text.parse().expect("64 bits");
                 i32::try_from(number).map_or(Bson::Int64(number), Bson::Int32)
@@ -56,7 +61,9 @@ impl Json {
 pub fn same(a: &Bson, b: &Bson) -> bool {
     match (a, b) {
         (Bson::Double(a), Bson::Double(b)) => a.to_bits() == b.to_bits(),
-        (Bson::Array(a), Bson::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b)),
+        (Bson::Array(a), Bson::Array(b)) => {
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b))
+        }
         (Bson::Document(a), Bson::Document(b)) => {
             a.len() == b.len() && a.iter().zip(b).all(|((m, a), (n, b))| m == n && same(a, b))
         }
@@ -91,7 +98,12 @@ impl Reader<'_> {
         }
     }
 
-    fn list<T>(&mut self, open: &str, close: &str, item: impl Fn(&mut Self) -> Option<T>) -> Option<Vec<T>> {
+    fn list<T>(
+        &mut self,
+        open: &str,
+        close: &str,
+        item: impl Fn(&mut Self) -> Option<T>,
+    ) -> Option<Vec<T>> {
         self.eat(open)?;
         self.space();
         let mut items = Vec::new();
@@ -117,11 +129,16 @@ impl Reader<'_> {
     }
 
     fn number(&mut self) -> Option<Json> {
-        let end = self.rest.find(|c: char| !matches!(c, '0'..='9' | '+' | '-' | '.' | 'e' | 'E'));
+        let end = self
+            .rest
+            .find(|c: char| !matches!(c, '0'..='9' | '+' | '-' | '.' | 'e' | 'E'));
         let (number, rest) = self.rest.split_at(end.unwrap_or(self.rest.len()));
         let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
         let (mantissa, exponent) = match number.split_once(['e', 'E']) {
-            Some((mantissa, exponent)) => (mantissa, Some(exponent.strip_prefix(['+', '-']).unwrap_or(exponent))),
+            Some((mantissa, exponent)) => (
+                mantissa,
+                Some(exponent.strip_prefix(['+', '-']).unwrap_or(exponent)),
+            ),
             None => (number, None),
         };
         let (whole, fraction) = match mantissa.split_once('.') {
@@ -176,7 +193,10 @@ impl Reader<'_> {
     }
 
     fn unit(&mut self) -> Option<u32> {
-        let digits = self.rest.get(..4).filter(|d| d.bytes().all(|b| b.is_ascii_hexdigit()))?;
+        let digits = self
+            .rest
+            .get(..4)
+            .filter(|d| d.bytes().all(|b| b.is_ascii_hexdigit()))?;
         self.rest = &self.rest[4..];
         u32::from_str_radix(digits, 16).ok()
     }
@@ -188,7 +208,8 @@ mod tests {
 
     #[test]
     fn json_is_read_as_it_was_written() {
-        let text = r#" {"a\u00ed\ud83d\ude00" : [ -0 , 1.50 , 2E+3, "\/\n" , {} , [ ], null,true ] } "#;
+        let text =
+            r#" {"a\u00ed\ud83d\ude00" : [ -0 , 1.50 , 2E+3, "\/\n" , {} , [ ], null,true ] } "#;
         let number = |n: &str| Json::Number(n.into());
         let list = vec![
             number("-0"),
@@ -200,12 +221,32 @@ mod tests {
             Json::Null,
             Json::Bool(true),
         ];
-        assert_eq!(Json::read(text), Some(Json::Object(vec![("aí😀".into(), Json::Array(list))])));
+        assert_eq!(
+            Json::read(text),
+            Some(Json::Object(vec![("aí😀".into(), Json::Array(list))]))
+        );
     }
 
     #[test]
     fn what_is_no_json_is_not_read() {
-        for text in ["", "{", "[1,]", "01", "1.", ".5", "+1", "1e", "-", "\"\\x\"", "\"\\ud800\"", "\"\n\"", "{} {}", "nul", "{\"a\" 1}", "[1 2]"] {
+        for text in [
+            "",
+            "{",
+            "[1,]",
+            "01",
+            "1.",
+            ".5",
+            "+1",
+            "1e",
+            "-",
+            "\"\\x\"",
+            "\"\\ud800\"",
+            "\"\n\"",
+            "{} {}",
+            "nul",
+            "{\"a\" 1}",
+            "[1 2]",
+        ] {
             assert_eq!(Json::read(text), None, "{text}");
         }
     }

@@ -14,12 +14,14 @@ use rdkafka::{
     consumer::{BaseConsumer, CommitMode, Consumer as _},
     message::{Headers as _, OwnedHeaders},
     producer::{BaseProducer, BaseRecord, Producer as _},
+    types::RDKafkaErrorCode,
 };
 use tokio::task::spawn_blocking;
 
 use crate::eventually;
 
 const CALL_TIMEOUT: Duration = Duration::from_secs(20);
+const FORGET_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// A record, as any consumer would see it.
 #[derive(Debug, Clone)]
@@ -42,7 +44,11 @@ impl Record {
     /// What the one header says.
     #[must_use]
     pub fn header(&self) -> Header<'_> {
-        let ours: Vec<_> = self.headers.iter().filter(|(name, _)| name == HEADER).collect();
+        let ours: Vec<_> = self
+            .headers
+            .iter()
+            .filter(|(name, _)| name == HEADER)
+            .collect();
         assert_eq!(ours.len(), 1, "one header of ours: {self:?}");
         Header::read(&ours[0].1).unwrap_or_else(|e| panic!("{e}: {self:?}"))
     }
@@ -70,12 +76,16 @@ impl Kafka {
     /// At `brokers`.
     #[must_use]
     pub fn new(brokers: &str) -> Self {
-        Self { brokers: brokers.to_owned() }
+        Self {
+            brokers: brokers.to_owned(),
+        }
     }
 
     fn client(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
-        config.set("bootstrap.servers", &self.brokers).set("log_level", "2");
+        config
+            .set("bootstrap.servers", &self.brokers)
+            .set("log_level", "2");
         config
     }
 
@@ -86,7 +96,9 @@ impl Kafka {
     /// Every record of a topic, by partition and offset.
     pub async fn records(&self, topic: &str) -> Vec<Record> {
         let (client, topic) = (self.client(), topic.to_owned());
-        spawn_blocking(move || read(client, &topic)).await.expect("reading a topic")
+        spawn_blocking(move || read(client, &topic))
+            .await
+            .expect("reading a topic")
     }
 
     /// The first and the next offset of each partition that holds any record.
@@ -98,35 +110,70 @@ impl Kafka {
 
     /// The topic as the broker has it, if it is there.
     pub async fn describe(&self, topic: &str) -> Option<Described> {
-        let kafka = aguacero::config::Kafka { brokers: self.brokers.clone(), message_timeout: CALL_TIMEOUT };
+        let kafka = aguacero::config::Kafka {
+            brokers: self.brokers.clone(),
+            message_timeout: CALL_TIMEOUT,
+        };
         let topic = topic.to_owned();
         let describe = move || {
             let topics = Topics::new(&kafka, "e2e").expect("an admin client");
-            topics.describe(&[&topic]).expect("Kafka answers").remove(&topic)
+            topics
+                .describe(&[&topic])
+                .expect("Kafka answers")
+                .remove(&topic)
         };
         spawn_blocking(describe).await.expect("describing a topic")
     }
 
-    /// Makes a topic of one replica, and waits until it is there.
+    /// Makes a topic of one replica, unless somebody was faster, and waits until it is there.
     pub async fn create(&self, topic: &str, partitions: i32) {
         let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
         eventually(&format!("topic {topic} made"), async || {
-            let made = self.admin().create_topics([&new], &options()).await.map_err(|e| e.to_string())?;
-            made.into_iter().map(|r| r.map(drop).map_err(|(_, code)| code.to_string())).collect::<Result<Vec<()>, _>>()
+            let made = self
+                .admin()
+                .create_topics([&new], &options())
+                .await
+                .map_err(|e| e.to_string())?;
+            match made.into_iter().next() {
+                Some(Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
         })
         .await;
-        eventually(&format!("topic {topic} there"), async || self.describe(topic).await.ok_or("not yet".into())).await;
+        eventually(&format!("topic {topic} there"), async || {
+            self.describe(topic).await.ok_or("not yet".into())
+        })
+        .await;
     }
 
-    /// Deletes a topic, and waits until it is gone.
-    pub async fn delete(&self, topic: &str) {
-        let deleted = self.admin().delete_topics(&[topic], &options()).await.expect("Kafka answers");
+    /// Deletes a topic and makes it again. A process that starts in between may make it first.
+    pub async fn recreate(&self, topic: &str, partitions: i32) {
+        let before = self.describe(topic).await.map(|t| t.incarnation);
+        let deleted = self
+            .admin()
+            .delete_topics(&[topic], &options())
+            .await
+            .expect("Kafka answers");
         assert!(deleted.iter().all(Result::is_ok), "{deleted:?}");
-        eventually(&format!("topic {topic} gone"), async || match self.describe(topic).await {
-            None => Ok(()),
-            Some(there) => Err(format!("{there:?}")),
+        eventually(&format!("topic {topic} gone"), async || {
+            match self.describe(topic).await {
+                Some(there) if Some(&there.incarnation) == before.as_ref() => {
+                    Err(format!("{there:?}"))
+                }
+                _ => Ok(()),
+            }
         })
         .await;
+        self.create(topic, partitions).await;
+    }
+
+    /// Deletes topics, without looking whether that succeeds.
+    pub async fn forget(&self, topics: &[String]) {
+        let names: Vec<_> = topics.iter().map(String::as_str).collect();
+        _ = self
+            .admin()
+            .delete_topics(&names, &options().request_timeout(Some(FORGET_TIMEOUT)))
+            .await;
     }
 
     /// Puts the offsets of a group without members to the beginning of a topic.
@@ -138,9 +185,13 @@ impl Kafka {
             let consumer: BaseConsumer = client.create().expect("a consumer");
             let mut offsets = TopicPartitionList::new();
             for (partition, (first, _)) in ends(&consumer, &topic) {
-                offsets.add_partition_offset(&topic, partition, Offset::Offset(first)).expect("an offset");
+                offsets
+                    .add_partition_offset(&topic, partition, Offset::Offset(first))
+                    .expect("an offset");
             }
-            consumer.commit(&offsets, CommitMode::Sync).expect("a group without members takes any offsets");
+            consumer
+                .commit(&offsets, CommitMode::Sync)
+                .expect("a group without members takes any offsets");
         })
         .await
         .expect("rewinding a group");
@@ -153,12 +204,20 @@ impl Kafka {
         let (topic, value, header) = (topic.to_owned(), value.to_vec(), header.map(<[u8]>::to_vec));
         spawn_blocking(move || {
             let producer: BaseProducer = client.create().expect("a producer");
-            let mut record = BaseRecord::<[u8], [u8]>::to(&topic).partition(partition).payload(&value);
+            let mut record = BaseRecord::<[u8], [u8]>::to(&topic)
+                .partition(partition)
+                .payload(&value);
             if let Some(header) = &header {
-                let header = rdkafka::message::Header { key: HEADER, value: Some(header.as_slice()) };
+                let header = rdkafka::message::Header {
+                    key: HEADER,
+                    value: Some(header.as_slice()),
+                };
                 record = record.headers(OwnedHeaders::new().insert(header));
             }
-            producer.send(record).map_err(|(error, _)| error).expect("room for a record");
+            producer
+                .send(record)
+                .map_err(|(error, _)| error)
+                .expect("room for a record");
             producer.flush(CALL_TIMEOUT).expect("Kafka takes a record");
         })
         .await
@@ -167,29 +226,51 @@ impl Kafka {
 }
 
 fn options() -> AdminOptions {
-    AdminOptions::new().request_timeout(Some(CALL_TIMEOUT)).operation_timeout(Some(CALL_TIMEOUT))
+    AdminOptions::new()
+        .request_timeout(Some(CALL_TIMEOUT))
+        .operation_timeout(Some(CALL_TIMEOUT))
 }
 
 fn ends(consumer: &BaseConsumer, topic: &str) -> BTreeMap<i32, (i64, i64)> {
-    let metadata = consumer.fetch_metadata(Some(topic), CALL_TIMEOUT).expect("Kafka answers");
-    let partitions = metadata.topics().iter().flat_map(|t| t.partitions()).map(|p| p.id());
-    let ends = partitions.map(|p| (p, consumer.fetch_watermarks(topic, p, CALL_TIMEOUT).expect("Kafka answers")));
+    let metadata = consumer
+        .fetch_metadata(Some(topic), CALL_TIMEOUT)
+        .expect("Kafka answers");
+    let partitions = metadata
+        .topics()
+        .iter()
+        .flat_map(|t| t.partitions())
+        .map(|p| p.id());
+    let ends = partitions.map(|p| {
+        (
+            p,
+            consumer
+                .fetch_watermarks(topic, p, CALL_TIMEOUT)
+                .expect("Kafka answers"),
+        )
+    });
     ends.filter(|(_, (first, next))| next > first).collect()
 }
 
 fn read(mut client: ClientConfig, topic: &str) -> Vec<Record> {
-    client.set("group.id", "e2e-reads-and-never-commits").set("enable.auto.commit", "false");
+    client
+        .set("group.id", "e2e-reads-and-never-commits")
+        .set("enable.auto.commit", "false");
     let consumer: BaseConsumer = client.create().expect("a consumer");
     let ends = ends(&consumer, topic);
     let mut assignment = TopicPartitionList::new();
     for (&partition, &(first, _)) in &ends {
-        assignment.add_partition_offset(topic, partition, Offset::Offset(first)).expect("an offset");
+        assignment
+            .add_partition_offset(topic, partition, Offset::Offset(first))
+            .expect("an offset");
     }
     consumer.assign(&assignment).expect("an assignment");
     let mut left: i64 = ends.values().map(|(first, next)| next - first).sum();
     let mut records = Vec::new();
     while left > 0 {
-        let message = consumer.poll(CALL_TIMEOUT).expect("a record in time").expect("a record");
+        let message = consumer
+            .poll(CALL_TIMEOUT)
+            .expect("a record in time")
+            .expect("a record");
         if message.offset() >= ends[&message.partition()].1 {
             continue; // came after we looked
         }
@@ -201,7 +282,9 @@ fn read(mut client: ClientConfig, topic: &str) -> Vec<Record> {
             key: message.key().map(<[u8]>::to_vec),
             value: message.payload().unwrap_or_default().to_vec(),
             timestamp: message.timestamp().to_millis().unwrap_or_default(),
-            headers: headers.map(|h| (h.key.to_owned(), h.value.unwrap_or_default().to_vec())).collect(),
+            headers: headers
+                .map(|h| (h.key.to_owned(), h.value.unwrap_or_default().to_vec()))
+                .collect(),
         });
     }
     records.sort_by_key(|r| (r.partition, r.offset));

@@ -15,9 +15,11 @@ mod exact;
 pub mod json;
 pub mod kafka;
 pub mod load;
+pub mod outage;
 mod pipeline;
 pub mod process;
 mod repository;
+pub mod seed;
 mod services;
 pub mod shown;
 

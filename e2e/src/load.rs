@@ -17,8 +17,22 @@ use crate::{Answer, Client, DEADLINE, Request, once};
 /// Between two attempts to send the same event.
 const RETRY_PAUSE: Duration = Duration::from_millis(25);
 
-const COUNTRIES: [&str; 7] = ["Argentina", "México", "Perú", "Corea del Sur", "Côte d’Ivoire", "Panamá", "total-messages"];
-const TEXTS: [&str; 5] = ["Su lluvia", "¡Qué calor! ☀️", "niebla \\u00e1 \\\"densa\\\"", "👩‍🌾🏽 siembra", "viento\\ny\\tnubes"];
+const COUNTRIES: [&str; 7] = [
+    "Argentina",
+    "México",
+    "Perú",
+    "Corea del Sur",
+    "Côte d’Ivoire",
+    "Panamá",
+    "total-messages",
+];
+const TEXTS: [&str; 5] = [
+    "Su lluvia",
+    "¡Qué calor! ☀️",
+    "niebla \\u00e1 \\\"densa\\\"",
+    "👩‍🌾🏽 siembra",
+    "viento\\ny\\tnubes",
+];
 
 /// Tweet number `n`: each has its own number, and a country that others share.
 #[must_use]
@@ -60,18 +74,33 @@ impl Load {
     /// `clients` clients, each sending one weather tweet after the other, each under a key of its own.
     #[must_use]
     pub fn start(address: SocketAddr, clients: usize, then: Then) -> Self {
-        let (stop, stored) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let (stop, stored) = (
+            Arc::new(AtomicBool::new(false)),
+            Arc::new(AtomicUsize::new(0)),
+        );
         let work = |client: usize| {
-            let worker = Worker { stop: Arc::clone(&stop), stored: Arc::clone(&stored), then, report: Report::default() };
+            let worker = Worker {
+                stop: Arc::clone(&stop),
+                stored: Arc::clone(&stored),
+                then,
+                report: Report::default(),
+            };
             tokio::spawn(worker.run(address, client, clients))
         };
-        Self { clients: (0..clients).map(work).collect(), stop, stored }
+        Self {
+            clients: (0..clients).map(work).collect(),
+            stop,
+            stored,
+        }
     }
 
     /// Waits until `more` further tweets were answered 200.
     pub async fn progress(&self, more: usize) {
         let aim = self.stored.load(Ordering::Relaxed) + more;
-        once(&format!("{more} more stored"), async || self.stored.load(Ordering::Relaxed) >= aim).await;
+        once(&format!("{more} more stored"), async || {
+            self.stored.load(Ordering::Relaxed) >= aim
+        })
+        .await;
     }
 
     /// Sends nothing new, and waits until the clients are done with what they have begun.
@@ -118,7 +147,10 @@ impl Worker {
             if self.report.stored.contains(&n) || self.then == Then::GiveUp {
                 return;
             }
-            assert!(began.elapsed() < DEADLINE, "tweet {n} is still not stored: {answer:?}");
+            assert!(
+                began.elapsed() < DEADLINE,
+                "tweet {n} is still not stored: {answer:?}"
+            );
             tokio::time::sleep(RETRY_PAUSE).await;
         }
     }
@@ -138,7 +170,10 @@ impl Worker {
             }
             503 => {
                 answer.problem(503);
-                assert!(answer.header("retry-after").is_some(), "no Retry-After: {answer:?}");
+                assert!(
+                    answer.header("retry-after").is_some(),
+                    "no Retry-After: {answer:?}"
+                );
                 assert_eq!(answer.retry_key(), key(n));
             }
             _ => {

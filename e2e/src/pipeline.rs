@@ -63,6 +63,9 @@ pub struct Pipeline {
     pub archive: Archive,
     /// This pipeline's own database of Redis.
     pub redis: Redis,
+    redis_url: String,
+    mongodb: String,
+    database: String,
     prefix: String,
     group: String,
     address: SocketAddr,
@@ -123,11 +126,18 @@ impl Builder {
         let prefix = format!("{test}-{id}-");
         let toml = with_topics_called(&prefix, &self.toml);
         let config = Config::parse(&toml, "this test's file", []).unwrap_or_else(|e| panic!("{e}"));
-        let folder = tempfile::Builder::new().prefix("e2e-").tempdir().expect("a temporary folder");
+        let folder = tempfile::Builder::new()
+            .prefix("e2e-")
+            .tempdir()
+            .expect("a temporary folder");
         let file = folder.path().join("aguacero.toml");
         std::fs::write(&file, toml).expect("a file in our own folder");
 
-        let number = 1 + Redis::open(&services.redis_database(0)).await.next("e2e:databases").await % REDIS_DATABASES;
+        let number = 1 + Redis::open(&services.redis_database(0))
+            .await
+            .next("e2e:databases")
+            .await
+            % REDIS_DATABASES;
         let redis_url = services.redis_database(number);
         let redis = Redis::open(&redis_url).await;
         redis.flush().await;
@@ -139,9 +149,12 @@ impl Builder {
             ("kafka.brokers", services.brokers.clone()),
             ("mongodb.uri", services.mongodb.clone()),
             ("mongodb.database", database.clone()),
-            ("redis.url", redis_url),
+            ("redis.url", redis_url.clone()),
             ("gateway.listen", listen.to_string()),
-            ("kafka_producer.socket", socket(folder.path(), "kafka-producer")),
+            (
+                "kafka_producer.socket",
+                socket(folder.path(), "kafka-producer"),
+            ),
             ("redis_writer.socket", socket(folder.path(), "redis-writer")),
             ("consumer.group", group.clone()),
         ] {
@@ -149,7 +162,14 @@ impl Builder {
         }
         environment.extend(self.settings.clone());
         let new = |name: &str, kind, settings: &[(&str, &str)]| {
-            process(name, kind, folder.path(), &file, environment.clone(), settings)
+            process(
+                name,
+                kind,
+                folder.path(),
+                &file,
+                environment.clone(),
+                settings,
+            )
         };
         let consumer = |i: usize| match self.consumers {
             1 => new("consumer", Kind::Consumer, &[]),
@@ -167,6 +187,9 @@ impl Builder {
             kafka: Kafka::new(&services.brokers),
             archive: Archive::open(&services.mongodb, &database).await,
             redis,
+            redis_url,
+            mongodb: services.mongodb,
+            database,
             prefix,
             group,
             address: listen,
@@ -180,7 +203,12 @@ impl Pipeline {
     /// From the text of a file.
     #[must_use]
     pub fn builder(toml: &str) -> Builder {
-        Builder { toml: toml.to_owned(), settings: BTreeMap::new(), without: BTreeSet::new(), consumers: 1 }
+        Builder {
+            toml: toml.to_owned(),
+            settings: BTreeMap::new(),
+            without: BTreeSet::new(),
+            consumers: 1,
+        }
     }
 
     /// From `aguacero.toml`, as it stands in the repository.
@@ -205,7 +233,9 @@ impl Pipeline {
         }
         // A gateway is not ready before its kafka-producer is.
         for process in starting {
-            if !(without.contains(&Kind::KafkaProducer) && process.name() == Kind::Gateway.program()) {
+            if !(without.contains(&Kind::KafkaProducer)
+                && process.name() == Kind::Gateway.program())
+            {
                 process.try_ready().await?;
             }
         }
@@ -227,7 +257,9 @@ impl Pipeline {
     /// A declared stream.
     #[must_use]
     pub fn stream(&self, name: &str) -> &Stream {
-        self.config.stream(name).unwrap_or_else(|| panic!("no stream {name}"))
+        self.config
+            .stream(name)
+            .unwrap_or_else(|| panic!("no stream {name}"))
     }
 
     /// What the topic of a stream is called in this test.
@@ -240,6 +272,12 @@ impl Pipeline {
     #[must_use]
     pub fn topic_called(&self, name: &str) -> String {
         format!("{}{name}", self.prefix)
+    }
+
+    /// The same, with a new connection to a Redis that was gone.
+    pub async fn with_redis_again(mut self) -> Self {
+        self.redis = Redis::open(&self.redis_url).await;
+        self
     }
 
     /// Everything in the topic of a stream.
@@ -258,9 +296,21 @@ impl Pipeline {
         &mut self.consumers[0]
     }
 
+    /// One of the processes, by its place among all of them.
+    pub fn process(&mut self, number: usize) -> &mut Process {
+        match number {
+            0 => &mut self.gateway,
+            1 => &mut self.kafka_producer,
+            2 => &mut self.redis_writer,
+            consumer => &mut self.consumers[consumer - 3],
+        }
+    }
+
     /// Every process.
     pub fn processes(&self) -> impl Iterator<Item = &Process> {
-        [&self.gateway, &self.kafka_producer, &self.redis_writer].into_iter().chain(&self.consumers)
+        [&self.gateway, &self.kafka_producer, &self.redis_writer]
+            .into_iter()
+            .chain(&self.consumers)
     }
 }
 
@@ -271,6 +321,37 @@ impl Drop for Pipeline {
                 eprintln!("{}", process.log_tail());
             }
         }
+        for process in [
+            &mut self.gateway,
+            &mut self.kafka_producer,
+            &mut self.redis_writer,
+        ] {
+            process.end();
+        }
+        self.consumers.iter_mut().for_each(Process::end);
+        self.forget();
+    }
+}
+
+impl Pipeline {
+    /// Takes its topics and databases away, as far as the services answer. A runtime of its own, since
+    /// the test's is busy with dropping this.
+    fn forget(&self) {
+        let topics: Vec<_> = self.config.topics.iter().map(|t| t.name.clone()).collect();
+        let (kafka, archive) = (
+            self.kafka.clone(),
+            (self.mongodb.clone(), self.database.clone()),
+        );
+        let forgetting = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build();
+            runtime.expect("a runtime").block_on(async {
+                kafka.forget(&topics).await;
+                Archive::open(&archive.0, &archive.1).await.forget().await;
+            });
+        });
+        _ = forgetting.join();
     }
 }
 
@@ -304,15 +385,29 @@ fn socket(folder: &Path, name: &str) -> String {
 /// The running test's own name, fit for a topic.
 fn test_name() -> String {
     let thread = std::thread::current();
-    let name = thread.name().unwrap_or("test").replace("::", "-").replace('_', "-");
-    name.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').take(80).collect()
+    let name = thread
+        .name()
+        .unwrap_or("test")
+        .replace("::", "-")
+        .replace('_', "-");
+    name.chars()
+        .filter(|c| c.is_ascii_alphanumeric() || *c == '-')
+        .take(80)
+        .collect()
 }
 
 /// What no other test and no earlier run has had.
 fn unique() -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
-    format!("{now:x}-{:x}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_micros();
+    format!(
+        "{now:x}-{:x}-{}",
+        std::process::id(),
+        NEXT.fetch_add(1, Ordering::Relaxed)
+    )
 }
 
 /// An address on which nobody listens now, and that no other test of this process is given.
@@ -322,7 +417,9 @@ fn free_address() -> SocketAddr {
     let seed = u64::from(std::process::id()) * 7919 + given.len() as u64 * 13;
     let span = u64::from(PORTS.end - PORTS.start);
     let ports = (0..span).map(|i| PORTS.start + ((seed + i) % span) as u16);
-    let free = |port: &u16| !given.contains(port) && TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
+    let free = |port: &u16| {
+        !given.contains(port) && TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok()
+    };
     let port = ports.into_iter().find(free).expect("a free port");
     given.insert(port);
     SocketAddr::from((Ipv4Addr::LOCALHOST, port))

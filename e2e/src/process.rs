@@ -74,9 +74,16 @@ impl Kind {
     #[must_use]
     pub fn path(self) -> PathBuf {
         let test = std::env::current_exe().expect("a test knows where it is");
-        let folder = test.ancestors().nth(2).expect("tests are in target/PROFILE/deps");
+        let folder = test
+            .ancestors()
+            .nth(2)
+            .expect("tests are in target/PROFILE/deps");
         let path = folder.join(self.program());
-        assert!(path.exists(), "{} is not built: run `make test`, or `cargo build --workspace` first", self.program());
+        assert!(
+            path.exists(),
+            "{} is not built: run `make test`, or `cargo build --workspace` first",
+            self.program()
+        );
         path
     }
 }
@@ -100,14 +107,31 @@ impl Process {
         admin: SocketAddr,
     ) -> Self {
         let log = folder.join(format!("{name}.log"));
-        Self { name, program: kind.path(), config: config.to_owned(), environment, admin, log, child: None }
+        Self {
+            name,
+            program: kind.path(),
+            config: config.to_owned(),
+            environment,
+            admin,
+            log,
+            child: None,
+        }
     }
 
     /// Starts it; it may take a while until it is ready.
     pub fn start(&mut self) {
         assert!(self.child.is_none(), "{} runs already", self.name);
-        let log = OpenOptions::new().create(true).append(true).open(&self.log).expect("a log in our own folder");
-        let child = self.command("run").stdin(Stdio::null()).stdout(clone(&log)).stderr(log).spawn();
+        let log = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&self.log)
+            .expect("a log in our own folder");
+        let child = self
+            .command("run")
+            .stdin(Stdio::null())
+            .stdout(clone(&log))
+            .stderr(log)
+            .spawn();
         self.child = Some(child.unwrap_or_else(|e| panic!("{}: {e}", self.name)));
     }
 
@@ -116,11 +140,18 @@ impl Process {
     pub fn command(&self, verb: &str) -> Command {
         let mut command = Command::new(&self.program);
         for (name, _) in std::env::vars_os() {
-            if name.to_str().is_some_and(|n| n.starts_with("AGUACERO_") && n != "AGUACERO_LOG") {
+            if name
+                .to_str()
+                .is_some_and(|n| n.starts_with("AGUACERO_") && n != "AGUACERO_LOG")
+            {
                 command.env_remove(name);
             }
         }
-        command.arg(verb).arg("--config").arg(&self.config).envs(&self.environment);
+        command
+            .arg(verb)
+            .arg("--config")
+            .arg(&self.config)
+            .envs(&self.environment);
         command
     }
 
@@ -164,7 +195,10 @@ impl Process {
         let (mut client, request) = (Client::new(self.admin), Request::get("/metrics"));
         let answer = tokio::time::timeout(PROBE_TIMEOUT, client.send(&request)).await;
         let text = answer.ok()?.ok()?.text();
-        let named = |line: &&str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with([' ', '{']));
+        let named = |line: &&str| {
+            line.strip_prefix(name)
+                .is_some_and(|rest| rest.starts_with([' ', '{']))
+        };
         let value = |line: &str| line.rsplit(' ').next()?.parse::<f64>().ok();
         Some(text.lines().filter(named).filter_map(value).sum())
     }
@@ -195,7 +229,10 @@ impl Process {
     /// Waits until it has ended by itself.
     pub async fn ended(&mut self) -> ExitStatus {
         let name = self.name.clone();
-        let status = eventually(&format!("{name} ended"), async || self.has_ended().ok_or_else(|| self.log_tail())).await;
+        let status = eventually(&format!("{name} ended"), async || {
+            self.has_ended().ok_or_else(|| self.log_tail())
+        })
+        .await;
         self.child = None;
         status
     }
@@ -204,7 +241,12 @@ impl Process {
     pub async fn shut_down(&mut self) {
         self.terminate();
         let status = self.ended().await;
-        assert!(status.success(), "{} ended with {status}\n{}", self.name, self.log_tail());
+        assert!(
+            status.success(),
+            "{} ended with {status}\n{}",
+            self.name,
+            self.log_tail()
+        );
     }
 
     /// [`Process::shut_down`], then the same process again.
@@ -217,7 +259,10 @@ impl Process {
     pub async fn freeze(&self) {
         self.signal(Signal::STOP);
         let tasks = format!("/proc/{}/task", self.pid());
-        once(&format!("{} frozen", self.name), async || is_stopped(Path::new(&tasks))).await;
+        once(&format!("{} frozen", self.name), async || {
+            is_stopped(Path::new(&tasks))
+        })
+        .await;
     }
 
     /// SIGCONT.
@@ -233,9 +278,12 @@ impl Process {
     /// Bytes of memory that were resident at most.
     #[must_use]
     pub fn memory_peak(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap_or_default();
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap_or_default();
         let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let kib = peak.and_then(|p| p.trim().strip_suffix("kB")).and_then(|n| n.trim().parse::<u64>().ok());
+        let kib = peak
+            .and_then(|p| p.trim().strip_suffix("kB"))
+            .and_then(|n| n.trim().parse::<u64>().ok());
         kib.unwrap_or(0) * 1024
     }
 
@@ -248,7 +296,9 @@ impl Process {
     /// Everything that it has said so far.
     #[must_use]
     pub fn log(&self) -> String {
-        std::fs::read(&self.log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+        std::fs::read(&self.log)
+            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+            .unwrap_or_default()
     }
 
     pub(crate) fn log_tail(&self) -> String {
@@ -258,16 +308,30 @@ impl Process {
         format!("---- {} ----\n{}", self.name, tail.join("\n"))
     }
 
+    /// Kills it, if it runs.
+    pub(crate) fn end(&mut self) {
+        if let Some(child) = &mut self.child {
+            _ = child.kill(); // an error: it has ended already
+        }
+        self.reap();
+    }
+
     fn has_ended(&mut self) -> Option<ExitStatus> {
         self.child.as_mut()?.try_wait().expect("our own child")
     }
 
     fn pid(&self) -> u32 {
-        self.child.as_ref().unwrap_or_else(|| panic!("{} does not run", self.name)).id()
+        self.child
+            .as_ref()
+            .unwrap_or_else(|| panic!("{} does not run", self.name))
+            .id()
     }
 
     fn signal(&self, signal: Signal) {
-        let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw).expect("a pid");
+        let pid = i32::try_from(self.pid())
+            .ok()
+            .and_then(Pid::from_raw)
+            .expect("a pid");
         kill_process(pid, signal).unwrap_or_else(|e| panic!("{}: {e}", self.name));
     }
 
@@ -280,10 +344,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        if let Some(child) = &mut self.child {
-            _ = child.kill(); // an error: it has ended already
-        }
-        self.reap();
+        self.end();
     }
 }
 
@@ -293,9 +354,13 @@ fn clone(file: &File) -> Stdio {
 
 /// Whether every thread is in state T.
 fn is_stopped(tasks: &Path) -> bool {
-    let Ok(tasks) = std::fs::read_dir(tasks) else { return false };
+    let Ok(tasks) = std::fs::read_dir(tasks) else {
+        return false;
+    };
     tasks.flatten().all(|task| {
         let stat = std::fs::read_to_string(task.path().join("stat")).unwrap_or_default();
-        stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('T'))
+        stat.rsplit(')')
+            .next()
+            .is_some_and(|rest| rest.trim_start().starts_with('T'))
     })
 }

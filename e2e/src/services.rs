@@ -27,7 +27,10 @@ impl Services {
     /// The URL of one of Redis' databases.
     #[must_use]
     pub fn redis_database(&self, number: u32) -> String {
-        let (scheme, rest) = self.redis.split_once("://").unwrap_or(("redis", &self.redis));
+        let (scheme, rest) = self
+            .redis
+            .split_once("://")
+            .unwrap_or(("redis", &self.redis));
         let host = rest.split('/').next().unwrap_or(rest);
         format!("{scheme}://{host}/{number}")
     }

@@ -27,9 +27,14 @@ impl Redis {
     /// Connects.
     pub async fn open(url: &str) -> Self {
         let client = redis::Client::open(url).expect("a URL of Redis");
-        let config = redis::AsyncConnectionConfig::new().set_response_timeout(Some(crate::DEADLINE));
-        let connection = client.get_multiplexed_async_connection_with_config(&config).await;
-        Self { connection: connection.expect("Redis answers") }
+        let config =
+            redis::AsyncConnectionConfig::new().set_response_timeout(Some(crate::DEADLINE));
+        let connection = client
+            .get_multiplexed_async_connection_with_config(&config)
+            .await;
+        Self {
+            connection: connection.expect("Redis answers"),
+        }
     }
 
     /// A number that nobody else gets from it.
@@ -45,22 +50,31 @@ impl Redis {
     /// Makes what is shown of a stream wrong, as nobody of ours would.
     pub async fn spoil(&self, stream: &Stream) {
         let total = format!("{{{}}}:total", stream.name);
-        self.ask::<i64>(redis::cmd("HINCRBY").arg(total).arg("events").arg(1000)).await;
+        self.ask::<i64>(redis::cmd("HINCRBY").arg(total).arg("events").arg(1000))
+            .await;
         for counter in &stream.counters {
             let hash = format!("{{{}}}:{}", stream.name, counter.name);
-            self.ask::<i64>(redis::cmd("HINCRBY").arg(hash).arg("nonsense").arg(5)).await;
+            self.ask::<i64>(redis::cmd("HINCRBY").arg(hash).arg("nonsense").arg(5))
+                .await;
         }
     }
 
     /// What is shown of a stream.
     pub async fn shown(&self, stream: &Stream) -> Shown {
         let hash = |name: &str| format!("{{{}}}:{name}", stream.name);
-        let total: Option<i64> = self.ask(redis::cmd("HGET").arg(hash("total")).arg("events")).await;
-        let mut shown = Shown { total: total.unwrap_or(0), ..Shown::default() };
+        let total: Option<i64> = self
+            .ask(redis::cmd("HGET").arg(hash("total")).arg("events"))
+            .await;
+        let mut shown = Shown {
+            total: total.unwrap_or(0),
+            ..Shown::default()
+        };
         shown.overflow = self.ask(redis::cmd("HGETALL").arg(hash("overflow"))).await;
         shown.overflow.retain(|_, n| *n != 0);
         for counter in &stream.counters {
-            let counts: BTreeMap<String, i64> = self.ask(redis::cmd("HGETALL").arg(hash(&counter.name))).await;
+            let counts: BTreeMap<String, i64> = self
+                .ask(redis::cmd("HGETALL").arg(hash(&counter.name)))
+                .await;
             shown.counters.insert(counter.name.clone(), counts);
         }
         shown
@@ -68,16 +82,21 @@ impl Redis {
 
     /// Up to which offset each partition is settled: `incarnation/partition` → offset.
     pub async fn watermarks(&self, stream: &Stream) -> HashMap<String, i64> {
-        self.ask(redis::cmd("HGETALL").arg(format!("{{{}}}:watermark", stream.name))).await
+        self.ask(redis::cmd("HGETALL").arg(format!("{{{}}}:watermark", stream.name)))
+            .await
     }
 
     /// The positions that have entries which are not settled.
     pub async fn pending(&self, stream: &Stream) -> Vec<String> {
-        self.ask(redis::cmd("SMEMBERS").arg(format!("{{{}}}:pending", stream.name))).await
+        self.ask(redis::cmd("SMEMBERS").arg(format!("{{{}}}:pending", stream.name)))
+            .await
     }
 
     async fn ask<T: redis::FromRedisValue>(&self, command: &redis::Cmd) -> T {
-        command.query_async(&mut self.connection.clone()).await.expect("Redis answers")
+        command
+            .query_async(&mut self.connection.clone())
+            .await
+            .expect("Redis answers")
     }
 }
 
@@ -85,17 +104,28 @@ impl Shown {
     /// What should be shown of these documents, if every counter has room for every key.
     #[must_use]
     pub fn of(stream: &Stream, documents: &[Document]) -> Self {
-        let mut shown = Self { total: documents.len() as i64, ..Self::default() };
+        let mut shown = Self {
+            total: documents.len() as i64,
+            ..Self::default()
+        };
         for counter in &stream.counters {
             let counts = shown.counters.entry(counter.name.clone()).or_default();
             for document in documents {
-                let values: Option<Vec<String>> = counter.by.iter().map(|&by| text(stream, by, document)).collect();
+                let values: Option<Vec<String>> = counter
+                    .by
+                    .iter()
+                    .map(|&by| text(stream, by, document))
+                    .collect();
                 match values.as_deref() {
                     None => {}
                     Some([only]) => *counts.entry(only.clone()).or_default() += 1,
                     Some(several) => {
-                        let escaped = several.iter().map(|v| v.replace('\\', "\\\\").replace('|', "\\|"));
-                        *counts.entry(escaped.collect::<Vec<_>>().join("|")).or_default() += 1;
+                        let escaped = several
+                            .iter()
+                            .map(|v| v.replace('\\', "\\\\").replace('|', "\\|"));
+                        *counts
+                            .entry(escaped.collect::<Vec<_>>().join("|"))
+                            .or_default() += 1;
                     }
                 }
             }
@@ -107,20 +137,27 @@ impl Shown {
     /// must each key shown by name; the overflow has the rest.
     pub fn compare(&self, truth: &Self) -> Result<(), String> {
         if self.total != truth.total {
-            return Err(format!("total is {}, the archive holds {}", self.total, truth.total));
+            return Err(format!(
+                "total is {}, the archive holds {}",
+                self.total, truth.total
+            ));
         }
         for (name, counts) in &self.counters {
             let all = &truth.counters[name];
             for (key, count) in counts {
                 let archived = all.get(key).copied().unwrap_or(0);
                 if *count != archived {
-                    return Err(format!("{name}: {key:?} is {count}, the archive holds {archived}"));
+                    return Err(format!(
+                        "{name}: {key:?} is {count}, the archive holds {archived}"
+                    ));
                 }
             }
             let shown: i64 = counts.values().sum::<i64>() + self.overflow.get(name).unwrap_or(&0);
             let archived: i64 = all.values().sum();
             if shown != archived {
-                return Err(format!("{name}: the sum over all keys is {shown}, the archive holds {archived}"));
+                return Err(format!(
+                    "{name}: the sum over all keys is {shown}, the archive holds {archived}"
+                ));
             }
         }
         Ok(())
@@ -129,7 +166,10 @@ impl Shown {
 
 /// The text of declared field `field`, whichever of its names the document uses.
 fn text(stream: &Stream, field: usize, document: &Document) -> Option<String> {
-    let value = stream.fields[field].names.iter().find_map(|name| document.get(name))?;
+    let value = stream.fields[field]
+        .names
+        .iter()
+        .find_map(|name| document.get(name))?;
     match value {
         Bson::String(text) => Some(text.clone()),
         Bson::Boolean(b) => Some(b.to_string()),

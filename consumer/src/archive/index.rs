@@ -31,9 +31,15 @@ impl Archive {
     /// Makes what is missing: by position, by time of arrival, and by each field that a counter uses.
     pub async fn create_indices(&self) -> Result<(), Error> {
         for (i, collection) in self.collections.iter().enumerate() {
-            let streams = self.config.streams.iter().filter(|s| self.of_stream[s.index] == i);
+            let streams = self
+                .config
+                .streams
+                .iter()
+                .filter(|s| self.of_stream[s.index] == i);
             let fields: BTreeSet<_> = streams.flat_map(counted).collect();
-            let keys = [position(), latest()].into_iter().chain(fields.into_iter().map(|field| doc! { field: 1 }));
+            let keys = [position(), latest()]
+                .into_iter()
+                .chain(fields.into_iter().map(|field| doc! { field: 1 }));
             for keys in keys {
                 let index = IndexModel::builder().keys(keys).build();
                 match in_time(collection.create_index(index)).await {
@@ -50,7 +56,11 @@ impl Archive {
 
 /// Names of the fields that the stream's counters use.
 fn counted(stream: &Stream) -> impl Iterator<Item = &str> {
-    stream.counters.iter().flat_map(|c| &c.by).map(|&by| stream.fields[by].name.as_str())
+    stream
+        .counters
+        .iter()
+        .flat_map(|c| &c.by)
+        .map(|&by| stream.fields[by].name.as_str())
 }
 
 /// The same index is there with another name or other options.

@@ -62,7 +62,11 @@ impl Archive {
     /// Writes the events, however long it takes.
     pub async fn insert(&self, source: &Source, events: &[Event]) -> Archived {
         let mut first_of: HashMap<_, usize> = HashMap::with_capacity(events.len());
-        let first: Vec<_> = events.iter().enumerate().map(|(i, e)| *first_of.entry(e.id).or_insert(i)).collect();
+        let first: Vec<_> = events
+            .iter()
+            .enumerate()
+            .map(|(i, e)| *first_of.entry(e.id).or_insert(i))
+            .collect();
         let mut held = vec![None; events.len()];
         for (c, collection) in self.collections.iter().enumerate() {
             let here = |i: &usize| first[*i] == *i && self.of_stream[events[*i].stream] == c;
@@ -74,7 +78,13 @@ impl Archive {
                 }
             }
         }
-        self.fates(source, events, &first, &held)
+        let streams: Vec<_> = self
+            .config
+            .streams
+            .iter()
+            .map(|s| s.name.as_str())
+            .collect();
+        fates(&streams, source, events, &first, &held)
     }
 
     /// Writes the events `indices`, and says what the collection has under the id of each.
@@ -102,10 +112,9 @@ impl Archive {
                     return indices.iter().map(held).collect();
                 }
                 Err(error) => {
-                    tracing::warn!(%error, collection = collection.name(), "archiving: trying again");
                     metrics::counter!(metric::ARCHIVE_RETRIES).increment(1);
                     repeated = true;
-                    backoff.wait().await;
+                    backoff.after("archiving", &error).await;
                 }
             }
         }
@@ -125,8 +134,14 @@ impl Archive {
         let Err(error) = in_time(collection.insert_many(documents).ordered(false)).await else {
             return Ok(HashMap::new());
         };
-        let Some(refused) = only_duplicates(&error) else { return Err(error) };
-        let ids: Vec<_> = refused.iter().filter_map(|&at| indices.get(at)).map(|&i| events[i].bson_id()).collect();
+        let Some(refused) = only_duplicates(&error) else {
+            return Err(error);
+        };
+        let ids: Vec<_> = refused
+            .iter()
+            .filter_map(|&at| indices.get(at))
+            .map(|&i| events[i].bson_id())
+            .collect();
         let asked = ids.len();
         let there = in_time(lookup(collection, ids)).await?;
         if there.len() < asked {
@@ -135,43 +150,57 @@ impl Archive {
         }
         Ok(there)
     }
+}
 
-    fn fates(&self, source: &Source, events: &[Event], first: &[usize], held: &[Option<Held>]) -> Archived {
-        let mut archived = Archived { fates: Vec::with_capacity(events.len()), ..Archived::default() };
-        let mut known = vec![false; events.len()];
-        for (i, event) in events.iter().enumerate() {
-            let (fate, offset) = match &held[first[i]] {
-                Some(Held::Other(stored)) if stored.hash.as_deref() == Some(&event.hash[..]) => {
-                    let here = stored.is_in(source) && stored.stream == self.config.streams[event.stream].name;
-                    (Fate::Repeat, here.then_some(stored.offset))
-                }
-                Some(Held::Other(_)) => (Fate::Conflict, None),
-                _ if first[i] == i => (Fate::New, Some(event.offset)),
-                _ if events[first[i]].hash == event.hash => (Fate::Repeat, None),
-                _ => (Fate::Conflict, None),
-            };
-            if let Some(offset) = offset.filter(|_| !std::mem::replace(&mut known[first[i]], true)) {
-                archived.placed.push((i, offset));
+/// What became of each event, from what the archive has under its id; `first` is the first event of the
+/// batch with the same id, and the only one that was written.
+fn fates(
+    streams: &[&str],
+    source: &Source,
+    events: &[Event],
+    first: &[usize],
+    held: &[Option<Held>],
+) -> Archived {
+    let mut archived = Archived {
+        fates: Vec::with_capacity(events.len()),
+        ..Archived::default()
+    };
+    let mut known = vec![false; events.len()];
+    for (i, event) in events.iter().enumerate() {
+        let (fate, offset) = match &held[first[i]] {
+            Some(Held::Other(stored)) if stored.hash.as_deref() == Some(&event.hash[..]) => {
+                let here = stored.is_in(source) && stored.stream == streams[event.stream];
+                (Fate::Repeat, here.then_some(stored.offset))
             }
-            archived.fates.push(fate);
+            Some(Held::Other(_)) => (Fate::Conflict, None),
+            _ if first[i] == i => (Fate::New, Some(event.offset)),
+            _ if events[first[i]].hash == event.hash => (Fate::Repeat, None),
+            _ => (Fate::Conflict, None),
+        };
+        if let Some(offset) = offset.filter(|_| !std::mem::replace(&mut known[first[i]], true)) {
+            archived.placed.push((i, offset));
         }
-        for (held, known) in held.iter().zip(&known) {
-            if let Some(Held::Other(stored)) = held
-                && !known
-                && stored.is_in(source)
-            {
-                archived.strange = archived.strange.max(Some(stored.offset));
-            }
-        }
-        archived
+        archived.fates.push(fate);
     }
+    for (held, known) in held.iter().zip(&known) {
+        if let Some(Held::Other(stored)) = held
+            && !known
+            && stored.is_in(source)
+        {
+            archived.strange = archived.strange.max(Some(stored.offset));
+        }
+    }
+    archived
 }
 
 /// The documents that were refused, if that is all that went wrong and the majority has the others.
-fn only_duplicates(error: &Error) -> Option<Vec<usize>> {
-    let ErrorKind::InsertMany(failure) = error.kind.as_ref() else { return None };
+pub(super) fn only_duplicates(error: &Error) -> Option<Vec<usize>> {
+    let ErrorKind::InsertMany(failure) = error.kind.as_ref() else {
+        return None;
+    };
     let errors = failure.write_errors.as_ref()?;
-    let all = failure.write_concern_error.is_none() && errors.iter().all(|e| e.code == DUPLICATE_KEY);
+    let all =
+        failure.write_concern_error.is_none() && errors.iter().all(|e| e.code == DUPLICATE_KEY);
     all.then(|| errors.iter().map(|e| e.index).collect())
 }
 
@@ -181,8 +210,15 @@ async fn lookup(
     ids: Vec<bson::Binary>,
 ) -> Result<HashMap<Vec<u8>, Stored>, Error> {
     let names = ["hash", "stream", "incarnation", "partition", "offset"];
-    let projection: Document = names.iter().map(|name| (format!("{OURS}.{name}"), 1.into())).collect();
-    let found = collection.clone_with_type::<Document>().find(doc! { "_id": { "$in": ids } }).projection(projection).await?;
+    let projection: Document = names
+        .iter()
+        .map(|name| (format!("{OURS}.{name}"), 1.into()))
+        .collect();
+    let found = collection
+        .clone_with_type::<Document>()
+        .find(doc! { "_id": { "$in": ids } })
+        .projection(projection)
+        .await?;
     let documents: Vec<_> = found.try_collect().await?;
     let by_id = |d: &Document| Some((d.get("_id").and_then(as_uuid)?, stored(d)));
     Ok(documents.iter().filter_map(by_id).collect())
@@ -190,14 +226,21 @@ async fn lookup(
 
 fn as_uuid(id: &bson::Bson) -> Option<Vec<u8>> {
     match id {
-        bson::Bson::Binary(binary) if binary.subtype == bson::spec::BinarySubtype::Uuid => Some(binary.bytes.clone()),
+        bson::Bson::Binary(binary) if binary.subtype == bson::spec::BinarySubtype::Uuid => {
+            Some(binary.bytes.clone())
+        }
         _ => None,
     }
 }
 
 /// A document that somebody else has put there has none of it.
 fn stored(document: &Document) -> Stored {
-    let Ok(ours) = document.get_document(OURS) else { return Stored { partition: -1, ..Stored::default() } };
+    let Ok(ours) = document.get_document(OURS) else {
+        return Stored {
+            partition: -1,
+            ..Stored::default()
+        };
+    };
     let text = |name| ours.get_str(name).unwrap_or_default().to_owned();
     Stored {
         hash: ours.get_binary_generic("hash").ok().cloned(),
@@ -210,6 +253,11 @@ fn stored(document: &Document) -> Stored {
 
 impl Stored {
     fn is_in(&self, source: &Source) -> bool {
-        self.incarnation == source.position.incarnation && self.partition == source.position.partition
+        self.incarnation == source.position.incarnation
+            && self.partition == source.position.partition
     }
 }
+
+#[cfg(test)]
+#[path = "insert_tests.rs"]
+mod tests;

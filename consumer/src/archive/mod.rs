@@ -14,14 +14,23 @@ use bson::{Document, RawDocumentBuf, doc};
 use mongodb::{
     Client, Collection,
     error::Error,
-    options::{Acknowledgment, ClientOptions, CollectionOptions, ReadConcern, SelectionCriteria, WriteConcern},
+    options::{
+        Acknowledgment, ClientOptions, CollectionOptions, ReadConcern, SelectionCriteria,
+        WriteConcern,
+    },
 };
 use tokio::sync::Semaphore;
 
 pub use insert::{Archived, Fate};
 pub use truth::Truth;
 
-use crate::{backoff::Backoff, batch::Batch, count::Counting, dead_letter::{self, DeadLetter}, metric};
+use crate::{
+    backoff::Backoff,
+    batch::Batch,
+    count::Counting,
+    dead_letter::{self, DeadLetter},
+    metric,
+};
 
 /// How long the driver looks for a primary before it says that there is none.
 const SELECTION_TIMEOUT: Duration = Duration::from_secs(3);
@@ -48,14 +57,20 @@ impl Archive {
     /// Connects in the background; fails only if the connection string is wrong.
     pub async fn new(config: Arc<Config>) -> Result<Self, Error> {
         let mut options = ClientOptions::parse(&config.mongodb.uri).await?;
-        options.app_name.get_or_insert_with(|| "aguacero-consumer".into());
-        options.server_selection_timeout.get_or_insert(SELECTION_TIMEOUT);
+        options
+            .app_name
+            .get_or_insert_with(|| "aguacero-consumer".into());
+        options
+            .server_selection_timeout
+            .get_or_insert(SELECTION_TIMEOUT);
         options.connect_timeout.get_or_insert(SELECTION_TIMEOUT);
         let client = Client::with_options(options)?;
         let database = client.database(&config.mongodb.database);
         let concerns = CollectionOptions::builder()
             .read_concern(ReadConcern::majority())
-            .selection_criteria(SelectionCriteria::ReadPreference(mongodb::options::ReadPreference::Primary))
+            .selection_criteria(SelectionCriteria::ReadPreference(
+                mongodb::options::ReadPreference::Primary,
+            ))
             .write_concern(
                 WriteConcern::builder()
                     .w(Acknowledgment::Majority)
@@ -74,7 +89,10 @@ impl Archive {
             }
         }
         Ok(Self {
-            collections: names.iter().map(|n| database.collection_with_options(n, concerns.clone())).collect(),
+            collections: names
+                .iter()
+                .map(|n| database.collection_with_options(n, concerns.clone()))
+                .collect(),
             of_stream,
             counting: config.streams.iter().map(Counting::new).collect(),
             dead_letters: database.collection_with_options(&config.mongodb.dead_letters, concerns),
@@ -87,26 +105,42 @@ impl Archive {
     /// Whether MongoDB has a primary that answers.
     pub async fn ping(&self) -> Result<(), Error> {
         let database = self.client.database(&self.config.mongodb.database);
-        in_time(database.run_command(doc! { "ping": 1 })).await.map(|_| ())
+        in_time(database.run_command(doc! { "ping": 1 }))
+            .await
+            .map(|_| ())
     }
 
     /// Writes the dead letters of a batch, however long it takes. Again changes nothing.
     pub async fn bury(&self, batch: &Batch, letters: &[DeadLetter]) {
-        for letter in letters {
-            let Some(document) = dead_letter::document(&self.config, batch, letter) else { continue };
-            let place = document.get_str("_id").unwrap_or_default().to_owned();
-            let mut backoff = Backoff::new();
-            let buried = || async {
-                let write = self.dead_letters.replace_one(doc! { "_id": &place }, &document).upsert(true);
-                in_time(async { write.await }).await
-            };
-            while let Err(error) = buried().await {
-                tracing::warn!(%error, place, "writing a dead letter: trying again");
-                backoff.wait().await;
+        let documents: Vec<_> = letters
+            .iter()
+            .filter_map(|l| dead_letter::document(&self.config, batch, l))
+            .collect();
+        let (Some(first), Some(letter)) = (documents.first(), letters.first()) else {
+            return;
+        };
+        let mut backoff = Backoff::new();
+        loop {
+            match in_time(self.dead_letters.insert_many(&documents).ordered(false)).await {
+                Err(error) if insert::only_duplicates(&error).is_none() => {
+                    backoff.after("writing dead letters", &error).await;
+                }
+                _ => break,
             }
-            tracing::warn!(place, reason = letter.reason.as_str(), detail = letter.detail, "dead letter");
-            metrics::counter!(metric::DEAD_LETTERS, "reason" => letter.reason.as_str()).increment(1);
         }
+        for letter in letters {
+            metrics::counter!(metric::DEAD_LETTERS, "reason" => letter.reason.as_str())
+                .increment(1);
+        }
+        let place = first.get_str("_id").unwrap_or_default();
+        let (records, reason) = (letters.len(), letter.reason.as_str());
+        tracing::warn!(
+            records,
+            place,
+            reason,
+            detail = letter.detail,
+            "dead letters; the first of them is this"
+        );
     }
 
     /// How documents of stream `stream` are counted.

@@ -2,11 +2,7 @@
 
 use aguacero::{config::Stream, counts::Deltas, ledger::Position};
 use bson::{Document, doc};
-use mongodb::{
-    ClientSession, Collection,
-    error::Error,
-    options::ReadConcern,
-};
+use mongodb::{ClientSession, Collection, error::Error, options::ReadConcern};
 
 use super::{Archive, in_time, index};
 use crate::document::OURS;
@@ -23,16 +19,33 @@ pub struct Truth {
 impl Archive {
     /// Counts the documents of `stream` in `position` whose offset is above `from` (none: from the
     /// beginning) and at most `to`, or as far as one step goes.
-    pub async fn truth(&self, stream: &Stream, position: &Position, from: Option<i64>, to: i64) -> Result<Truth, Error> {
+    pub async fn truth(
+        &self,
+        stream: &Stream,
+        position: &Position,
+        from: Option<i64>,
+        to: i64,
+    ) -> Result<Truth, Error> {
         // The session makes the second query wait until the majority has what the first could see:
         // a primary that was just elected may not know yet how much that is.
         let mut session = in_time(self.client.start_session().causal_consistency(true)).await?;
-        let mut truth = Truth { to, deltas: Deltas::none(stream) };
-        let Some(first) = self.offset_after(&mut session, stream, position, from, to).await? else { return Ok(truth) };
+        let mut truth = Truth {
+            to,
+            deltas: Deltas::none(stream),
+        };
+        let Some(first) = self
+            .offset_after(&mut session, stream, position, from, to)
+            .await?
+        else {
+            return Ok(truth);
+        };
         truth.to = to.min(first.saturating_add(self.config.consumer.settle_step.max(1) - 1));
         let between = between(stream, position, from, truth.to);
         let counting = self.counting(stream);
-        let find = self.collection(stream).find(between).hint(index::by_position());
+        let find = self
+            .collection(stream)
+            .find(between)
+            .hint(index::by_position());
         let find = find.projection(counting.projection());
         in_time(async {
             let mut cursor = find.session(&mut session).await?;
@@ -71,7 +84,9 @@ impl Archive {
         let (mut positions, mut incarnation) = (Vec::new(), String::new());
         loop {
             let above = doc! { "_aguacero.stream": &stream.name, "_aguacero.incarnation": { "$gt": &incarnation } };
-            let Some(next) = one_place(&collection, above).await? else { return Ok(positions) };
+            let Some(next) = one_place(&collection, above).await? else {
+                return Ok(positions);
+            };
             incarnation.clone_from(&next.incarnation);
             let mut place = Some(next);
             while let Some(position) = place {
@@ -88,7 +103,10 @@ impl Archive {
 }
 
 /// The first place in the order of the index.
-async fn one_place(collection: &Collection<Document>, filter: Document) -> Result<Option<Position>, Error> {
+async fn one_place(
+    collection: &Collection<Document>,
+    filter: Document,
+) -> Result<Option<Position>, Error> {
     let find = collection
         .find_one(filter)
         .sort(index::position())
@@ -112,4 +130,3 @@ fn between(stream: &Stream, position: &Position, from: Option<i64>, to: i64) -> 
         "_aguacero.offset": { "$gt": from.unwrap_or(-1), "$lte": to },
     }
 }
-

@@ -5,10 +5,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use aguacero::{
-    config::Config,
-    kafka::client_config,
-};
+use aguacero::{config::Config, kafka::client_config};
 use rdkafka::{
     ClientContext, TopicPartitionList,
     consumer::{BaseConsumer, Consumer, ConsumerContext},
@@ -59,25 +56,41 @@ impl ClientContext for Group {
 }
 
 impl ConsumerContext for Group {
-    fn rebalance(&self, consumer: &BaseConsumer<Self>, error: RDKafkaRespErr, partitions: &mut TopicPartitionList) {
+    fn rebalance(
+        &self,
+        consumer: &BaseConsumer<Self>,
+        error: RDKafkaRespErr,
+        partitions: &mut TopicPartitionList,
+    ) {
         let given = error == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
         if self.leaving.load(Ordering::Relaxed) {
             // Closing waits until everything that was given is given back.
             if given {
                 return;
             }
-            if let Err(error) = consumer.incremental_unassign(partitions).or_else(|_| consumer.unassign()) {
+            if let Err(error) = consumer
+                .incremental_unassign(partitions)
+                .or_else(|_| consumer.unassign())
+            {
                 tracing::debug!(%error, "giving partitions back");
             }
             return;
         }
-        let partitions = partitions.elements().iter().map(|e| (e.topic().to_owned(), e.partition())).collect();
-        self.changes.lock().unwrap_or_else(PoisonError::into_inner).push(Change { given, partitions });
+        let partitions = partitions
+            .elements()
+            .iter()
+            .map(|e| (e.topic().to_owned(), e.partition()))
+            .collect();
+        self.changes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(Change { given, partitions });
     }
 
     fn commit_callback(&self, result: KafkaResult<()>, _: &TopicPartitionList) {
         match result {
-            Ok(()) | Err(KafkaError::ConsumerCommit(rdkafka::types::RDKafkaErrorCode::NoOffset)) => {}
+            Ok(())
+            | Err(KafkaError::ConsumerCommit(rdkafka::types::RDKafkaErrorCode::NoOffset)) => {}
             Err(error) => {
                 tracing::warn!(%error, "committing offsets: trying again");
                 self.commit_failed.store(true, Ordering::Relaxed);
@@ -94,7 +107,10 @@ pub(super) fn join(config: &Config) -> KafkaResult<BaseConsumer<Group>> {
     client
         .set("group.id", &consumer.group)
         .set("session.timeout.ms", session_ms.to_string())
-        .set("heartbeat.interval.ms", (session_ms / 10).clamp(100, 3000).to_string())
+        .set(
+            "heartbeat.interval.ms",
+            (session_ms / 10).clamp(100, 3000).to_string(),
+        )
         .set("partition.assignment.strategy", "cooperative-sticky")
         .set("auto.offset.reset", "earliest")
         // The poll loop commits what the sink has finished, and nothing else.

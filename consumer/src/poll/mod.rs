@@ -1,45 +1,47 @@
 //! From Kafka to the sink and back to Kafka as committed offsets: one thread, which never waits for
 //! the sink.
 //!
-//! Records are appended to the batch that their partition has open. A partition whose sink is free gives
-//! it what has come together in the meantime (group commit: nobody waits for company). How far a
-//! partition is finished comes back over a channel, and is committed every second and whenever the
-//! partition is taken away. While a sink stands still its partition is paused and the thread goes on
-//! polling, so that the group keeps this process.
+//! Records are appended to the batch that their partition has open ([`append`]). A partition whose sink
+//! is free gives it what has come together in the meantime ([`flight`]): group commit, so nobody waits
+//! for company. How far a partition is finished comes back over a channel, and is committed every
+//! second and whenever the partition is taken away ([`rebalance`], [`offsets`]). While a sink stands
+//! still its partition is paused and the thread goes on polling, so that the group keeps this process.
+//! A topic that is made again is read from its beginning ([`topics`]).
 
+mod append;
+mod flight;
 mod group;
 mod offsets;
 mod partition;
 mod rebalance;
+mod topics;
 
 use std::{
     collections::HashMap,
-    panic::AssertUnwindSafe,
     sync::{Arc, mpsc},
     time::{Duration, Instant},
 };
 
 use aguacero::{config::Config, shutdown::Shutdown};
 use anyhow::Context;
-use futures_util::FutureExt;
 use rdkafka::{
-    Message, Offset, TopicPartitionList,
+    TopicPartitionList,
     consumer::{BaseConsumer, CommitMode, Consumer},
     error::KafkaError,
-    message::{BorrowedMessage, Headers},
 };
 use tokio::{runtime::Handle, sync::watch};
 
 pub use offsets::{Committed, committed};
 
 use crate::{
-    batch::{Batch, Source},
+    batch::Source,
     incarnation::{Incarnations, View},
     metric,
-    sink::{Outcome, Sink},
+    sink::Sink,
 };
+use flight::Done;
 use group::Group;
-use partition::{Doubt, InFlight, Partition};
+use partition::Partition;
 
 /// How long `poll` waits when there is nothing to do, and when the sink is about to answer.
 const IDLE: Duration = Duration::from_millis(100);
@@ -49,6 +51,8 @@ const BURST: usize = 1000;
 /// How long a partition may be full before it is paused: pausing drops what librdkafka has fetched
 /// ahead, so a sink that is merely slower than Kafka is waited for instead.
 const PATIENCE: Duration = Duration::from_millis(500);
+/// Different errors of librdkafka that are logged in a minute, each once.
+const COMPLAINTS_MAX: usize = 20;
 /// How often offsets are committed.
 const COMMIT_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -67,30 +71,27 @@ pub struct Owned {
 pub struct Poller<S> {
     config: Arc<Config>,
     sink: Arc<S>,
+    /// Where the sink runs.
     runtime: Handle,
     shutdown: Shutdown,
-    consumer: BaseConsumer<Group>,
+    consumer: Arc<BaseConsumer<Group>>,
     incarnations: Arc<Incarnations>,
-    /// The latest view that was acted upon.
+    /// What the broker says about topics; marked as seen once it was acted upon.
     views: watch::Receiver<View>,
     partitions: HashMap<(usize, i32), Partition>,
     /// Rises with every [`Source`].
     epochs: u64,
+    /// From the sink; the sender is cloned for every batch.
     outcomes: mpsc::Receiver<Done>,
     done: mpsc::Sender<Done>,
     owned: watch::Sender<Vec<Owned>>,
     ticked: Instant,
-}
-
-/// What the sink's task sends back.
-struct Done {
-    source: Arc<Source>,
-    last: Option<i64>,
-    outcome: Outcome,
+    /// When each error was logged last: librdkafka repeats itself while the broker is away.
+    complained: HashMap<String, Instant>,
 }
 
 impl<S: Sink> Poller<S> {
-    /// Joins the group, in the background.
+    /// Joins the group, in the background. Call it inside the runtime that the sink shall run in.
     pub fn new(
         config: Arc<Config>,
         sink: Arc<S>,
@@ -98,16 +99,14 @@ impl<S: Sink> Poller<S> {
         owned: watch::Sender<Vec<Owned>>,
         shutdown: Shutdown,
     ) -> anyhow::Result<Self> {
-        let consumer = group::join(&config).context("joining the consumer group")?;
+        let consumer = Arc::new(group::join(&config).context("joining the consumer group")?);
         let (done, outcomes) = mpsc::channel();
-        let mut views = incarnations.subscribe();
-        views.mark_changed();
         Ok(Self {
             consumer,
             sink,
             runtime: Handle::current(),
             shutdown,
-            views,
+            views: incarnations.subscribe(),
             incarnations,
             partitions: HashMap::new(),
             epochs: 0,
@@ -115,13 +114,17 @@ impl<S: Sink> Poller<S> {
             done,
             owned,
             ticked: Instant::now(),
+            complained: HashMap::new(),
             config,
         })
     }
 
     /// Polls until the shutdown, then finishes what is in flight and leaves.
     pub fn run(mut self) -> anyhow::Result<()> {
-        let mut topics: Vec<_> = self.config.streams.iter().map(|s| self.config.topic_of(s).name.as_str()).collect();
+        let streams = self.config.streams.iter();
+        let mut topics: Vec<_> = streams
+            .map(|s| self.config.topic_of(s).name.as_str())
+            .collect();
         topics.sort_unstable();
         topics.dedup();
         self.consumer.subscribe(&topics)?;
@@ -142,8 +145,11 @@ impl<S: Sink> Poller<S> {
 
     /// For a record, or for the sink.
     fn wait(&mut self) -> anyhow::Result<()> {
-        let pressed = self.partitions.values().any(|p| p.full_since.is_some() && !p.paused);
-        if pressed {
+        if self
+            .partitions
+            .values()
+            .any(|p| p.full_since.is_some() && !p.paused)
+        {
             if let Ok(done) = self.outcomes.recv_timeout(BUSY) {
                 self.finish(done);
             }
@@ -151,85 +157,64 @@ impl<S: Sink> Poller<S> {
         }
         let busy = self.partitions.values().any(|p| p.in_flight.is_some());
         let mut timeout = if busy { BUSY } else { IDLE };
+        let consumer = self.consumer.clone();
         for _ in 0..BURST {
-            match self.consumer.poll(timeout) {
+            match consumer.poll(timeout) {
                 None => break,
                 Some(Ok(message)) => {
-                    if append(&self.config, &self.incarnations, &mut self.partitions, &self.consumer, &message) {
+                    if self.append(&message) {
                         break;
                     }
                 }
-                Some(Err(error @ KafkaError::MessageConsumptionFatal(_))) => return Err(error).context("polling Kafka"),
-                Some(Err(error)) => tracing::warn!(%error, "polling Kafka"),
+                Some(Err(error @ KafkaError::MessageConsumptionFatal(_))) => {
+                    return Err(error).context("polling Kafka");
+                }
+                Some(Err(error)) => self.complain(&error),
             }
             timeout = Duration::ZERO;
         }
         Ok(())
     }
 
-    fn collect(&mut self) {
-        while let Ok(done) = self.outcomes.try_recv() {
-            self.finish(done);
+    fn complain(&mut self, error: &KafkaError) {
+        self.complained
+            .retain(|_, at| at.elapsed() < Duration::from_secs(60));
+        if self.complained.len() < COMPLAINTS_MAX
+            && !self.complained.contains_key(&error.to_string())
+        {
+            self.complained.insert(error.to_string(), Instant::now());
+            tracing::warn!(%error, "polling Kafka");
         }
     }
 
-    fn finish(&mut self, done: Done) {
-        let key = (done.source.topic, done.source.position.partition);
-        // Of a partition that was taken away, or of an earlier time that it was here: no longer ours.
-        let Some(partition) = self.partitions.get_mut(&key) else { return };
-        if partition.in_flight.as_ref().is_none_or(|f| f.source.epoch != done.source.epoch) {
-            return;
-        }
-        partition.in_flight = None;
-        if partition.source.as_ref().is_none_or(|s| s.epoch != done.source.epoch) {
-            return;
-        }
-        match done.outcome {
-            Outcome::Finished => partition.finished = done.last.map(|last| last + 1).or(partition.finished),
-            Outcome::Stopped { at, why } => {
-                let topic = &self.config.topics[key.0].name;
-                tracing::error!(topic, partition = key.1, offset = at, "the partition stops here: {why}");
-                stopped_gauge(topic, key.1, true);
-                (partition.finished, partition.stopped) = (Some(at), true);
-                partition.forget_waiting();
-            }
-            Outcome::Unsure => {
-                let doubt = Doubt {
-                    round: self.incarnations.next_round(),
-                    incarnation: Some(done.source.position.incarnation.clone()),
-                    resume: partition.finished,
-                };
-                partition.hold(doubt);
-            }
-        }
-    }
-
-    /// Gives every sink that is free what its partition has.
-    fn hand_out(&mut self) {
-        for partition in self.partitions.values_mut() {
-            let Some(batch) = partition.take() else { continue };
-            let (trigger, abandoned) = Shutdown::new();
-            partition.in_flight =
-                Some(InFlight { source: batch.source.clone(), bytes: batch.size(), _abandon: trigger });
-            self.runtime.spawn(write(self.sink.clone(), batch, abandoned, self.done.clone()));
-        }
+    /// What one partition may have in memory.
+    fn share(&self) -> usize {
+        self.config.consumer.buffer_bytes_max / self.partitions.len().max(1)
     }
 
     fn pause_and_resume(&mut self) {
-        let share = self.config.consumer.buffer_bytes_max / self.partitions.len().max(1);
+        let share = self.share();
         for partition in self.partitions.values_mut() {
             if partition.bytes() < share / 2 {
                 partition.full_since = None;
             }
-            let full = partition.full_since.is_some_and(|since| since.elapsed() > PATIENCE);
+            let full = partition
+                .full_since
+                .is_some_and(|since| since.elapsed() > PATIENCE);
             let pause = full || partition.stopped || partition.source.is_none();
-            if pause != partition.paused {
-                let one = list_of(&self.config, partition, Offset::Invalid);
-                let told = if pause { self.consumer.pause(&one) } else { self.consumer.resume(&one) };
-                match told {
-                    Ok(()) => partition.paused = pause,
-                    Err(error) => tracing::debug!(%error, pause, "pausing or resuming"),
-                }
+            if pause == partition.paused {
+                continue;
+            }
+            let mut one = TopicPartitionList::with_capacity(1);
+            one.add_partition(&self.config.topics[partition.topic].name, partition.number);
+            let told = if pause {
+                self.consumer.pause(&one)
+            } else {
+                self.consumer.resume(&one)
+            };
+            match told {
+                Ok(()) => partition.paused = pause,
+                Err(error) => tracing::debug!(%error, pause, "pausing or resuming"),
             }
         }
     }
@@ -238,7 +223,9 @@ impl<S: Sink> Poller<S> {
     fn tick(&mut self) {
         self.ticked = Instant::now();
         if self.consumer.context().take_commit_failed() {
-            self.partitions.values_mut().for_each(|p| p.committed = None);
+            self.partitions
+                .values_mut()
+                .for_each(|p| p.committed = None);
         }
         self.commit(CommitMode::Async);
         self.publish();
@@ -248,7 +235,12 @@ impl<S: Sink> Poller<S> {
     }
 
     fn commit(&mut self, mode: CommitMode) {
-        if let Err(error) = offsets::commit(&self.consumer, &self.config, self.partitions.values_mut(), mode) {
+        if let Err(error) = offsets::commit(
+            &self.consumer,
+            &self.config,
+            self.partitions.values_mut(),
+            mode,
+        ) {
             tracing::warn!(%error, "committing offsets: trying again");
         }
     }
@@ -256,81 +248,21 @@ impl<S: Sink> Poller<S> {
     fn publish(&self) {
         let owned = |p: &Partition| {
             let in_flight = p.in_flight.as_ref().map(|f| f.source.clone());
-            Some(Owned { source: p.source.clone()?, finished: p.finished, in_flight })
+            Some(Owned {
+                source: p.source.clone()?,
+                finished: p.finished,
+                in_flight,
+            })
         };
-        self.owned.send_replace(self.partitions.values().filter_map(owned).collect());
+        self.owned
+            .send_replace(self.partitions.values().filter_map(owned).collect());
     }
-}
-
-/// A batch on its way through the sink. A bug in the sink stops the partition, not the process.
-async fn write<S: Sink>(sink: Arc<S>, batch: Batch, abandoned: Shutdown, done: mpsc::Sender<Done>) {
-    let (source, first, last) = (batch.source.clone(), batch.first(), batch.last());
-    let outcome = tokio::select! {
-        () = abandoned.requested() => return,
-        outcome = AssertUnwindSafe(sink.write(batch)).catch_unwind() => outcome,
-    };
-    let outcome = outcome.unwrap_or_else(|_| Outcome::Stopped {
-        at: first.unwrap_or_default(),
-        why: "a bug in the consumer (see the panic above): report it with the record at this offset".into(),
-    });
-    // An error means that the poll loop has ended.
-    _ = done.send(Done { source, last, outcome });
-}
-
-/// Appends a record to its partition's batch; true when the partition has its share.
-fn append(
-    config: &Config,
-    incarnations: &Incarnations,
-    partitions: &mut HashMap<(usize, i32), Partition>,
-    consumer: &BaseConsumer<Group>,
-    message: &BorrowedMessage<'_>,
-) -> bool {
-    let share = config.consumer.buffer_bytes_max / partitions.len().max(1);
-    let Some(topic) = config.topics.iter().position(|t| t.name == message.topic()) else { return false };
-    let Some(partition) = partitions.get_mut(&(topic, message.partition())) else { return false };
-    let Some(source) = partition.source.clone() else { return false };
-    if partition.stopped || partition.leaving {
-        return false;
-    }
-    let offset = message.offset();
-    match partition.next {
-        Some(next) if offset < next => {
-            let (topic, partition_number) = (message.topic(), message.partition());
-            tracing::error!(topic, partition = partition_number, next, offset, "Kafka's log has gone back: asking whether the topic was made again");
-            let round = incarnations.next_round();
-            let incarnation = Some(source.position.incarnation.clone());
-            partition.hold(Doubt { round, incarnation, resume: Some(offset) });
-            return false;
-        }
-        Some(next) if offset > next => {
-            rebalance::report_lost(consumer, message.topic(), message.partition(), next, offset);
-        }
-        _ => {}
-    }
-    let (records_max, bytes_max) = (config.consumer.batch_records_max, config.consumer.batch_bytes_max);
-    let Some(batch) = partition.open(records_max, bytes_max.min(share)) else { return false };
-    let before = batch.size();
-    let timestamp_ms = message.timestamp().to_millis().unwrap_or_default();
-    let headers = message.headers();
-    let headers = headers.iter().flat_map(|h| h.iter()).map(|h| (h.key, h.value));
-    batch.push((offset, timestamp_ms), message.key(), message.payload(), headers);
-    let bytes = batch.size() - before;
-    partition.appended(offset, bytes);
-    let full = partition.bytes() >= share;
-    if full {
-        partition.full_since.get_or_insert_with(Instant::now);
-    }
-    full
-}
-
-fn list_of(config: &Config, partition: &Partition, offset: Offset) -> TopicPartitionList {
-    let mut list = TopicPartitionList::with_capacity(1);
-    let mut element = list.add_partition(&config.topics[partition.topic].name, partition.number);
-    _ = element.set_offset(offset);
-    list
 }
 
 fn stopped_gauge(topic: &str, partition: i32, stopped: bool) {
-    let labels = [("topic", topic.to_owned()), ("partition", partition.to_string())];
+    let labels = [
+        ("topic", topic.to_owned()),
+        ("partition", partition.to_string()),
+    ];
     metrics::gauge!(metric::STOPPED, &labels).set(f64::from(u8::from(stopped)));
 }

@@ -55,7 +55,11 @@ pub fn committed<C: ConsumerContext>(
 
 impl From<&Committed> for Doubt {
     fn from(committed: &Committed) -> Self {
-        Self { round: 0, incarnation: committed.incarnation.clone(), resume: committed.next }
+        Self {
+            round: 0,
+            incarnation: committed.incarnation.clone(),
+            resume: committed.next,
+        }
     }
 }
 
@@ -69,11 +73,14 @@ pub(super) fn commit<'a, C: ConsumerContext>(
     let mut list = TopicPartitionList::new();
     let mut news = Vec::new();
     for partition in partitions {
-        let (Some(source), Some(finished)) = (&partition.source, partition.finished) else { continue };
+        let (Some(source), Some(finished)) = (&partition.source, partition.finished) else {
+            continue;
+        };
         if partition.committed == Some(finished) {
             continue;
         }
-        let mut element = list.add_partition(&config.topics[partition.topic].name, partition.number);
+        let mut element =
+            list.add_partition(&config.topics[partition.topic].name, partition.number);
         element.set_offset(Offset::Offset(finished))?;
         element.set_metadata(&source.position.incarnation);
         news.push(partition);

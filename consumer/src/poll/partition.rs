@@ -2,8 +2,9 @@
 
 use std::{collections::VecDeque, sync::Arc, time::Instant};
 
-use aguacero::{ledger::Position, shutdown::Trigger};
+use aguacero::ledger::Position;
 
+use super::flight::InFlight;
 use crate::batch::{Batch, Source};
 
 /// State of a partition, from the moment that the group gives it until it takes it away.
@@ -48,13 +49,6 @@ pub(super) struct Doubt {
     pub(super) resume: Option<i64>,
 }
 
-/// A batch that the sink has. Dropping it tells the sink to let go.
-pub(super) struct InFlight {
-    pub(super) source: Arc<Source>,
-    pub(super) bytes: usize,
-    pub(super) _abandon: Trigger,
-}
-
 impl Partition {
     pub(super) fn new(topic: usize, number: i32, doubt: Doubt) -> Self {
         Self {
@@ -77,8 +71,15 @@ impl Partition {
 
     /// Its records are of `incarnation` from now on.
     pub(super) fn adopt(&mut self, incarnation: &str, epoch: u64, start: Option<i64>) {
-        let position = Position { incarnation: incarnation.to_owned(), partition: self.number };
-        self.source = Some(Arc::new(Source { topic: self.topic, position, epoch }));
+        let position = Position {
+            incarnation: incarnation.to_owned(),
+            partition: self.number,
+        };
+        self.source = Some(Arc::new(Source {
+            topic: self.topic,
+            position,
+            epoch,
+        }));
         (self.next, self.finished, self.committed) = (start, start, start);
         self.stopped = false;
     }
@@ -93,7 +94,11 @@ impl Partition {
     /// The batch to append to, which is below both bounds.
     pub(super) fn open(&mut self, records_max: usize, bytes_max: usize) -> Option<&mut Batch> {
         let source = self.source.as_ref()?;
-        if self.waiting.back().is_none_or(|b| b.len() >= records_max || b.size() >= bytes_max) {
+        if self
+            .waiting
+            .back()
+            .is_none_or(|b| b.len() >= records_max || b.size() >= bytes_max)
+        {
             self.waiting.push_back(Batch::new(source.clone()));
         }
         self.waiting.back_mut()

@@ -24,7 +24,10 @@ impl Connection {
     /// Connects when it is first needed.
     #[must_use]
     pub fn new(url: &str) -> Self {
-        Self { url: url.to_owned(), open: Mutex::new(None) }
+        Self {
+            url: url.to_owned(),
+            open: Mutex::new(None),
+        }
     }
 
     /// Whether Redis answers.
@@ -35,15 +38,21 @@ impl Connection {
     }
 
     /// `ledger::watermarks`
-    pub async fn watermarks(&self, stream: &Stream, positions: &[Position]) -> Result<Vec<Option<i64>>, LedgerError> {
+    pub async fn watermarks(
+        &self,
+        stream: &Stream,
+        positions: &[Position],
+    ) -> Result<Vec<Option<i64>>, LedgerError> {
         let mut con = self.get().await?;
-        self.checked(ledger::watermarks(&mut con, stream, positions).await).await
+        self.checked(ledger::watermarks(&mut con, stream, positions).await)
+            .await
     }
 
     /// `ledger::positions`
     pub async fn positions(&self, stream: &Stream) -> Result<Vec<Position>, LedgerError> {
         let mut con = self.get().await?;
-        self.checked(ledger::positions(&mut con, stream).await).await
+        self.checked(ledger::positions(&mut con, stream).await)
+            .await
     }
 
     /// `ledger::settle`
@@ -55,7 +64,8 @@ impl Connection {
         truth: &Truth,
     ) -> Result<Settled, LedgerError> {
         let mut con = self.get().await?;
-        let settled = ledger::settle(&mut con, stream, position, from, truth.to, &truth.deltas).await;
+        let settled =
+            ledger::settle(&mut con, stream, position, from, truth.to, &truth.deltas).await;
         self.checked(settled).await
     }
 

@@ -25,8 +25,8 @@ pub(super) struct Memory<'a> {
 }
 
 impl Memory<'_> {
-    /// What the archive holds beyond `from`, if the batch knows it.
-    pub(super) fn deltas(&self, stream: &Stream, from: i64) -> Option<Deltas> {
+    /// What the archive holds above `from` and up to `to`, if the batch knows it.
+    pub(super) fn deltas(&self, stream: &Stream, from: i64, to: i64) -> Option<Deltas> {
         let Written { events, archived } = self.batch;
         if from != self.left_at || archived.strange > Some(from) {
             return None;
@@ -34,7 +34,7 @@ impl Memory<'_> {
         let counting = self.archive.counting(stream);
         let mut deltas = Deltas::none(stream);
         for &(i, offset) in &archived.placed {
-            if events[i].stream == stream.index && offset > from {
+            if events[i].stream == stream.index && from < offset && offset <= to {
                 counting.count(stream, &events[i].document, &mut deltas);
             }
         }
@@ -47,6 +47,9 @@ impl Written<'_> {
     #[must_use]
     pub fn first_new(&self, stream: &Stream) -> Option<i64> {
         let fates = self.events.iter().zip(&self.archived.fates);
-        fates.filter(|(e, fate)| e.stream == stream.index && **fate == Fate::New).map(|(e, _)| e.offset).next()
+        fates
+            .filter(|(e, fate)| e.stream == stream.index && **fate == Fate::New)
+            .map(|(e, _)| e.offset)
+            .next()
     }
 }

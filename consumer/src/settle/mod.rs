@@ -20,8 +20,8 @@ use aguacero::{
 };
 
 pub use connection::Connection;
-pub use memory::Written;
 use memory::Memory;
+pub use memory::Written;
 
 use crate::{
     archive::{Archive, Truth},
@@ -42,12 +42,14 @@ pub struct Settler {
 }
 
 /// Why something could not be settled for now.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum Failure {
     /// Redis.
-    Ledger(LedgerError),
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
     /// MongoDB.
-    Archive(mongodb::error::Error),
+    #[error("MongoDB: {0}")]
+    Archive(#[from] mongodb::error::Error),
 }
 
 /// A watermark to be moved.
@@ -70,7 +72,13 @@ impl Settler {
     #[must_use]
     pub fn new(config: Arc<Config>, archive: Arc<Archive>) -> Self {
         let redis = Connection::new(&config.redis.url);
-        Self { config, archive, redis, left: Mutex::default(), stale: Mutex::default() }
+        Self {
+            config,
+            archive,
+            redis,
+            left: Mutex::default(),
+            stale: Mutex::default(),
+        }
     }
 
     /// Where Redis is asked directly.
@@ -89,7 +97,9 @@ impl Settler {
 
     fn leave_at(&self, stream: &Stream, source: &Source, at: i64) {
         let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
-        let entry = left.entry((stream.index, source.position.clone())).or_insert((source.epoch, at));
+        let entry = left
+            .entry((stream.index, source.position.clone()))
+            .or_insert((source.epoch, at));
         if entry.0 < source.epoch || (entry.0 == source.epoch && entry.1 < at) {
             *entry = (source.epoch, at);
         }
@@ -102,23 +112,49 @@ impl Settler {
         }
         let mut backoff = Backoff::new();
         loop {
-            match self.redis.watermarks(stream, std::slice::from_ref(&source.position)).await {
+            match self
+                .redis
+                .watermarks(stream, std::slice::from_ref(&source.position))
+                .await
+            {
                 Ok(found) => return found.first().copied().flatten(),
-                Err(error) => tracing::warn!(%error, "reading a watermark: trying again"),
+                Err(error) => backoff.after("reading a watermark", &error).await,
             }
-            backoff.wait().await;
         }
     }
 
     /// Settles `stream` up to `to`, the end of a batch that was just written, however long it takes.
-    pub async fn settle_batch(&self, stream: &Stream, source: &Source, from: Option<i64>, to: i64, batch: &Written<'_>) {
+    pub async fn settle_batch(
+        &self,
+        stream: &Stream,
+        source: &Source,
+        from: Option<i64>,
+        to: i64,
+        batch: &Written<'_>,
+    ) {
         let new = batch.first_new(stream);
-        let memory = self.left_at(stream, source).map(|left_at| Memory { archive: &self.archive, batch, left_at });
-        let mut a_move = Move { stream, position: &source.position, from, to, memory, found: from, tried: None };
+        let memory = self.left_at(stream, source).map(|left_at| Memory {
+            archive: &self.archive,
+            batch,
+            left_at,
+        });
+        let mut a_move = Move {
+            stream,
+            position: &source.position,
+            from,
+            to,
+            memory,
+            found: from,
+            tried: None,
+        };
         let mut backoff = Backoff::new();
         while let Err(error) = self.advance(&mut a_move).await {
-            tracing::warn!(%error, stream = stream.name, position = %source.position, "settling: trying again");
-            backoff.wait().await;
+            backoff
+                .after(
+                    &format!("settling {} at {}", stream.name, source.position),
+                    &error,
+                )
+                .await;
         }
         if a_move.from == Some(to) {
             self.leave_at(stream, source, to);
@@ -128,7 +164,7 @@ impl Settler {
                 stream = stream.name, position = %source.position, offset = new,
                 "events came to the archive below the watermark: the counters will be begun again"
             );
-            self.stale.lock().unwrap_or_else(PoisonError::into_inner).insert(stream.index, Instant::now());
+            self.mark_stale(stream);
         }
     }
 
@@ -140,13 +176,28 @@ impl Settler {
         from: Option<i64>,
         to: i64,
     ) -> Result<(), Failure> {
-        let mut a_move = Move { stream, position, from, to, memory: None, found: None, tried: None };
+        let mut a_move = Move {
+            stream,
+            position,
+            from,
+            to,
+            memory: None,
+            found: None,
+            tried: None,
+        };
         self.advance(&mut a_move).await
     }
 
     /// The same, of a partition that this process has: it knows then where it left the watermark.
-    pub async fn settle_owned(&self, stream: &Stream, source: &Source, from: Option<i64>, to: i64) -> Result<(), Failure> {
-        self.settle_archived(stream, &source.position, from, to).await?;
+    pub async fn settle_owned(
+        &self,
+        stream: &Stream,
+        source: &Source,
+        from: Option<i64>,
+        to: i64,
+    ) -> Result<(), Failure> {
+        self.settle_archived(stream, &source.position, from, to)
+            .await?;
         self.leave_at(stream, source, to);
         Ok(())
     }
@@ -157,12 +208,18 @@ impl Settler {
             let (truth, origin) = match a_move.remembered() {
                 Some(truth) => (truth, "memory"),
                 None => {
-                    let truth = self.archive.truth(a_move.stream, a_move.position, a_move.from, a_move.to).await;
-                    (truth.map_err(Failure::Archive)?, "archive")
+                    let truth =
+                        self.archive
+                            .truth(a_move.stream, a_move.position, a_move.from, a_move.to);
+                    (truth.await?, "archive")
                 }
             };
             let tried = a_move.tried.replace(truth.to);
-            match self.redis.settle(a_move.stream, a_move.position, a_move.from, &truth).await? {
+            match self
+                .redis
+                .settle(a_move.stream, a_move.position, a_move.from, &truth)
+                .await?
+            {
                 Settled::Done => {
                     metrics::counter!(metric::SETTLED, "from" => origin).increment(1);
                     a_move.from = Some(truth.to);
@@ -178,10 +235,21 @@ impl Settler {
         Ok(())
     }
 
+    fn mark_stale(&self, stream: &Stream) {
+        self.stale
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(stream.index, Instant::now());
+    }
+
     /// Streams to begin again, because nothing more has come below their watermarks for `quiet`.
     pub fn take_stale(&self, quiet: Duration) -> Vec<usize> {
         let mut stale = self.stale.lock().unwrap_or_else(PoisonError::into_inner);
-        let streams: Vec<_> = stale.iter().filter(|(_, seen)| seen.elapsed() >= quiet).map(|(s, _)| *s).collect();
+        let streams: Vec<_> = stale
+            .iter()
+            .filter(|(_, seen)| seen.elapsed() >= quiet)
+            .map(|(s, _)| *s)
+            .collect();
         stale.retain(|stream, _| !streams.contains(stream));
         streams
     }
@@ -189,8 +257,12 @@ impl Settler {
     /// Forgets everything that Redis shows of `stream`: whoever has a partition sees that its watermark
     /// is gone, and settles again.
     pub async fn clear(&self, stream: &Stream) -> Result<(), Failure> {
+        let cleared = self.redis.clear(stream).await;
+        if cleared.is_err() {
+            self.mark_stale(stream);
+        }
         metrics::counter!(metric::RECOUNTED, "stream" => stream.name.clone()).increment(1);
-        self.redis.clear(stream).await.map_err(Failure::Ledger)
+        Ok(cleared?)
     }
 
     /// What every process was started with.
@@ -202,22 +274,13 @@ impl Settler {
 
 impl Move<'_> {
     fn remembered(&self) -> Option<Truth> {
-        let deltas = self.memory.as_ref()?.deltas(self.stream, self.from?)?;
-        Some(Truth { to: self.to, deltas })
-    }
-}
-
-impl From<LedgerError> for Failure {
-    fn from(error: LedgerError) -> Self {
-        Self::Ledger(error)
-    }
-}
-
-impl std::fmt::Display for Failure {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Ledger(error) => error.fmt(f),
-            Self::Archive(error) => write!(f, "MongoDB: {error}"),
-        }
+        let deltas = self
+            .memory
+            .as_ref()?
+            .deltas(self.stream, self.from?, self.to)?;
+        Some(Truth {
+            to: self.to,
+            deltas,
+        })
     }
 }

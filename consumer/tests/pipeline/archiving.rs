@@ -3,7 +3,7 @@
 use aguacero::id::{EventId, value_hash};
 use bson::{Binary, Bson, doc, spec::BinarySubtype};
 
-use crate::world::{World, borrowed, eventually, events, header};
+use crate::world::{World, borrowed, events, eventually, header};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_is_archived_with_its_types_and_its_place() {
@@ -15,18 +15,39 @@ async fn an_event_is_archived_with_its_types_and_its_place() {
     world.settled(1).await;
 
     let document = world.archive().find_one(doc! {}).await.unwrap().unwrap();
-    let uuid = Binary { subtype: BinarySubtype::Uuid, bytes: id.0.to_vec() };
+    let uuid = Binary {
+        subtype: BinarySubtype::Uuid,
+        bytes: id.0.to_vec(),
+    };
     assert_eq!(document.get("_id"), Some(&Bson::Binary(uuid)));
     assert_eq!(document.get_str("texto").unwrap(), "Su lluvia ☔");
     assert_eq!(document.get_str("t").unwrap(), "a\0b");
     let list = document.get_document("n").unwrap().get_array("a").unwrap();
-    assert_eq!(*list, [Bson::Int32(1), Bson::Int64(1 << 31), Bson::Double(1.5), Bson::Null, Bson::Boolean(true)]);
+    assert_eq!(
+        *list,
+        [
+            Bson::Int32(1),
+            Bson::Int64(1 << 31),
+            Bson::Double(1.5),
+            Bson::Null,
+            Bson::Boolean(true)
+        ]
+    );
     let ours = document.get_document("_aguacero").unwrap();
     let position = world.position(1);
     assert_eq!(ours.get_str("stream").unwrap(), world.stream().name);
     assert_eq!(ours.get_str("incarnation").unwrap(), position.incarnation);
-    assert_eq!((ours.get_i32("partition").unwrap(), ours.get_i64("offset").unwrap()), (1, offset));
-    assert_eq!(ours.get_binary_generic("hash").unwrap(), &value_hash(json.as_bytes()).to_vec());
+    assert_eq!(
+        (
+            ours.get_i32("partition").unwrap(),
+            ours.get_i64("offset").unwrap()
+        ),
+        (1, offset)
+    );
+    assert_eq!(
+        ours.get_binary_generic("hash").unwrap(),
+        &value_hash(json.as_bytes()).to_vec()
+    );
     assert!(ours.get_datetime("at").is_ok());
     world.has_committed(1, offset + 1).await;
     running.stop().await;
@@ -39,13 +60,28 @@ async fn mongodb_takes_every_accepted_name_and_depth() {
     let deep = format!(r#"{{"a":{}{}}}"#, "[".repeat(63), "]".repeat(63));
     let deep_objects = format!("{}1{}", r#"{"a":"#.repeat(64), "}".repeat(64));
     let cases = [
-        "{}", r#"{"":1}"#, r#"{"a.b":1}"#, r#"{"$set":{"a":1}}"#, r#"{"$ref":"x","$id":1,"$db":"y"}"#, r#"{"$id":1}"#,
-        r#"{"$db":1}"#, r#"{"a":{"$ref":1}}"#, r#"{"a":{"":{"$x.y":[{"$z":{"":""}}]}}}"#, r#"{"$where":"1"}"#,
-        r#"{".":1,"..":2,"$":3,"$$":4,"a.":5,".a":6}"#, r#"{"país":["a",["b"]],"texto":{"a":[1]}}"#,
-        r#"{"_Id":1,"id":2," _id":3}"#, r#"{"a":{"_id":[1],"_aguacero":2}}"#, &deep, &deep_objects,
+        "{}",
+        r#"{"":1}"#,
+        r#"{"a.b":1}"#,
+        r#"{"$set":{"a":1}}"#,
+        r#"{"$ref":"x","$id":1,"$db":"y"}"#,
+        r#"{"$id":1}"#,
+        r#"{"$db":1}"#,
+        r#"{"a":{"$ref":1}}"#,
+        r#"{"a":{"":{"$x.y":[{"$z":{"":""}}]}}}"#,
+        r#"{"$where":"1"}"#,
+        r#"{".":1,"..":2,"$":3,"$$":4,"a.":5,".a":6}"#,
+        r#"{"país":["a",["b"]],"texto":{"a":[1]}}"#,
+        r#"{"_Id":1,"id":2," _id":3}"#,
+        r#"{"a":{"_id":[1],"_aguacero":2}}"#,
+        &deep,
+        &deep_objects,
         r#"{"a":"\u0000","b":1e308,"c":-9223372036854775808,"d":5e-324,"e":-0,"f":-0.0}"#,
     ];
-    let events: Vec<_> = cases.iter().map(|json| (EventId::new_base(), *json)).collect();
+    let events: Vec<_> = cases
+        .iter()
+        .map(|json| (EventId::new_base(), *json))
+        .collect();
     world.send(0, &events);
     let running = world.start().await;
     world.has_archived(cases.len() as i64).await;
@@ -82,7 +118,11 @@ async fn another_value_under_the_same_id_is_a_dead_letter() {
     world.send(1, &[(a, two), (a, one)]); // and against the archive
     let letters = eventually("both conflicts are dead letters", async || {
         let letters = world.dead_letters().await;
-        if letters.len() == 2 { Ok(letters) } else { Err(format!("{letters:?}")) }
+        if letters.len() == 2 {
+            Ok(letters)
+        } else {
+            Err(format!("{letters:?}"))
+        }
     })
     .await;
     let position = world.position(0);
@@ -91,7 +131,8 @@ async fn another_value_under_the_same_id_is_a_dead_letter() {
         assert_eq!(letter.get_str("stream").unwrap(), world.stream().name);
         assert_eq!(letter.get_binary_generic("value").unwrap(), two.as_bytes());
     }
-    let expected = [(0, 2, b), (1, 0, a)].map(|(p, o, _)| format!("{}/{}/{p}/{o}", world.topic(), position.incarnation));
+    let expected = [(0, 2, b), (1, 0, a)]
+        .map(|(p, o, _)| format!("{}/{}/{p}/{o}", world.topic(), position.incarnation));
     let ids: Vec<_> = letters.iter().map(|l| l.get_str("_id").unwrap()).collect();
     assert_eq!(ids, expected);
     world.settled(2).await;
@@ -105,27 +146,62 @@ async fn what_cannot_be_archived_is_kept_with_its_reason_and_stops_nobody() {
     let good = header(world.stream(), id);
     let of = |n: u64| header(world.stream(), id.plus(n));
     let (a, b, c, d) = (of(1), of(2), of(3), of(4));
-    let large = format!(r#"{{"a":"{}"}}"#, "x".repeat(world.config.gateway.event_bytes_max));
-    world.send_raw(0, &[
-        (None, Some(b"{}")),
-        (Some(b""), Some(b"{}")),
-        (Some(&a), None),
-        (Some(&b), Some(b"{\"a\":")),
-        (Some(&c), Some(b"{\"_id\":1}")),
-        (Some(&d), Some(large.as_bytes())),
-        (Some(&good), Some(br#"{"pa\u00eds":"Per\u00fa"}"#)),
-    ]);
+    let large = format!(
+        r#"{{"a":"{}"}}"#,
+        "x".repeat(world.config.gateway.event_bytes_max)
+    );
+    world.send_raw(
+        0,
+        &[
+            (None, Some(b"{}")),
+            (Some(b""), Some(b"{}")),
+            (Some(&a), None),
+            (Some(&b), Some(b"{\"a\":")),
+            (Some(&c), Some(b"{\"_id\":1}")),
+            (Some(&d), Some(large.as_bytes())),
+            (Some(&good), Some(br#"{"pa\u00eds":"Per\u00fa"}"#)),
+        ],
+    );
     let running = world.start().await;
     world.settled(1).await;
     world.has_committed(0, 7).await;
     let letters = world.dead_letters().await;
-    let reasons: Vec<_> = letters.iter().map(|l| l.get_str("reason").unwrap()).collect();
-    assert_eq!(reasons, ["no-header", "damaged-header", "no-value", "malformed", "unfit", "too-large"]);
+    let reasons: Vec<_> = letters
+        .iter()
+        .map(|l| l.get_str("reason").unwrap())
+        .collect();
+    assert_eq!(
+        reasons,
+        [
+            "no-header",
+            "damaged-header",
+            "no-value",
+            "malformed",
+            "unfit",
+            "too-large"
+        ]
+    );
     assert_eq!(letters[3].get_binary_generic("value").unwrap(), b"{\"a\":");
-    assert_eq!(letters[5].get_binary_generic("value").unwrap(), large.as_bytes());
-    assert_eq!(letters[4].get("id"), Some(&Bson::Binary(Binary { subtype: BinarySubtype::Uuid, bytes: id.plus(3).0.to_vec() })));
+    assert_eq!(
+        letters[5].get_binary_generic("value").unwrap(),
+        large.as_bytes()
+    );
+    assert_eq!(
+        letters[4].get("id"),
+        Some(&Bson::Binary(Binary {
+            subtype: BinarySubtype::Uuid,
+            bytes: id.plus(3).0.to_vec()
+        }))
+    );
     let headers = letters[4].get_array("headers").unwrap();
-    assert_eq!(headers[0].as_document().unwrap().get_binary_generic("value").unwrap(), &c);
+    assert_eq!(
+        headers[0]
+            .as_document()
+            .unwrap()
+            .get_binary_generic("value")
+            .unwrap(),
+        &c
+    );
     running.stop().await;
 
     // Reading them again changes nothing.
@@ -158,7 +234,10 @@ async fn a_record_of_a_later_release_or_of_an_unknown_stream_stops_its_partition
     world.settled(50).await;
     for partition in [0, 1] {
         world.has_committed(partition, 10).await;
-        let line = format!(r#"aguacero_consumer_stopped_partition{{topic="{}",partition="{partition}"}}"#, world.topic());
+        let line = format!(
+            r#"aguacero_consumer_stopped_partition{{topic="{}",partition="{partition}"}}"#,
+            world.topic()
+        );
         assert_eq!(World::metric(&line), Some(1.0), "{line}");
     }
     assert_eq!(world.dead_letters().await, []);

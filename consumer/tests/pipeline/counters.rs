@@ -1,8 +1,6 @@
 //! Redis shows what the archive holds, whatever happened.
 
-use aguacero::ledger;
-
-use crate::world::{World, borrowed, events};
+use crate::world::{World, borrowed, events, forget};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_counted_live_is_replaced_by_what_was_archived() {
@@ -12,12 +10,22 @@ async fn what_was_counted_live_is_replaced_by_what_was_archived() {
     // Two of them once more, as a retry would; the gateway counts what it has a receipt for.
     let again = world.send(0, &borrowed(&events[..2]));
     let position = world.position(0);
-    world.live(position.clone(), (0, last), &["Perú", "Chile", "España", "México"]).await;
-    world.live(position.clone(), (last + 1, again), &["Perú", "Chile"]).await;
+    world
+        .live(
+            position.clone(),
+            (0, last),
+            &["Perú", "Chile", "España", "México"],
+        )
+        .await;
+    world
+        .live(position.clone(), (last + 1, again), &["Perú", "Chile"])
+        .await;
     let running = world.start().await;
     world.settled(4).await;
     // Late and repeated frames change nothing either.
-    world.live(position, (0, last), &["Perú", "Chile", "España", "México"]).await;
+    world
+        .live(position, (0, last), &["Perú", "Chile", "España", "México"])
+        .await;
     world.settled(4).await;
     running.stop().await;
 }
@@ -48,7 +56,11 @@ async fn an_archive_that_was_emptied_is_filled_again_and_so_are_the_counters() {
     let running = world.start().await;
     world.settled(100).await;
     running.stop().await;
-    world.archive().delete_many(bson::doc! { "_aguacero.offset": { "$lt": 50 } }).await.unwrap();
+    world
+        .archive()
+        .delete_many(bson::doc! { "_aguacero.offset": { "$lt": 50 } })
+        .await
+        .unwrap();
     world.reset(0, 20);
     let running = world.start().await;
     world.settled(80).await;
@@ -90,8 +102,14 @@ via = "grpc"
     let (first, second, third) = (events(30), events(20), events(10));
     world.send(0, &borrowed(&first));
     let other = &world.config.streams[1];
-    let headers: Vec<_> = second.iter().map(|(id, json)| (crate::world::header(other, *id), json.as_bytes())).collect();
-    let records: Vec<_> = headers.iter().map(|(header, json)| (Some(&header[..]), Some(*json))).collect();
+    let headers: Vec<_> = second
+        .iter()
+        .map(|(id, json)| (crate::world::header(other, *id), json.as_bytes()))
+        .collect();
+    let records: Vec<_> = headers
+        .iter()
+        .map(|(header, json)| (Some(&header[..]), Some(*json)))
+        .collect();
     world.send_raw(0, &records);
     let running = world.start().await;
     world.settled(50).await;
@@ -112,7 +130,9 @@ async fn a_topic_that_was_made_again_begins_anew_and_loses_nothing() {
     let running = world.start().await;
     world.settled(50).await;
     // Counted live, and gone with the topic before it could be archived.
-    world.live(old.clone(), (40, 42), &["Perú", "Perú", "Chile"]).await;
+    world
+        .live(old.clone(), (40, 42), &["Perú", "Perú", "Chile"])
+        .await;
     world.delete_topic().await;
     world.create_topic().await;
     assert_ne!(world.position(0), old);
@@ -155,21 +175,25 @@ async fn a_rebuild_counts_the_archive_again() {
     running.stop().await;
     // Something has gone wrong with Redis.
     let key = format!("{{{}}}:by_country", world.stream().name);
-    let () = redis::cmd("HINCRBY").arg(key).arg("Perú").arg(5).query_async(&mut world.redis).await.unwrap();
-    consumer::rebuild(world.config.clone(), &world.stream().name.clone()).await.unwrap();
-    assert_eq!(world.truth(world.stream()).await, world.shown(world.stream()).await);
+    let () = redis::cmd("HINCRBY")
+        .arg(key)
+        .arg("Perú")
+        .arg(5)
+        .query_async(&mut world.redis)
+        .await
+        .unwrap();
+    consumer::rebuild(world.config.clone(), &world.stream().name.clone())
+        .await
+        .unwrap();
+    assert_eq!(
+        world.truth(world.stream()).await,
+        world.shown(world.stream()).await
+    );
     let running = world.start().await;
-    consumer::rebuild(world.config.clone(), &world.stream().name.clone()).await.unwrap();
+    consumer::rebuild(world.config.clone(), &world.stream().name.clone())
+        .await
+        .unwrap();
     world.send(0, &borrowed(&events(5)));
     world.settled(65).await;
     running.stop().await;
-}
-
-/// What an emptied Redis has forgotten: everything under the stream's tag.
-async fn forget(world: &mut World) {
-    for stream in world.config.streams.clone() {
-        ledger::clear(&mut world.redis, &stream).await.unwrap();
-        let meta = format!("{{{}}}:meta", stream.name);
-        let () = redis::cmd("DEL").arg(meta).query_async(&mut world.redis).await.unwrap();
-    }
 }

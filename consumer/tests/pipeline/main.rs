@@ -1,6 +1,11 @@
 //! The consumer on real Kafka, MongoDB and Redis.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
 mod archiving;
 mod counters;
+mod histories;
+mod outages;
+mod proxy;
 mod replicas;
 mod world;

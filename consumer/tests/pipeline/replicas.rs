@@ -1,6 +1,6 @@
 //! Several consumers of one group, and consumers that come and go.
 
-use crate::world::{World, borrowed, eventually, events};
+use crate::world::{World, borrowed, events, eventually};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn replicas_share_the_partitions_and_one_may_leave() {
@@ -39,7 +39,10 @@ async fn what_kafka_had_deleted_before_it_was_read_is_told() {
     world.delete_records(0, 17).await;
     let running = world.start().await;
     world.settled(23).await;
-    let line = format!(r#"aguacero_consumer_lost_total{{topic="{}",partition="0"}}"#, world.topic());
+    let line = format!(
+        r#"aguacero_consumer_lost_total{{topic="{}",partition="0"}}"#,
+        world.topic()
+    );
     eventually("the loss is told", async || match World::metric(&line) {
         Some(7.0) => Ok(()),
         other => Err(format!("{other:?}")),

@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    io::Write,
     sync::atomic::{AtomicU32, Ordering},
     time::{Duration, Instant, SystemTime},
 };
@@ -34,6 +35,7 @@ const DEADLINE: Duration = Duration::from_secs(60);
 
 pub(crate) struct World {
     pub(crate) config: Config,
+    toml: String,
     pub(crate) database: mongodb::Database,
     pub(crate) redis: MultiplexedConnection,
     producer: BaseProducer,
@@ -46,8 +48,16 @@ pub(crate) struct Running {
     task: JoinHandle<anyhow::Result<()>>,
 }
 
+/// A consumer in a process of its own; killed when it is dropped.
+pub(crate) struct Process {
+    child: std::process::Child,
+    _config: tempfile::NamedTempFile,
+}
+
 fn variable(name: &str) -> String {
-    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: these tests need real services, run `make test`"))
+    std::env::var(name).unwrap_or_else(|_| {
+        panic!("{name} is not set: these tests need real services, run `make test`")
+    })
 }
 
 impl World {
@@ -61,11 +71,19 @@ impl World {
             aguacero::telemetry::init("test");
         }
         static TESTS: AtomicU32 = AtomicU32::new(0);
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let now = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
         let test = TESTS.fetch_add(1, Ordering::Relaxed);
-        let name = format!("c{:x}-{:x}-{test}", now.as_micros() & 0xffff_ffff, std::process::id());
+        let name = format!(
+            "c{:x}-{:x}-{test}",
+            now.as_micros() & 0xffff_ffff,
+            std::process::id()
+        );
         let toml = CONFIG.replace("CONSUMER", consumer) + streams;
-        let toml = toml.replace("NAME", &name).replace("PARTITIONS", &partitions.to_string());
+        let toml = toml
+            .replace("NAME", &name)
+            .replace("PARTITIONS", &partitions.to_string());
         let environment = [
             ("AGUACERO_KAFKA_BROKERS", variable("AGUACERO_KAFKA_BROKERS")),
             ("AGUACERO_MONGODB_URI", variable("AGUACERO_MONGODB_URI")),
@@ -73,11 +91,27 @@ impl World {
         ];
         let environment = environment.into_iter().map(|(k, v)| (k.to_owned(), v));
         let config = Config::parse(&toml, "test", environment).unwrap_or_else(|e| panic!("{e}"));
-        let database = mongodb::Client::with_uri_str(&config.mongodb.uri).await.unwrap().database(&config.mongodb.database);
-        let redis = ledger::connect(&config.redis.url, Duration::from_secs(10)).await.unwrap();
+        let database = mongodb::Client::with_uri_str(&config.mongodb.uri)
+            .await
+            .unwrap()
+            .database(&config.mongodb.database);
+        let redis = ledger::connect(&config.redis.url, Duration::from_secs(10))
+            .await
+            .unwrap();
         let producer = client_config(&config.kafka, "test").create().unwrap();
-        Topics::new(&config.kafka, "test").unwrap().ensure(&config.topics).await.unwrap();
-        Self { config, database, redis, producer, sequence: 0 }
+        Topics::new(&config.kafka, "test")
+            .unwrap()
+            .ensure(&config.topics)
+            .await
+            .unwrap();
+        Self {
+            config,
+            toml,
+            database,
+            redis,
+            producer,
+            sequence: 0,
+        }
     }
 
     pub(crate) fn topic(&self) -> &str {
@@ -95,24 +129,57 @@ impl World {
     pub(crate) async fn start(&self) -> Running {
         let (trigger, shutdown) = Shutdown::new();
         let app = App::build(self.config.clone()).await.unwrap();
-        Running { trigger, task: tokio::spawn(app.run(shutdown)) }
+        Running {
+            trigger,
+            task: tokio::spawn(app.run(shutdown)),
+        }
+    }
+
+    /// A consumer in a process of its own, which can be killed.
+    pub(crate) fn spawn(&self, instance: &str) -> Process {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(self.toml.as_bytes()).unwrap();
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_consumer"));
+        command
+            .args(["run", "--config"])
+            .arg(file.path())
+            .env("AGUACERO_CONSUMER_INSTANCE", instance);
+        Process {
+            child: command.spawn().unwrap(),
+            _config: file,
+        }
     }
 
     /// Puts records of the first stream into `partition`; says the offset of the last.
     pub(crate) fn send(&self, partition: i32, events: &[(EventId, &str)]) -> i64 {
-        let records: Vec<_> = events.iter().map(|(id, json)| (header(self.stream(), *id), Some(json.as_bytes()))).collect();
-        let records: Vec<_> = records.iter().map(|(header, value)| (Some(&header[..]), *value)).collect();
+        let records: Vec<_> = events
+            .iter()
+            .map(|(id, json)| (header(self.stream(), *id), Some(json.as_bytes())))
+            .collect();
+        let records: Vec<_> = records
+            .iter()
+            .map(|(header, value)| (Some(&header[..]), *value))
+            .collect();
         self.send_raw(partition, &records)
     }
 
     /// Puts records into `partition` as they are: header and value.
-    pub(crate) fn send_raw(&self, partition: i32, records: &[(Option<&[u8]>, Option<&[u8]>)]) -> i64 {
+    pub(crate) fn send_raw(
+        &self,
+        partition: i32,
+        records: &[(Option<&[u8]>, Option<&[u8]>)],
+    ) -> i64 {
         for (header, value) in records {
             let mut headers = OwnedHeaders::new();
             if let Some(header) = header {
-                headers = headers.insert(KafkaHeader { key: HEADER, value: Some(*header) });
+                headers = headers.insert(KafkaHeader {
+                    key: HEADER,
+                    value: Some(*header),
+                });
             }
-            let mut record = BaseRecord::<(), [u8]>::to(self.topic()).partition(partition).headers(headers);
+            let mut record = BaseRecord::<(), [u8]>::to(self.topic())
+                .partition(partition)
+                .headers(headers);
             record.payload = *value;
             while let Err((error, again)) = self.producer.send(record) {
                 assert!(error.to_string().contains("QueueFull"), "{error}");
@@ -128,19 +195,37 @@ impl World {
     pub(crate) fn position(&self, partition: i32) -> Position {
         let topics = Topics::new(&self.config.kafka, "test").unwrap();
         let described = topics.describe(&[self.topic()]).unwrap();
-        Position { incarnation: described[self.topic()].incarnation.clone(), partition }
+        Position {
+            incarnation: described[self.topic()].incarnation.clone(),
+            partition,
+        }
     }
 
     /// Adds live what a gateway would have added for these records.
-    pub(crate) async fn live(&mut self, position: Position, (first, last): (i64, i64), countries: &[&str]) {
+    pub(crate) async fn live(
+        &mut self,
+        position: Position,
+        (first, last): (i64, i64),
+        countries: &[&str],
+    ) {
         let mut deltas = Deltas::none(self.stream());
         for country in countries {
             deltas.events += 1;
             *deltas.counters[0].entry((*country).to_owned()).or_default() += 1;
         }
         self.sequence += 1;
-        let entries = vec![Entry { position, first, last, deltas }];
-        let part = Part { stream: &self.config.streams[0], run: [7; 16], sequence: self.sequence, entries };
+        let entries = vec![Entry {
+            position,
+            first,
+            last,
+            deltas,
+        }];
+        let part = Part {
+            stream: &self.config.streams[0],
+            run: [7; 16],
+            sequence: self.sequence,
+            entries,
+        };
         for applied in ledger::live(&mut self.redis, 1000, &[part]).await.unwrap() {
             applied.unwrap();
         }
@@ -151,17 +236,35 @@ impl World {
     }
 
     pub(crate) async fn dead_letters(&self) -> Vec<Document> {
-        let letters = self.database.collection::<Document>(&self.config.mongodb.dead_letters);
-        letters.find(doc! {}).sort(doc! { "_id": 1 }).await.unwrap().try_collect().await.unwrap()
+        let letters = self
+            .database
+            .collection::<Document>(&self.config.mongodb.dead_letters);
+        letters
+            .find(doc! {})
+            .sort(doc! { "_id": 1 })
+            .await
+            .unwrap()
+            .try_collect()
+            .await
+            .unwrap()
     }
 
     /// What the archive holds of `stream`: how many documents, and how many of each country.
     pub(crate) async fn truth(&self, stream: &Stream) -> (i64, HashMap<String, i64>) {
         let archive = self.database.collection::<Document>(&stream.archive);
         let of_stream = doc! { "_aguacero.stream": &stream.name };
-        let documents: Vec<Document> = archive.find(of_stream).await.unwrap().try_collect().await.unwrap();
+        let documents: Vec<Document> = archive
+            .find(of_stream)
+            .await
+            .unwrap()
+            .try_collect()
+            .await
+            .unwrap();
         let mut countries = HashMap::new();
-        for country in documents.iter().filter_map(|d| d.get_str("país").or(d.get_str("pais")).ok()) {
+        for country in documents
+            .iter()
+            .filter_map(|d| d.get_str("país").or(d.get_str("pais")).ok())
+        {
             *countries.entry(country.to_owned()).or_default() += 1;
         }
         (documents.len() as i64, countries)
@@ -169,9 +272,14 @@ impl World {
 
     /// What Redis shows of `stream`; keys at zero are as good as none.
     pub(crate) async fn shown(&self, stream: &Stream) -> (i64, HashMap<String, i64>) {
-        let mut shown = ledger::shown(&mut self.redis.clone(), stream).await.unwrap();
+        let mut shown = ledger::shown(&mut self.redis.clone(), stream)
+            .await
+            .unwrap();
         let countries = shown.counters.swap_remove(0);
-        (shown.events, countries.into_iter().filter(|(_, n)| *n != 0).collect())
+        (
+            shown.events,
+            countries.into_iter().filter(|(_, n)| *n != 0).collect(),
+        )
     }
 
     /// Waits until the archive has `n` documents and Redis shows them.
@@ -185,7 +293,11 @@ impl World {
                 }
                 sum += truth.0;
             }
-            if sum == n { Ok(()) } else { Err(format!("{sum} of {n}")) }
+            if sum == n {
+                Ok(())
+            } else {
+                Err(format!("{sum} of {n}"))
+            }
         })
         .await;
     }
@@ -193,7 +305,11 @@ impl World {
     pub(crate) async fn has_archived(&self, n: i64) {
         eventually("the archive has every event", async || {
             let archived = self.archived().await;
-            if archived == n as u64 { Ok(()) } else { Err(format!("{archived} of {n}")) }
+            if archived == n as u64 {
+                Ok(())
+            } else {
+                Err(format!("{archived} of {n}"))
+            }
         })
         .await;
     }
@@ -201,7 +317,11 @@ impl World {
     /// Somebody who knows the group's name and is no member.
     fn group(&self) -> BaseConsumer {
         let mut client = client_config(&self.config.kafka, "test");
-        client.set("group.id", &self.config.consumer.group).set("enable.auto.commit", "false").create().unwrap()
+        client
+            .set("group.id", &self.config.consumer.group)
+            .set("enable.auto.commit", "false")
+            .create()
+            .unwrap()
     }
 
     /// The next offset of `partition` that the group will read.
@@ -212,9 +332,11 @@ impl World {
     }
 
     pub(crate) async fn has_committed(&self, partition: i32, next: i64) {
-        eventually("the offset is committed", async || match self.committed(partition) {
-            Some(at) if at == next => Ok(()),
-            other => Err(format!("{other:?} instead of {next}")),
+        eventually("the offset is committed", async || {
+            match self.committed(partition) {
+                Some(at) if at == next => Ok(()),
+                other => Err(format!("{other:?} instead of {next}")),
+            }
         })
         .await;
     }
@@ -223,9 +345,12 @@ impl World {
     pub(crate) fn reset(&self, partition: i32, offset: i64) {
         let consumer = self.group();
         let mut list = TopicPartitionList::new();
-        list.add_partition_offset(self.topic(), partition, Offset::Offset(offset)).unwrap();
+        list.add_partition_offset(self.topic(), partition, Offset::Offset(offset))
+            .unwrap();
         consumer.assign(&list).unwrap();
-        consumer.commit(&list, rdkafka::consumer::CommitMode::Sync).unwrap();
+        consumer
+            .commit(&list, rdkafka::consumer::CommitMode::Sync)
+            .unwrap();
     }
 
     fn admin(&self) -> AdminClient<DefaultClientContext> {
@@ -233,7 +358,11 @@ impl World {
     }
 
     pub(crate) async fn delete_topic(&self) {
-        let results = self.admin().delete_topics(&[self.topic()], &AdminOptions::new()).await.unwrap();
+        let results = self
+            .admin()
+            .delete_topics(&[self.topic()], &AdminOptions::new())
+            .await
+            .unwrap();
         results.into_iter().next().unwrap().unwrap();
     }
 
@@ -241,7 +370,11 @@ impl World {
     pub(crate) async fn create_topic(&self) {
         let topics = Topics::new(&self.config.kafka, "test").unwrap();
         eventually("the topic is made again", async || {
-            topics.ensure(&self.config.topics[..1]).await.map(|_| ()).map_err(|e| e.to_string())
+            topics
+                .ensure(&self.config.topics[..1])
+                .await
+                .map(|_| ())
+                .map_err(|e| e.to_string())
         })
         .await;
     }
@@ -249,8 +382,12 @@ impl World {
     /// Deletes Kafka's records below `offset`, as its retention would.
     pub(crate) async fn delete_records(&self, partition: i32, offset: i64) {
         let mut list = TopicPartitionList::new();
-        list.add_partition_offset(self.topic(), partition, Offset::Offset(offset)).unwrap();
-        self.admin().delete_records(&list, &AdminOptions::new()).await.unwrap();
+        list.add_partition_offset(self.topic(), partition, Offset::Offset(offset))
+            .unwrap();
+        self.admin()
+            .delete_records(&list, &AdminOptions::new())
+            .await
+            .unwrap();
     }
 
     /// A figure from `/metrics`, of the line that begins so.
@@ -264,12 +401,18 @@ impl World {
 impl Running {
     pub(crate) async fn stop(self) {
         self.trigger.fire();
-        tokio::time::timeout(DEADLINE, self.task).await.expect("the consumer drains").unwrap().unwrap();
+        tokio::time::timeout(DEADLINE, self.task)
+            .await
+            .expect("the consumer drains")
+            .unwrap()
+            .unwrap();
     }
+}
 
-    /// As if it was killed, as far as a task can be: nothing is awaited or committed any more.
-    pub(crate) fn abort(self) {
-        self.task.abort();
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
     }
 }
 
@@ -288,10 +431,28 @@ impl Drop for World {
     }
 }
 
+/// Empties Redis as far as it concerns this test: everything under the streams' tags.
+pub(crate) async fn forget(world: &mut World) {
+    for stream in world.config.streams.clone() {
+        ledger::clear(&mut world.redis, &stream).await.unwrap();
+        let meta = format!("{{{}}}:meta", stream.name);
+        let () = redis::cmd("DEL")
+            .arg(meta)
+            .query_async(&mut world.redis)
+            .await
+            .unwrap();
+    }
+}
+
 /// The header of a record of `stream`.
 pub(crate) fn header(stream: &Stream, id: EventId) -> Vec<u8> {
     let mut out = Vec::new();
-    Header { id, stream: &stream.name, client_key: b"" }.write(&mut out);
+    Header {
+        id,
+        stream: &stream.name,
+        client_key: b"",
+    }
+    .write(&mut out);
     out
 }
 
@@ -299,27 +460,43 @@ pub(crate) fn header(stream: &Stream, id: EventId) -> Vec<u8> {
 pub(crate) fn events(n: u64) -> Vec<(EventId, String)> {
     const COUNTRIES: [&str; 5] = ["Perú", "Chile", "España", "México", "Corea del Sur"];
     let base = EventId::new_base();
-    let event = |i: u64| (base.plus(i), format!(r#"{{"texto":"llueve {i} ☔","país":"{}"}}"#, COUNTRIES[i as usize % 5]));
+    let event = |i: u64| {
+        (
+            base.plus(i),
+            format!(
+                r#"{{"texto":"llueve {i} ☔","país":"{}"}}"#,
+                COUNTRIES[i as usize % 5]
+            ),
+        )
+    };
     (0..n).map(event).collect()
 }
 
 /// As [`World::send`] takes them.
 pub(crate) fn borrowed(events: &[(EventId, String)]) -> Vec<(EventId, &str)> {
-    events.iter().map(|(id, json)| (*id, json.as_str())).collect()
+    events
+        .iter()
+        .map(|(id, json)| (*id, json.as_str()))
+        .collect()
 }
 
 /// Asks until the answer is yes, or tells what it was at the deadline.
-pub(crate) async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Result<T, String>) -> T {
+pub(crate) async fn eventually<T>(
+    what: &str,
+    mut ask: impl AsyncFnMut() -> Result<T, String>,
+) -> T {
     let started = Instant::now();
     loop {
         match ask().await {
             Ok(answer) => return answer,
-            Err(state) => assert!(started.elapsed() < DEADLINE, "not after {DEADLINE:?}: {what}: {state}"),
+            Err(state) => assert!(
+                started.elapsed() < DEADLINE,
+                "not after {DEADLINE:?}: {what}: {state}"
+            ),
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
-
 
 const CONFIG: &str = r#"
 [topics.NAME]

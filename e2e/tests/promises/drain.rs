@@ -12,13 +12,24 @@ use e2e::{
 const LARGE: usize = 10_000;
 
 fn large(n: usize) -> String {
-    format!("{}{}", tweet(n).trim_end_matches('}'), format_args!(", \"x\": \"{}\"}}", "x".repeat(LARGE)))
+    format!(
+        "{}{}",
+        tweet(n).trim_end_matches('}'),
+        format_args!(", \"x\": \"{}\"}}", "x".repeat(LARGE))
+    )
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_gateway_that_is_told_to_end_answers_what_it_has_taken_in() {
-    let mut pipeline = Pipeline::weather().with("gateway.partition_slow_ms", 30_000).start().await;
-    pipeline.client().answer(&Request::json("/input", tweet(0))).await.accepted(1);
+    let mut pipeline = Pipeline::weather()
+        .with("gateway.partition_slow_ms", 30_000)
+        .start()
+        .await;
+    pipeline
+        .client()
+        .answer(&Request::json("/input", tweet(0)))
+        .await
+        .accepted(1);
     pipeline.kafka_producer.freeze().await; // so that every request is in the middle of its way
     let waiting: Vec<_> = (1..=8)
         .map(|n| {
@@ -27,12 +38,22 @@ async fn a_gateway_that_is_told_to_end_answers_what_it_has_taken_in() {
         })
         .collect();
     once("all of them taken in", async || {
-        pipeline.gateway.metric("aguacero_gateway_bytes_in_flight").await >= 8.0 * LARGE as f64
+        pipeline
+            .gateway
+            .metric("aguacero_gateway_bytes_in_flight")
+            .await
+            >= 8.0 * LARGE as f64
     })
     .await;
     pipeline.gateway.terminate();
-    once("no longer ready", async || !pipeline.gateway.is_ready().await).await;
-    once("nobody new let in", async || pipeline.client().send(&Request::get("/")).await.is_err()).await;
+    once("no longer ready", async || {
+        !pipeline.gateway.is_ready().await
+    })
+    .await;
+    once("nobody new let in", async || {
+        pipeline.client().send(&Request::get("/")).await.is_err()
+    })
+    .await;
     assert!(pipeline.gateway.is_running(), "it waits for the receipts");
     pipeline.kafka_producer.thaw();
     for answer in waiting {
@@ -49,13 +70,29 @@ async fn a_gateway_that_ends_under_load_stores_nothing_that_it_did_not_answer() 
     load.progress(300).await;
     pipeline.gateway.shut_down().await;
     let report = load.finish().await;
-    assert!(report.answers.keys().all(|status| [200, 503, 504].contains(status)), "{:?}", report.answers);
+    assert!(
+        report
+            .answers
+            .keys()
+            .all(|status| [200, 503, 504].contains(status)),
+        "{:?}",
+        report.answers
+    );
 
     let records = pipeline.records("weather").await;
-    let stored: BTreeSet<_> = records.iter().map(|r| r.header().client_key.to_vec()).collect();
+    let stored: BTreeSet<_> = records
+        .iter()
+        .map(|r| r.header().client_key.to_vec())
+        .collect();
     let answered: BTreeSet<_> = report.stored.iter().map(|n| key(*n).into_bytes()).collect();
-    let unanswered: Vec<_> = stored.difference(&answered).map(|k| String::from_utf8_lossy(k).into_owned()).collect();
-    assert!(unanswered.is_empty(), "stored and not answered: {unanswered:?}");
+    let unanswered: Vec<_> = stored
+        .difference(&answered)
+        .map(|k| String::from_utf8_lossy(k).into_owned())
+        .collect();
+    assert!(
+        unanswered.is_empty(),
+        "stored and not answered: {unanswered:?}"
+    );
     pipeline.exact("weather", report.stored.len()).await;
 }
 
@@ -85,7 +122,11 @@ async fn everything_told_to_end_at_once_ends_well_and_comes_back_exact() {
     for process in pipeline.processes() {
         process.terminate();
     }
-    let all = [&mut pipeline.gateway, &mut pipeline.kafka_producer, &mut pipeline.redis_writer];
+    let all = [
+        &mut pipeline.gateway,
+        &mut pipeline.kafka_producer,
+        &mut pipeline.redis_writer,
+    ];
     for process in all.into_iter().chain(&mut pipeline.consumers) {
         let status = process.ended().await;
         assert!(status.success(), "{} ended with {status}", process.name());
@@ -101,13 +142,19 @@ async fn a_kept_connection_ends_politely() {
     let mut pipeline = Pipeline::weather().into_kafka_only().start().await;
     let mut idle: Vec<Client> = (0..4).map(|_| pipeline.client()).collect();
     for client in &mut idle {
-        client.answer(&Request::json("/input", tweet(1))).await.accepted(1);
+        client
+            .answer(&Request::json("/input", tweet(1)))
+            .await
+            .accepted(1);
     }
     // Idle connections do not hold it up until its drain is over.
     pipeline.gateway.shut_down().await;
     pipeline.gateway.start_ready().await;
     for client in &mut idle {
-        client.answer(&Request::json("/input", tweet(2))).await.accepted(1);
+        client
+            .answer(&Request::json("/input", tweet(2)))
+            .await
+            .accepted(1);
         assert_eq!(client.connections(), 2);
     }
 }

@@ -7,7 +7,8 @@ use serde_json::Value;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_hostile_case_gets_its_answer_and_what_is_accepted_is_archived() {
     let pipeline = Pipeline::weather().start().await;
-    let cases: Vec<Value> = serde_json::from_str(&repository("locust/data/hostile.json")).expect("JSON");
+    let cases: Vec<Value> =
+        serde_json::from_str(&repository("locust/data/hostile.json")).expect("JSON");
     let mut client = pipeline.client();
     let (mut stored, mut faults) = (0, Vec::new());
     for case in &cases {
@@ -24,31 +25,50 @@ async fn every_hostile_case_gets_its_answer_and_what_is_accepted_is_archived() {
         }
         stored += after(&mut client).await;
     }
-    assert!(faults.is_empty(), "{} of {} cases:\n{}", faults.len(), cases.len(), faults.join("\n"));
+    assert!(
+        faults.is_empty(),
+        "{} of {} cases:\n{}",
+        faults.len(),
+        cases.len(),
+        faults.join("\n")
+    );
     pipeline.exact("weather", stored as usize).await;
-    assert!(pipeline.archive.dead_letters().await.is_empty(), "what is accepted can be archived");
+    assert!(
+        pipeline.archive.dead_letters().await.is_empty(),
+        "what is accepted can be archived"
+    );
 }
 
 /// A good event gets through whatever came before it.
 async fn after(client: &mut Client) -> u64 {
     let good = r#"{"texto": "Su lluvia", "país": "Argentina"}"#;
-    client.answer(&Request::json("/input", good)).await.accepted(1);
+    client
+        .answer(&Request::json("/input", good))
+        .await
+        .accepted(1);
     1
 }
 
 fn request(case: &Value) -> Request {
     let method = case["method"].as_str().unwrap_or("POST");
-    let mut request = Request::post(case["path"].as_str().unwrap_or("/input"), body(case)).method(method);
+    let mut request =
+        Request::post(case["path"].as_str().unwrap_or("/input"), body(case)).method(method);
     if let Some(kind) = case["content_type"].as_str() {
         request = request.header("content-type", kind);
     }
     for (name, values) in case["headers"].as_object().into_iter().flatten() {
-        let values = values.as_array().map_or(std::slice::from_ref(values), Vec::as_slice);
+        let values = values
+            .as_array()
+            .map_or(std::slice::from_ref(values), Vec::as_slice);
         for value in values {
             request = request.header(name, value.as_str().expect("a header's value"));
         }
     }
-    if case["chunked"] == true { request.chunked() } else { request }
+    if case["chunked"] == true {
+        request.chunked()
+    } else {
+        request
+    }
 }
 
 fn body(case: &Value) -> Bytes {
@@ -89,7 +109,10 @@ fn compare(case: &Value, answer: &Answer) -> Result<(), String> {
     }
     let document = answer.document();
     for member in ["field", "accepted", "rejected"] {
-        if case.get(member).is_some_and(|expected| document[member] != *expected) {
+        if case
+            .get(member)
+            .is_some_and(|expected| document[member] != *expected)
+        {
             return Err(format!("{member} is not {}", case[member]));
         }
     }
@@ -99,7 +122,14 @@ fn compare(case: &Value, answer: &Answer) -> Result<(), String> {
         return Err("other errors".into());
     }
     let differs = |(want, got): (&Value, &Value)| {
-        want.as_object().into_iter().flatten().any(|(name, value)| got[name] != *value)
+        want.as_object()
+            .into_iter()
+            .flatten()
+            .any(|(name, value)| got[name] != *value)
     };
-    if expected.zip(errors).any(differs) { Err("other errors".into()) } else { Ok(()) }
+    if expected.zip(errors).any(differs) {
+        Err("other errors".into())
+    } else {
+        Ok(())
+    }
 }

@@ -10,7 +10,10 @@ use e2e::{
 /// Posts tweets number `from` to `to`, one by one.
 async fn post(client: &mut Client, numbers: std::ops::Range<usize>) {
     for n in numbers {
-        client.answer(&Request::json("/input", tweet(n))).await.accepted(1);
+        client
+            .answer(&Request::json("/input", tweet(n)))
+            .await
+            .accepted(1);
     }
 }
 
@@ -25,7 +28,11 @@ fn weather() -> e2e::Builder {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_gateway_killed_before_its_deltas_left_is_settled() {
-    let mut pipeline = weather().without(Kind::RedisWriter).without(Kind::Consumer).start().await;
+    let mut pipeline = weather()
+        .without(Kind::RedisWriter)
+        .without(Kind::Consumer)
+        .start()
+        .await;
     post(&mut pipeline.client(), 0..40).await;
     pipeline.gateway.kill(); // and with it all deltas, which had nowhere to go
     pipeline.redis_writer.start_ready().await;
@@ -40,7 +47,11 @@ async fn a_gateway_killed_before_its_deltas_left_is_settled() {
 async fn deltas_that_come_after_the_settling_are_ignored() {
     let mut pipeline = weather().start().await;
     once("the gateway greeted", async || {
-        pipeline.redis_writer.metric("aguacero_redis_writer_sessions").await >= 1.0
+        pipeline
+            .redis_writer
+            .metric("aguacero_redis_writer_sessions")
+            .await
+            >= 1.0
     })
     .await;
     pipeline.redis_writer.freeze().await;
@@ -49,7 +60,11 @@ async fn deltas_that_come_after_the_settling_are_ignored() {
     pipeline.gateway.kill();
     pipeline.redis_writer.thaw(); // and the frame that the gateway had sent is still on its way
     once("the late frame applied", async || {
-        pipeline.redis_writer.metric("aguacero_redis_writer_frames_total").await >= 1.0
+        pipeline
+            .redis_writer
+            .metric("aguacero_redis_writer_frames_total")
+            .await
+            >= 1.0
     })
     .await;
     assert_eq!(total(&pipeline).await, 30);
@@ -70,18 +85,29 @@ async fn a_redis_writer_killed_under_load_costs_no_answer_and_no_count() {
     }
     load.progress(60).await;
     let report = load.finish().await;
-    assert_eq!(report.answers.keys().collect::<Vec<_>>(), [&200], "{:?}", report.answers);
+    assert_eq!(
+        report.answers.keys().collect::<Vec<_>>(),
+        [&200],
+        "{:?}",
+        report.answers
+    );
     pipeline.exact("weather", report.stored.len()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_consumer_killed_mid_way_goes_on_where_it_was() {
-    let mut pipeline = weather().with("consumer.batch_records_max", 25).start().await;
+    let mut pipeline = weather()
+        .with("consumer.batch_records_max", 25)
+        .start()
+        .await;
     let load = Load::start(pipeline.address(), 4, Then::Retry);
     let mut archived = 0;
     for _ in 0..4 {
         load.progress(80).await;
-        once("more archived", async || pipeline.archive.count("messages").await > archived).await;
+        once("more archived", async || {
+            pipeline.archive.count("messages").await > archived
+        })
+        .await;
         pipeline.consumer().kill();
         archived = pipeline.archive.count("messages").await;
         load.progress(40).await;
@@ -97,11 +123,20 @@ async fn a_group_put_back_to_the_beginning_changes_nothing() {
     post(&mut pipeline.client(), 0..50).await;
     pipeline.exact("weather", 50).await;
     pipeline.consumer().shut_down().await;
-    pipeline.kafka.rewind(pipeline.group(), pipeline.topic("weather")).await;
+    pipeline
+        .kafka
+        .rewind(pipeline.group(), pipeline.topic("weather"))
+        .await;
     pipeline.consumer().start_ready().await;
     eventually("50 duplicates seen", async || {
-        let seen = pipeline.consumers[0].metric("aguacero_consumer_duplicates_total").await;
-        if seen >= 50.0 { Ok(()) } else { Err(format!("{seen}")) }
+        let seen = pipeline.consumers[0]
+            .metric("aguacero_consumer_duplicates_total")
+            .await;
+        if seen >= 50.0 {
+            Ok(())
+        } else {
+            Err(format!("{seen}"))
+        }
     })
     .await;
     post(&mut pipeline.client(), 50..60).await;
@@ -134,16 +169,22 @@ async fn a_topic_made_again_goes_on_without_anybody_being_restarted() {
     post(&mut pipeline.client(), 0..60).await;
     pipeline.exact("weather", 60).await;
 
-    pipeline.kafka.delete(&topic).await;
-    pipeline.kafka.create(&topic, 6).await;
+    pipeline.kafka.recreate(&topic, 6).await;
     let mut client = pipeline.client();
     once("events accepted again", async || {
-        client.answer(&Request::json("/input", tweet(60)).key("sixty")).await.status == 200
+        client
+            .answer(&Request::json("/input", tweet(60)).key("sixty"))
+            .await
+            .status
+            == 200
     })
     .await;
     for n in 61..100 {
         let request = Request::json("/input", tweet(n)).key(&format!("{n}"));
-        once("accepted", async || client.answer(&request).await.status == 200).await;
+        once("accepted", async || {
+            client.answer(&request).await.status == 200
+        })
+        .await;
     }
     let archive = pipeline.exact_beyond_kafka("weather").await;
     assert_eq!(archive.len(), 100);
@@ -156,13 +197,15 @@ async fn a_topic_made_again_under_load_shows_what_the_archive_holds() {
     let load = Load::start(pipeline.address(), 4, Then::Retry);
     for _ in 0..2 {
         load.progress(100).await;
-        pipeline.kafka.delete(&topic).await;
-        pipeline.kafka.create(&topic, 6).await;
+        pipeline.kafka.recreate(&topic, 6).await;
     }
     load.progress(100).await;
     let report = load.finish().await;
     let archive = pipeline.exact_beyond_kafka("weather").await;
-    assert!(archive.len() <= report.stored.len(), "only what Kafka lost with the topic may be missing");
+    assert!(
+        archive.len() <= report.stored.len(),
+        "only what Kafka lost with the topic may be missing"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -170,8 +213,14 @@ async fn an_event_sent_again_into_other_partitions_counts_once() {
     let pipeline = Pipeline::weather().start().await;
     let mut client = pipeline.client();
     for _ in 0..12 {
-        client.answer(&Request::json("/input", tweet(1)).key("again")).await.accepted(1);
-        client.answer(&Request::ndjson("/input", format!("{}\n{}", tweet(2), tweet(3))).key("both")).await.accepted(2);
+        client
+            .answer(&Request::json("/input", tweet(1)).key("again"))
+            .await
+            .accepted(1);
+        client
+            .answer(&Request::ndjson("/input", format!("{}\n{}", tweet(2), tweet(3))).key("both"))
+            .await
+            .accepted(2);
     }
     pipeline.exact("weather", 3).await;
     let records = pipeline.records("weather").await;
@@ -201,35 +250,59 @@ const WITH_IDS: &str = r#"
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn another_event_under_the_same_id_is_a_dead_letter_and_not_counted() {
-    let mut pipeline = Pipeline::builder(WITH_IDS).with("consumer.instance", "one").start().await;
+    let mut pipeline = Pipeline::builder(WITH_IDS)
+        .with("consumer.instance", "one")
+        .start()
+        .await;
     let mut client = pipeline.client();
     let reading = |id: &str, sensor: usize| format!(r#"{{"id": {id}, "sensor": "s-{sensor}"}}"#);
     for sensor in 0..8 {
         // The id field wins over the header.
-        let request = Request::json("/readings", reading("\"x\"", sensor)).key(&format!("k-{sensor}"));
+        let request =
+            Request::json("/readings", reading("\"x\"", sensor)).key(&format!("k-{sensor}"));
         client.answer(&request).await.accepted(1);
     }
     for id in ["7", "\"7\"", "7"] {
-        client.answer(&Request::json("/readings", reading(id, 1))).await.accepted(1);
+        client
+            .answer(&Request::json("/readings", reading(id, 1)))
+            .await
+            .accepted(1);
     }
     // Of each id one event is archived, whichever came first; no other was.
     pipeline.exact("readings", 2).await;
     let letters = eventually("every other event a dead letter", async || {
         let letters = pipeline.archive.dead_letters().await;
-        if letters.len() >= 8 { Ok(letters) } else { Err(format!("{letters:?}")) }
+        if letters.len() >= 8 {
+            Ok(letters)
+        } else {
+            Err(format!("{letters:?}"))
+        }
     })
     .await;
-    assert_eq!(letters.len(), 7 + 1, "seven of x, and one of 7, in either way of writing it");
+    assert_eq!(
+        letters.len(),
+        7 + 1,
+        "seven of x, and one of 7, in either way of writing it"
+    );
     let archived = pipeline.archived_values("readings").await;
     for letter in &letters {
-        assert_eq!(letter.get_str("reason").ok(), Some("id-conflict"), "{letter}");
-        let value = letter.get_binary_generic("value").expect("the bytes as they were sent");
+        assert_eq!(
+            letter.get_str("reason").ok(),
+            Some("id-conflict"),
+            "{letter}"
+        );
+        let value = letter
+            .get_binary_generic("value")
+            .expect("the bytes as they were sent");
         assert!(!archived.contains(value), "{letter} is archived");
     }
 
     // A replay finds the same.
     pipeline.consumer().kill_and_restart().await;
-    client.answer(&Request::json("/readings", reading("\"new\"", 3))).await.accepted(1);
+    client
+        .answer(&Request::json("/readings", reading("\"new\"", 3)))
+        .await
+        .accepted(1);
     pipeline.exact("readings", 3).await;
     assert_eq!(pipeline.archive.dead_letters().await.len(), 8);
 }
@@ -244,8 +317,10 @@ async fn a_kafka_producer_killed_under_load_costs_no_event_and_counts_none_twice
     }
     load.progress(100).await;
     let report = load.finish().await;
-    assert_eq!(report.broken, 0, "the gateway answers whatever becomes of the sidecar");
-    eprintln!("DUPS {} records, {} stored {:?}", pipeline.records("weather").await.len(), report.stored.len(), report.answers);
+    assert_eq!(
+        report.broken, 0,
+        "the gateway answers whatever becomes of the sidecar"
+    );
     pipeline.exact("weather", report.stored.len()).await;
 }
 
@@ -261,12 +336,18 @@ async fn what_was_on_its_way_to_a_killed_kafka_producer_is_sent_again() {
         })
         .collect();
     once("something on its way", async || {
-        pipeline.gateway.metric("aguacero_gateway_bytes_in_flight").await > 0.0
+        pipeline
+            .gateway
+            .metric("aguacero_gateway_bytes_in_flight")
+            .await
+            > 0.0
     })
     .await;
     pipeline.kafka_producer.kill_and_restart().await;
     for answer in waiting {
-        answer.await.expect("stored in the end, without the client doing anything");
+        answer
+            .await
+            .expect("stored in the end, without the client doing anything");
     }
     pipeline.exact("weather", 21).await;
 }
@@ -279,7 +360,9 @@ async fn two_consumers_that_both_believe_they_own_a_partition_count_nothing_twic
         .with("consumer.batch_records_max", 20)
         .start()
         .await;
-    let [first, second] = &pipeline.consumers[..] else { panic!("two consumers") };
+    let [first, second] = &pipeline.consumers[..] else {
+        panic!("two consumers")
+    };
     once("the partitions shared", async || {
         first.metric("aguacero_consumer_assigned_partitions").await == 3.0
             && second.metric("aguacero_consumer_assigned_partitions").await == 3.0
@@ -301,7 +384,10 @@ async fn two_consumers_that_both_believe_they_own_a_partition_count_nothing_twic
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_is_killed_in_whatever_order_comes_out_exact() {
-    let mut pipeline = weather().with("consumer.batch_records_max", 30).start().await;
+    let mut pipeline = weather()
+        .with("consumer.batch_records_max", 30)
+        .start()
+        .await;
     let load = Load::start(pipeline.address(), 4, Then::Retry);
     for round in 0..3 {
         load.progress(50).await;
@@ -334,7 +420,9 @@ async fn rebuild_shows_the_archive_again_whatever_redis_showed() {
     pipeline.redis.spoil(pipeline.stream("weather")).await;
     assert_ne!(total(&pipeline).await, 30);
     let mut rebuild = pipeline.consumers[0].command("rebuild");
-    let output = tokio::task::spawn_blocking(move || rebuild.arg("weather").output()).await.expect("joined");
+    let output = tokio::task::spawn_blocking(move || rebuild.arg("weather").output())
+        .await
+        .expect("joined");
     let output = output.expect("a program that starts");
     assert!(output.status.success(), "{output:?}");
     pipeline.exact("weather", 30).await;

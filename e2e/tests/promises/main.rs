@@ -1,6 +1,7 @@
 //! The promises of Aguacero, each shown on the real processes and the real services.
 
 mod batches;
+mod chaos;
 mod contract;
 mod drain;
 mod hostile;

@@ -4,9 +4,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io::Write as _,
     sync::atomic::{AtomicUsize, Ordering},
-    time::SystemTime,
 };
 
 use aguacero::id::EventId;
@@ -16,6 +14,7 @@ use e2e::{
     archive::id_of,
     eventually,
     json::{Json, same},
+    seed::Dice,
 };
 use proptest::{
     prelude::*,
@@ -53,27 +52,93 @@ enum Sent {
 
 fn text() -> impl Strategy<Value = String> {
     let odd = prop::sample::select(vec![
-        "", " ", "\0", "\u{1}\u{1f}\u{7f}\u{80}", "\"\\/\u{8}\u{c}\n\r\t", "\u{2028}\u{2029}", "\u{feff}", "\u{fffe}\u{ffff}",
-        "👩‍🌾🏽🇦🇷", "𝔘𝔫𝔦", "e\u{301}", "null", "{\"a\":1}", "]}", "\\u0041", "\u{10ffff}", "$where", "a.b",
+        "",
+        " ",
+        "\0",
+        "\u{1}\u{1f}\u{7f}\u{80}",
+        "\"\\/\u{8}\u{c}\n\r\t",
+        "\u{2028}\u{2029}",
+        "\u{feff}",
+        "\u{fffe}\u{ffff}",
+        "👩‍🌾🏽🇦🇷",
+        "𝔘𝔫𝔦",
+        "e\u{301}",
+        "null",
+        "{\"a\":1}",
+        "]}",
+        "\\u0041",
+        "\u{10ffff}",
+        "$where",
+        "a.b",
     ]);
     prop_oneof![3 => odd.prop_map(str::to_owned), 4 => "[ -~]{0,20}", 3 => "\\PC{0,12}", 1 => any::<String>()]
 }
 
 fn name() -> impl Strategy<Value = String> {
     let odd = prop::sample::select(vec![
-        "", "$x", "$", "a.b", ".", "..", "_id2", "__proto__", "constructor", "0", "-1", "ñandú", "🦀", "País", "texto ",
-        "_aguacero2", "a\u{301}", "\u{2028}", "\"", "\\", "length", "toString", "$numberLong", "$oid", "$date",
+        "",
+        "$x",
+        "$",
+        "a.b",
+        ".",
+        "..",
+        "_id2",
+        "__proto__",
+        "constructor",
+        "0",
+        "-1",
+        "ñandú",
+        "🦀",
+        "País",
+        "texto ",
+        "_aguacero2",
+        "a\u{301}",
+        "\u{2028}",
+        "\"",
+        "\\",
+        "length",
+        "toString",
+        "$numberLong",
+        "$oid",
+        "$date",
     ]);
     let fit = |name: &String| !name.contains('\0');
-    prop_oneof![3 => odd.prop_map(str::to_owned), 2 => "[a-z]{1,8}", 1 => "\\PC{1,6}"].prop_filter("no NUL", fit)
+    prop_oneof![3 => odd.prop_map(str::to_owned), 2 => "[a-z]{1,8}", 1 => "\\PC{1,6}"]
+        .prop_filter("no NUL", fit)
 }
 
 fn number() -> impl Strategy<Value = String> {
     let odd = prop::sample::select(vec![
-        "0", "-0", "-0.0", "0.0", "0e0", "-0E-0", "1e308", "1.7976931348623157e308", "-1e308", "4.9e-324", "2.2250738585072014e-308",
-        "1e-400", "0.1e1", "1E+2", "100000000000000000000.0", "9007199254740993", "9007199254740993.0", "9223372036854775807",
-        "-9223372036854775808", "2147483647", "2147483648", "-2147483648", "-2147483649", "0.1", "3.141592653589793238462643383279",
-        "123456789012345678901234567890e-30", "1.0000000000000002", "5e-1", "2.4703282292062328e-324", "179769313486231570000e288",
+        "0",
+        "-0",
+        "-0.0",
+        "0.0",
+        "0e0",
+        "-0E-0",
+        "1e308",
+        "1.7976931348623157e308",
+        "-1e308",
+        "4.9e-324",
+        "2.2250738585072014e-308",
+        "1e-400",
+        "0.1e1",
+        "1E+2",
+        "100000000000000000000.0",
+        "9007199254740993",
+        "9007199254740993.0",
+        "9223372036854775807",
+        "-9223372036854775808",
+        "2147483647",
+        "2147483648",
+        "-2147483648",
+        "-2147483649",
+        "0.1",
+        "3.141592653589793238462643383279",
+        "123456789012345678901234567890e-30",
+        "1.0000000000000002",
+        "5e-1",
+        "2.4703282292062328e-324",
+        "179769313486231570000e288",
     ]);
     let double = || any::<f64>().prop_filter("a number", |f| f.is_finite());
     prop_oneof![
@@ -88,7 +153,10 @@ fn number() -> impl Strategy<Value = String> {
 
 fn unlike(fields: Vec<(String, Json)>) -> Vec<(String, Json)> {
     let mut seen = BTreeSet::new();
-    fields.into_iter().filter(|(name, _)| seen.insert(name.clone())).collect()
+    fields
+        .into_iter()
+        .filter(|(name, _)| seen.insert(name.clone()))
+        .collect()
 }
 
 fn value() -> impl Strategy<Value = Json> {
@@ -101,7 +169,8 @@ fn value() -> impl Strategy<Value = Json> {
     leaf.prop_recursive(5, 40, 6, |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..6).prop_map(Json::Array),
-            prop::collection::vec((name(), inner), 0..6).prop_map(|fields| Json::Object(unlike(fields))),
+            prop::collection::vec((name(), inner), 0..6)
+                .prop_map(|fields| Json::Object(unlike(fields))),
         ]
     })
 }
@@ -118,21 +187,55 @@ fn deep() -> impl Strategy<Value = Json> {
 }
 
 fn event() -> impl Strategy<Value = Event> {
-    let words = |max: usize| "\\PC{1,60}".prop_filter("fits", move |t| (1..=max).contains(&t.len()));
+    let words =
+        |max: usize| "\\PC{1,60}".prop_filter("fits", move |t| (1..=max).contains(&t.len()));
     let texto = prop::sample::select(vec!["texto", "text"]);
     let pais = prop::sample::select(vec!["país", "pais", "country"]);
-    let reserved = ["_id", "_aguacero", "texto", "text", "país", "pais", "country"];
-    let others = prop::collection::vec((name(), prop_oneof![9 => value().boxed(), 1 => deep().boxed()]), 0..6);
-    let tree = (texto, words(8192), pais, words(128), others, any::<prop::sample::Index>()).prop_map(
-        move |(texto, text, pais, country, others, turn)| {
-            let mut fields = vec![(texto.to_owned(), Json::String(text)), (pais.to_owned(), Json::String(country))];
-            fields.extend(unlike(others).into_iter().filter(|(name, _)| !reserved.contains(&name.as_str())));
+    let reserved = [
+        "_id",
+        "_aguacero",
+        "texto",
+        "text",
+        "país",
+        "pais",
+        "country",
+    ];
+    let others = prop::collection::vec(
+        (
+            name(),
+            prop_oneof![9 => value().boxed(), 1 => deep().boxed()],
+        ),
+        0..6,
+    );
+    let tree = (
+        texto,
+        words(8192),
+        pais,
+        words(128),
+        others,
+        any::<prop::sample::Index>(),
+    )
+        .prop_map(move |(texto, text, pais, country, others, turn)| {
+            let mut fields = vec![
+                (texto.to_owned(), Json::String(text)),
+                (pais.to_owned(), Json::String(country)),
+            ];
+            fields.extend(
+                unlike(others)
+                    .into_iter()
+                    .filter(|(name, _)| !reserved.contains(&name.as_str())),
+            );
             let turn = turn.index(fields.len());
             fields.rotate_left(turn);
             Json::Object(fields)
-        },
-    );
-    (tree, any::<u64>(), prop::option::weighted(0.4, damage())).prop_map(|(tree, style, damage)| Event { tree, style, damage })
+        });
+    (tree, any::<u64>(), prop::option::weighted(0.4, damage())).prop_map(|(tree, style, damage)| {
+        Event {
+            tree,
+            style,
+            damage,
+        }
+    })
 }
 
 fn damage() -> impl Strategy<Value = Damage> {
@@ -159,20 +262,19 @@ fn sent() -> impl Strategy<Value = Sent> {
 /// Writes a value with white space and escapes that `style` decides on.
 struct Writer {
     out: String,
-    style: u64,
+    style: Dice,
     in_a_line: bool,
 }
 
 impl Writer {
-    fn dice(&mut self, sides: u64) -> u64 {
-        self.style = self.style.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.style >> 33) % sides
-    }
-
     fn space(&mut self) {
-        while self.dice(6) == 0 {
-            let spaces = if self.in_a_line { [' ', '\t', ' ', ' '] } else { [' ', '\t', '\n', '\r'] };
-            let chosen = self.dice(4) as usize;
+        while self.style.below(6) == 0 {
+            let spaces = if self.in_a_line {
+                [' ', '\t', ' ', ' ']
+            } else {
+                [' ', '\t', '\n', '\r']
+            };
+            let chosen = self.style.below(4) as usize;
             self.out.push(spaces[chosen]);
         }
     }
@@ -211,14 +313,18 @@ impl Writer {
     fn string(&mut self, text: &str) {
         self.out.push('"');
         for c in text.chars() {
-            let escape = self.dice(8) == 0;
+            let escape = self.style.below(8) == 0;
             match c {
                 '"' | '\\' if !escape => self.out.extend(['\\', c]),
                 '/' if escape => self.out.push_str("\\/"),
                 '\n' if !escape => self.out.push_str("\\n"),
                 c if escape || c < ' ' || c == '"' || c == '\\' => {
                     for unit in c.encode_utf16(&mut [0; 2]) {
-                        let digits = if self.dice(2) == 0 { format!("\\u{unit:04x}") } else { format!("\\u{unit:04X}") };
+                        let digits = if self.style.below(2) == 0 {
+                            format!("\\u{unit:04x}")
+                        } else {
+                            format!("\\u{unit:04X}")
+                        };
                         self.out.push_str(&digits);
                     }
                 }
@@ -231,7 +337,11 @@ impl Writer {
 
 impl Event {
     fn text(&self, in_a_line: bool) -> String {
-        let mut writer = Writer { out: String::new(), style: self.style, in_a_line };
+        let mut writer = Writer {
+            out: String::new(),
+            style: Dice::new(self.style),
+            in_a_line,
+        };
         writer.value(&self.tree);
         writer.out
     }
@@ -262,10 +372,16 @@ async fn send(client: &mut e2e::Client, key: &str, sent: &Sent) -> Result<Expect
     let id = |position| EventId::of_client_key("weather", "", key.as_bytes(), position);
     let trimmed = |text: &[u8]| text.trim_ascii().to_vec();
     let (request, events) = match sent {
-        Sent::One(event) => (Request::json("/input", event.bytes()), std::slice::from_ref(event)),
+        Sent::One(event) => (
+            Request::json("/input", event.bytes()),
+            std::slice::from_ref(event),
+        ),
         Sent::Array(events) => {
             let texts: Vec<_> = events.iter().map(|e| e.text(false)).collect();
-            (Request::json("/input", format!(" [{}]\n", texts.join(","))), &events[..])
+            (
+                Request::json("/input", format!(" [{}]\n", texts.join(","))),
+                &events[..],
+            )
         }
         Sent::Lines(events) => {
             let texts: Vec<_> = events.iter().map(|e| e.text(true)).collect();
@@ -273,10 +389,21 @@ async fn send(client: &mut e2e::Client, key: &str, sent: &Sent) -> Result<Expect
         }
     };
     let answer = client.answer(&request.key(key)).await;
-    let damaged = matches!(sent, Sent::One(Event { damage: Some(_), .. }));
+    let damaged = matches!(
+        sent,
+        Sent::One(Event {
+            damage: Some(_),
+            ..
+        })
+    );
     if answer.status != 200 {
         prop_assert!(damaged, "a sound event was refused: {}", answer.text());
-        prop_assert!(matches!(answer.status, 400 | 422), "{} {}", answer.status, answer.text());
+        prop_assert!(
+            matches!(answer.status, 400 | 422),
+            "{} {}",
+            answer.status,
+            answer.text()
+        );
         answer.problem(answer.status);
         return Ok(Expected::new());
     }
@@ -284,17 +411,22 @@ async fn send(client: &mut e2e::Client, key: &str, sent: &Sent) -> Result<Expect
     match sent {
         Sent::One(event) => {
             let bytes = event.bytes();
-            let text = std::str::from_utf8(&bytes).map_err(|e| TestCaseError::fail(format!("accepted: {e}")))?;
+            let text = std::str::from_utf8(&bytes)
+                .map_err(|e| TestCaseError::fail(format!("accepted: {e}")))?;
             if text.trim_start().starts_with('[') {
                 return Err(TestCaseError::reject("damage made an array of it"));
             }
-            let tree = Json::read(text).ok_or_else(|| TestCaseError::fail(format!("no JSON, and accepted: {text:?}")))?;
+            let tree = Json::read(text)
+                .ok_or_else(|| TestCaseError::fail(format!("no JSON, and accepted: {text:?}")))?;
             expected.insert(id(None), (tree.archived(), trimmed(&bytes)));
         }
         Sent::Array(_) | Sent::Lines(_) => {
             for (i, event) in events.iter().enumerate() {
                 let text = event.text(matches!(sent, Sent::Lines(_)));
-                expected.insert(id(Some(i as u64)), (event.tree.archived(), trimmed(text.as_bytes())));
+                expected.insert(
+                    id(Some(i as u64)),
+                    (event.tree.archived(), trimmed(text.as_bytes())),
+                );
             }
         }
     }
@@ -303,12 +435,19 @@ async fn send(client: &mut e2e::Client, key: &str, sent: &Sent) -> Result<Expect
 
 /// Checks that the archive holds exactly what was expected of one case.
 async fn compare(pipeline: &Pipeline, expected: &Expected) -> Result<(), TestCaseError> {
-    let uuid = |id: &EventId| Binary { subtype: BinarySubtype::Uuid, bytes: id.0.to_vec() };
+    let uuid = |id: &EventId| Binary {
+        subtype: BinarySubtype::Uuid,
+        bytes: id.0.to_vec(),
+    };
     let ids: Vec<_> = expected.keys().map(|id| Bson::Binary(uuid(id))).collect();
     let filter = doc! { "_id": { "$in": ids } };
     let archived: Vec<Document> = eventually("every accepted event archived", async || {
         let found = pipeline.archive.find("messages", filter.clone()).await;
-        if found.len() == expected.len() { Ok(found) } else { Err(format!("{} of {}", found.len(), expected.len())) }
+        if found.len() == expected.len() {
+            Ok(found)
+        } else {
+            Err(format!("{} of {}", found.len(), expected.len()))
+        }
     })
     .await;
     for mut document in archived {
@@ -321,19 +460,9 @@ async fn compare(pipeline: &Pipeline, expected: &Expected) -> Result<(), TestCas
     Ok(())
 }
 
-fn seed() -> u64 {
-    let given = std::env::var("E2E_SEED").ok().and_then(|s| s.parse().ok());
-    let now = || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_micros() as u64;
-    let seed = given.unwrap_or_else(now);
-    _ = writeln!(std::io::stderr(), "property: E2E_SEED={seed}");
-    seed
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn any_body_that_is_accepted_is_archived_as_it_was_meant_and_no_other_is_in_kafka() {
     let pipeline = std::sync::Arc::new(Pipeline::weather().start().await);
-    let mut bytes = [0; 32];
-    bytes[..8].copy_from_slice(&seed().to_le_bytes());
     let config = Config {
         cases: CASES,
         failure_persistence: None,
@@ -341,9 +470,16 @@ async fn any_body_that_is_accepted_is_archived_as_it_was_meant_and_no_other_is_i
         max_shrink_time: 60_000,
         ..Config::default()
     };
-    let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
+    let mut runner = TestRunner::new_with_rng(
+        config,
+        TestRng::from_seed(RngAlgorithm::ChaCha, &Dice::for_test("property").bytes()),
+    );
     let all = std::sync::Arc::new(std::sync::Mutex::new(Expected::new()));
-    let (handle, theirs, shared) = (tokio::runtime::Handle::current(), pipeline.clone(), all.clone());
+    let (handle, theirs, shared) = (
+        tokio::runtime::Handle::current(),
+        pipeline.clone(),
+        all.clone(),
+    );
     let case_number = AtomicUsize::new(0);
     let result = tokio::task::spawn_blocking(move || {
         runner.run(&prop::collection::vec(sent(), BODIES_OF_A_CASE), |bodies| {
@@ -369,11 +505,26 @@ async fn any_body_that_is_accepted_is_archived_as_it_was_meant_and_no_other_is_i
     for record in pipeline.records("weather").await {
         in_kafka.insert(record.id(), record.value);
     }
-    assert!(in_kafka.keys().eq(all.keys()), "Kafka holds {} events, {} were accepted", in_kafka.len(), all.len());
+    assert!(
+        in_kafka.keys().eq(all.keys()),
+        "Kafka holds {} events, {} were accepted",
+        in_kafka.len(),
+        all.len()
+    );
     for (id, (_, value)) in &all {
-        assert!(in_kafka[id] == *value, "the bytes of {id} are others than were sent");
+        assert!(
+            in_kafka[id] == *value,
+            "the bytes of {id} are others than were sent"
+        );
     }
-    assert!(pipeline.archive.dead_letters().await.is_empty(), "what is accepted can be archived");
+    assert!(
+        pipeline.archive.dead_letters().await.is_empty(),
+        "what is accepted can be archived"
+    );
     pipeline.exact("weather", all.len()).await;
-    assert!(all.len() > CASES as usize * BODIES_OF_A_CASE / 2, "most of {} bodies were sound", all.len());
+    assert!(
+        all.len() > CASES as usize * BODIES_OF_A_CASE / 2,
+        "most of {} bodies were sound",
+        all.len()
+    );
 }

@@ -40,10 +40,22 @@ async fn run(kind: Kind, verb: &str, file: &str) -> Output {
             command.env_remove(name);
         }
     }
-    command.arg(verb).arg("--config").arg(path).kill_on_drop(true).output().await.expect("a program that starts")
+    command
+        .arg(verb)
+        .arg("--config")
+        .arg(path)
+        .kill_on_drop(true)
+        .output()
+        .await
+        .expect("a program that starts")
 }
 
-const ALL: [Kind; 4] = [Kind::Gateway, Kind::KafkaProducer, Kind::RedisWriter, Kind::Consumer];
+const ALL: [Kind; 4] = [
+    Kind::Gateway,
+    Kind::KafkaProducer,
+    Kind::RedisWriter,
+    Kind::Consumer,
+];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_mistake_of_a_file_is_told_with_its_line() {
@@ -52,9 +64,22 @@ async fn every_mistake_of_a_file_is_told_with_its_line() {
             let output = run(kind, verb, MISTAKEN).await;
             assert_eq!(output.status.code(), Some(2), "{kind:?} {verb}: {output:?}");
             let told = String::from_utf8_lossy(&output.stderr);
-            for (line, word) in [(3, "partitions"), (6, "massages"), (8, "text"), (10, "país"), (13, "path"), (16, "lisen"), (17, "ack_timeout_ms")] {
-                let found = told.lines().any(|l| l.contains(&format!("file.toml:{line}:")) && l.contains(word));
-                assert!(found, "{kind:?} {verb} does not tell of {word} in line {line}:\n{told}");
+            for (line, word) in [
+                (3, "partitions"),
+                (6, "massages"),
+                (8, "text"),
+                (10, "país"),
+                (13, "path"),
+                (16, "lisen"),
+                (17, "ack_timeout_ms"),
+            ] {
+                let found = told
+                    .lines()
+                    .any(|l| l.contains(&format!("file.toml:{line}:")) && l.contains(word));
+                assert!(
+                    found,
+                    "{kind:?} {verb} does not tell of {word} in line {line}:\n{told}"
+                );
             }
         }
     }
@@ -62,11 +87,18 @@ async fn every_mistake_of_a_file_is_told_with_its_line() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_files_of_the_repository_have_no_mistakes() {
-    for file in ["aguacero.toml", "examples/votes.toml", "examples/guild.toml"] {
+    for file in [
+        "aguacero.toml",
+        "examples/votes.toml",
+        "examples/guild.toml",
+    ] {
         for kind in ALL {
             let output = run(kind, "check", &repository(file)).await;
             assert!(output.status.success(), "{kind:?} {file}: {output:?}");
-            assert!(String::from_utf8_lossy(&output.stdout).contains("POST /"), "{output:?}");
+            assert!(
+                String::from_utf8_lossy(&output.stdout).contains("POST /"),
+                "{output:?}"
+            );
         }
     }
 }
@@ -75,7 +107,11 @@ async fn the_files_of_the_repository_have_no_mistakes() {
 async fn refuses(process: &mut Process) -> String {
     process.start();
     let status = process.ended().await;
-    assert!(!status.success(), "{} runs although it should not", process.name());
+    assert!(
+        !status.success(),
+        "{} runs although it should not",
+        process.name()
+    );
     process.log()
 }
 
@@ -83,21 +119,38 @@ async fn refuses(process: &mut Process) -> String {
 async fn a_topic_with_less_than_declared_is_refused() {
     let mut pipeline = Pipeline::weather().prepare().await;
     pipeline.kafka.create(pipeline.topic("weather"), 2).await;
-    for said in [refuses(&mut pipeline.kafka_producer).await, refuses(pipeline.consumer()).await] {
-        assert!(said.contains("6 partitions are declared, the broker has 2"), "{said}");
+    for said in [
+        refuses(&mut pipeline.kafka_producer).await,
+        refuses(pipeline.consumer()).await,
+    ] {
+        assert!(
+            said.contains("6 partitions are declared, the broker has 2"),
+            "{said}"
+        );
     }
 
-    let strict = repository("aguacero.toml").replace("min_insync  = 1", "min_insync  = 2").replace("replication = 1", "replication = 2");
+    let strict = repository("aguacero.toml")
+        .replace("min_insync  = 1", "min_insync  = 2")
+        .replace("replication = 1", "replication = 2");
     let mut pipeline = Pipeline::builder(&strict).prepare().await;
     pipeline.kafka.create(pipeline.topic("weather"), 6).await;
-    for said in [refuses(&mut pipeline.kafka_producer).await, refuses(pipeline.consumer()).await] {
-        assert!(said.contains("min_insync = 2 is declared") && said.contains("could be lost"), "{said}");
+    for said in [
+        refuses(&mut pipeline.kafka_producer).await,
+        refuses(pipeline.consumer()).await,
+    ] {
+        assert!(
+            said.contains("min_insync = 2 is declared") && said.contains("could be lost"),
+            "{said}"
+        );
     }
 
     // This broker is alone, so it cannot make such a topic either, and says so.
     let mut pipeline = Pipeline::builder(&strict).prepare().await;
     let said = refuses(&mut pipeline.kafka_producer).await;
-    assert!(said.contains("the broker refuses to create the topic"), "{said}");
+    assert!(
+        said.contains("the broker refuses to create the topic"),
+        "{said}"
+    );
 }
 
 /// Forwards connections to `broker`; the metadata that comes back leads to the broker itself.
@@ -117,29 +170,60 @@ async fn a_kafka_that_is_not_there_yet_is_waited_for() {
     let reserved = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = reserved.local_addr().expect("an address");
     drop(reserved);
-    let mut pipeline = Pipeline::weather().with("kafka.brokers", address).prepare().await;
-    for process in [&mut pipeline.kafka_producer, &mut pipeline.redis_writer, &mut pipeline.gateway] {
+    let mut pipeline = Pipeline::weather()
+        .with("kafka.brokers", address)
+        .prepare()
+        .await;
+    for process in [
+        &mut pipeline.kafka_producer,
+        &mut pipeline.redis_writer,
+        &mut pipeline.gateway,
+    ] {
         process.start();
     }
     pipeline.consumer().start();
     pipeline.redis_writer.ready().await;
     once("Kafka missed", async || {
-        pipeline.kafka_producer.log().contains("waiting for Kafka") && pipeline.consumers[0].log().contains("waiting for Kafka")
+        pipeline.kafka_producer.log().contains("waiting for Kafka")
+            && pipeline.consumers[0].log().contains("waiting for Kafka")
     })
     .await;
-    for process in [&pipeline.kafka_producer, &pipeline.gateway, &pipeline.consumers[0]] {
-        assert_eq!(process.probe("/healthz").await, Some(200), "{} runs", process.name());
-        assert_eq!(process.probe("/readyz").await, Some(503), "{} is not ready", process.name());
+    for process in [
+        &pipeline.kafka_producer,
+        &pipeline.gateway,
+        &pipeline.consumers[0],
+    ] {
+        assert_eq!(
+            process.probe("/healthz").await,
+            Some(200),
+            "{} runs",
+            process.name()
+        );
+        assert_eq!(
+            process.probe("/readyz").await,
+            Some(503),
+            "{} is not ready",
+            process.name()
+        );
     }
-    let answer = pipeline.client().answer(&Request::json("/input", tweet(1))).await;
+    let answer = pipeline
+        .client()
+        .answer(&Request::json("/input", tweet(1)))
+        .await;
     answer.problem(503);
 
-    let listener = TcpListener::bind(address).await.expect("the port is still ours");
+    let listener = TcpListener::bind(address)
+        .await
+        .expect("the port is still ours");
     let relay = tokio::spawn(relay(listener, e2e::Services::from_env().brokers));
     pipeline.kafka_producer.ready().await;
     pipeline.consumer().ready().await;
     pipeline.gateway.ready().await;
-    pipeline.client().answer(&Request::json("/input", tweet(2))).await.accepted(1);
+    pipeline
+        .client()
+        .answer(&Request::json("/input", tweet(2)))
+        .await
+        .accepted(1);
     pipeline.exact("weather", 1).await;
     relay.abort();
 }
@@ -151,11 +235,17 @@ async fn a_second_process_does_not_take_a_socket_that_is_served() {
         let mut second = process.command("run");
         let table = process.name().replace('-', "_").to_uppercase();
         second.env(format!("AGUACERO_{table}_ADMIN"), "127.0.0.1:0");
-        let output = tokio::task::spawn_blocking(move || second.output()).await.expect("joined");
+        let output = tokio::task::spawn_blocking(move || second.output())
+            .await
+            .expect("joined");
         let output = output.expect("a program that starts");
         assert!(!output.status.success());
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(said.contains("another process serves it"), "{said}");
     }
-    pipeline.client().answer(&Request::json("/input", tweet(1))).await.accepted(1);
+    pipeline
+        .client()
+        .answer(&Request::json("/input", tweet(1)))
+        .await
+        .accepted(1);
 }

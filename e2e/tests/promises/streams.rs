@@ -6,7 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use e2e::{Client, Pipeline, Request, kafka::Record, repository};
 
 async fn post(client: &mut Client, path: &str, event: &str) {
-    client.answer(&Request::json(path, event.to_owned())).await.accepted(1);
+    client
+        .answer(&Request::json(path, event.to_owned()))
+        .await
+        .accepted(1);
 }
 
 fn key(record: &Record) -> &str {
@@ -19,19 +22,33 @@ fn counts<const N: usize>(expected: [(&str, i64); N]) -> BTreeMap<String, i64> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn premium_members_have_a_partition_of_their_own() {
-    let pipeline = Pipeline::builder(&repository("examples/guild.toml")).start().await;
+    let pipeline = Pipeline::builder(&repository("examples/guild.toml"))
+        .start()
+        .await;
     let mut client = pipeline.client();
-    for (i, premium) in [", \"Registro premium\": true", ", \"Registro premium\": \"si\"", ", \"premium\": \"s\u{ed}\""]
-        .into_iter()
-        .enumerate()
+    for (i, premium) in [
+        ", \"Registro premium\": true",
+        ", \"Registro premium\": \"si\"",
+        ", \"premium\": \"s\u{ed}\"",
+    ]
+    .into_iter()
+    .enumerate()
     {
-        let member = format!(r#"{{"Nombre": "Ana", "Apellido": "Rojas", "Rut": "1111111{i}-K"{premium}}}"#);
+        let member =
+            format!(r#"{{"Nombre": "Ana", "Apellido": "Rojas", "Rut": "1111111{i}-K"{premium}}}"#);
         post(&mut client, "/miembros", &member).await;
     }
-    let ordinary = [", \"premium\": false", ", \"Registro premium\": \"no\"", ", \"premium\": null", ""];
+    let ordinary = [
+        ", \"premium\": false",
+        ", \"Registro premium\": \"no\"",
+        ", \"premium\": null",
+        "",
+    ];
     for (i, premium) in ordinary.into_iter().cycle().take(16).enumerate() {
         let rut = i % 8; // each one twice
-        let member = format!(r#"{{"nombre": "Luis", "apellido": "Soto", "rut": "2222222{rut}-1"{premium}}}"#);
+        let member = format!(
+            r#"{{"nombre": "Luis", "apellido": "Soto", "rut": "2222222{rut}-1"{premium}}}"#
+        );
         post(&mut client, "/miembros", &member).await;
     }
 
@@ -40,10 +57,16 @@ async fn premium_members_have_a_partition_of_their_own() {
     for record in pipeline.records("miembros").await {
         let premium = key(&record).starts_with('1');
         assert_eq!(record.partition == 2, premium, "{record:?}");
-        homes.entry(key(&record).to_owned()).or_default().insert(record.partition);
+        homes
+            .entry(key(&record).to_owned())
+            .or_default()
+            .insert(record.partition);
     }
     assert_eq!(homes.len(), 11);
-    assert!(homes.values().all(|partitions| partitions.len() == 1), "a member's records stay in order: {homes:?}");
+    assert!(
+        homes.values().all(|partitions| partitions.len() == 1),
+        "a member's records stay in order: {homes:?}"
+    );
     let shown = pipeline.redis.shown(pipeline.stream("miembros")).await;
     let expected = counts([("true", 1), ("si", 1), ("sí", 1), ("false", 4), ("no", 4)]);
     assert_eq!(shown.counters["by_premium"], expected);
@@ -51,20 +74,32 @@ async fn premium_members_have_a_partition_of_their_own() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn reports_of_stray_carts_have_a_partition_of_their_own_in_the_topic_of_locations() {
-    let pipeline = Pipeline::builder(&repository("examples/guild.toml")).start().await;
+    let pipeline = Pipeline::builder(&repository("examples/guild.toml"))
+        .start()
+        .await;
     let mut client = pipeline.client();
     for i in 0..6 {
-        let cart = format!(r#"{{"Patente carrito": "AB-{i}", "Ubicación del carrito": [-33.4, -70.{i}]}}"#);
+        let cart = format!(
+            r#"{{"Patente carrito": "AB-{i}", "Ubicación del carrito": [-33.4, -70.{i}]}}"#
+        );
         post(&mut client, "/ubicaciones", &cart).await;
         post(&mut client, "/ubicaciones", &cart).await;
-        post(&mut client, "/reportes", r#"{"Coordenadas": {"lat": -33.4, "lon": -70.6}}"#).await;
+        post(
+            &mut client,
+            "/reportes",
+            r#"{"Coordenadas": {"lat": -33.4, "lon": -70.6}}"#,
+        )
+        .await;
         let sale = format!(
             r#"{{"Cliente": "Eva", "Cantidad de Sopaipillas": 1{i}, "Hora": "12:0{i}", "Stock restante": 40, "ubicacion": "-33.4,-70.6", "patente": "AB-{i}"}}"#
         );
         post(&mut client, "/ventas", &sale).await;
     }
     let nonsense = r#"{"Coordenadas": {"lat": 91, "lon": 0}}"#;
-    let problem = client.answer(&Request::json("/reportes", nonsense)).await.problem(422);
+    let problem = client
+        .answer(&Request::json("/reportes", nonsense))
+        .await
+        .problem(422);
     assert_eq!(problem["field"], "Coordenadas");
 
     pipeline.exact("reportes", 6).await;
@@ -72,27 +107,58 @@ async fn reports_of_stray_carts_have_a_partition_of_their_own_in_the_topic_of_lo
     pipeline.exact("ventas", 6).await;
     assert_eq!(pipeline.topic("reportes"), pipeline.topic("ubicaciones"));
     for record in pipeline.records("reportes").await {
-        assert_eq!(record.partition == 2, record.header().stream == "reportes", "{record:?}");
-        assert_eq!(record.key.is_none(), record.header().stream == "reportes", "{record:?}");
+        assert_eq!(
+            record.partition == 2,
+            record.header().stream == "reportes",
+            "{record:?}"
+        );
+        assert_eq!(
+            record.key.is_none(),
+            record.header().stream == "reportes",
+            "{record:?}"
+        );
     }
     let shown = pipeline.redis.shown(pipeline.stream("ubicaciones")).await;
-    assert_eq!(shown.counters["by_cart"], counts([("AB-0", 2), ("AB-1", 2), ("AB-2", 2), ("AB-3", 2), ("AB-4", 2), ("AB-5", 2)]));
+    assert_eq!(
+        shown.counters["by_cart"],
+        counts([
+            ("AB-0", 2),
+            ("AB-1", 2),
+            ("AB-2", 2),
+            ("AB-3", 2),
+            ("AB-4", 2),
+            ("AB-5", 2)
+        ])
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn votes_are_counted_by_band_album_and_rank() {
-    let pipeline = Pipeline::builder(&repository("examples/votes.toml")).start().await;
+    let pipeline = Pipeline::builder(&repository("examples/votes.toml"))
+        .start()
+        .await;
     let votes = [
         r#"{"name": "Los Jaivas", "album": "Alturas de Macchu Picchu", "year": "1981", "rank": "1"}"#,
         r#"{"name": "Los Jaivas", "album": "Canción del Sur", "year": 1977, "rank": 1}"#,
         r#"{"name": "Inti-Illimani", "album": "Alturas | \"en vivo\"", "year": "1979", "rank": "9.5"}"#,
     ];
-    pipeline.client().answer(&Request::json("/votes", format!("[{}]", votes.join(",")))).await.accepted(3);
+    pipeline
+        .client()
+        .answer(&Request::json("/votes", format!("[{}]", votes.join(","))))
+        .await
+        .accepted(3);
 
     pipeline.exact("votes", 3).await;
     let shown = pipeline.redis.shown(pipeline.stream("votes")).await;
-    assert_eq!(shown.counters["by_name"], counts([("Los Jaivas", 2), ("Inti-Illimani", 1)]));
-    assert_eq!(shown.counters["by_rank"], counts([("1", 2), ("9.5", 1)]), "\"1\" and 1 are the same key");
+    assert_eq!(
+        shown.counters["by_name"],
+        counts([("Los Jaivas", 2), ("Inti-Illimani", 1)])
+    );
+    assert_eq!(
+        shown.counters["by_rank"],
+        counts([("1", 2), ("9.5", 1)]),
+        "\"1\" and 1 are the same key"
+    );
     assert_eq!(shown.counters["by_album"]["Alturas | \"en vivo\""], 1);
 }
 
@@ -121,7 +187,10 @@ async fn a_key_leads_to_the_partition_that_the_java_client_would_choose() {
         ("foobar", -790_332_482),
         ("a-little-bit-long-string", -985_981_536),
         ("a-little-bit-longer-string", -1_486_304_829),
-        ("lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8", -58_897_971),
+        (
+            "lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8",
+            -58_897_971,
+        ),
         ("abc", 479_470_107),
     ];
     for (key, _) in hashes {
@@ -134,7 +203,10 @@ async fn a_key_leads_to_the_partition_that_the_java_client_would_choose() {
     let records = pipeline.records("keyed").await;
     assert_eq!(records.len(), 8);
     for record in &records {
-        let (_, hash) = hashes.iter().find(|(k, _)| *k == key(record)).expect("one of the keys");
+        let (_, hash) = hashes
+            .iter()
+            .find(|(k, _)| *k == key(record))
+            .expect("one of the keys");
         let expected = ordinary[(hash & 0x7fff_ffff) as usize % ordinary.len()];
         assert_eq!(record.partition, expected, "{record:?}");
     }
@@ -143,11 +215,26 @@ async fn a_key_leads_to_the_partition_that_the_java_client_would_choose() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn keys_beyond_the_bound_count_as_overflow_and_the_total_stays_exact() {
     let pipeline = Pipeline::builder(KEYED).start().await;
-    let lines: String = (0..60).map(|i| format!("{{\"k\": \"{}\"}}\n", i % 6)).collect();
-    pipeline.client().answer(&Request::ndjson("/keyed", lines)).await.accepted(60);
-    post(&mut pipeline.client(), "/keyed", r#"{"other": "and no key at all"}"#).await;
+    let lines: String = (0..60)
+        .map(|i| format!("{{\"k\": \"{}\"}}\n", i % 6))
+        .collect();
+    pipeline
+        .client()
+        .answer(&Request::ndjson("/keyed", lines))
+        .await
+        .accepted(60);
+    post(
+        &mut pipeline.client(),
+        "/keyed",
+        r#"{"other": "and no key at all"}"#,
+    )
+    .await;
 
     pipeline.exact("keyed", 61).await;
     let shown = pipeline.redis.shown(pipeline.stream("keyed")).await;
-    assert_eq!((shown.counters["by_k"].len(), shown.overflow["by_k"]), (2, 40), "{shown:?}");
+    assert_eq!(
+        (shown.counters["by_k"].len(), shown.overflow["by_k"]),
+        (2, 40),
+        "{shown:?}"
+    );
 }

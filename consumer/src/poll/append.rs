@@ -1,0 +1,119 @@
+//! A record into the batch that its partition has open.
+
+use std::time::Instant;
+
+use rdkafka::{
+    Message,
+    message::{BorrowedMessage, Headers},
+};
+
+use super::{
+    Poller,
+    partition::{Doubt, Partition},
+    rebalance::report_lost,
+};
+use crate::{metric, sink::Sink};
+
+impl<S: Sink> Poller<S> {
+    /// Appends a copy of the record; true when its partition has its share of the memory.
+    pub(super) fn append(&mut self, message: &BorrowedMessage<'_>) -> bool {
+        let share = self.share();
+        let Some(topic) = self
+            .config
+            .topics
+            .iter()
+            .position(|t| t.name == message.topic())
+        else {
+            return false;
+        };
+        let Some(partition) = self.partitions.get_mut(&(topic, message.partition())) else {
+            return false;
+        };
+        if partition.source.is_none() || partition.stopped || partition.leaving {
+            return false; // it will be read again, if it is ever to be read here
+        }
+        match partition.next {
+            Some(next) if message.offset() < next => {
+                self.gone_back((topic, message.partition()), next, message.offset());
+                return false;
+            }
+            Some(next) if message.offset() > next => {
+                report_lost(
+                    &self.consumer,
+                    message.topic(),
+                    message.partition(),
+                    next,
+                    message.offset(),
+                );
+            }
+            _ => {}
+        }
+        let consumer = &self.config.consumer;
+        push(
+            partition,
+            message,
+            consumer.batch_records_max,
+            consumer.batch_bytes_max.min(share),
+        );
+        let full = partition.bytes() >= share;
+        if full {
+            partition.full_since.get_or_insert_with(Instant::now);
+        }
+        full
+    }
+
+    /// Only a log that was replaced or cut off has an offset that was read before.
+    fn gone_back(&mut self, key: (usize, i32), next: i64, came: i64) {
+        let topic = &self.config.topics[key.0].name;
+        tracing::error!(
+            topic,
+            partition = key.1,
+            next,
+            came,
+            "Kafka's log has gone back: was the topic made again?"
+        );
+        let Some(partition) = self.partitions.get_mut(&key) else {
+            return;
+        };
+        let incarnation = partition
+            .source
+            .as_ref()
+            .map(|s| s.position.incarnation.clone());
+        partition.hold(Doubt {
+            round: self.incarnations.next_round(),
+            incarnation,
+            resume: Some(came),
+        });
+    }
+}
+
+fn push(
+    partition: &mut Partition,
+    message: &BorrowedMessage<'_>,
+    records_max: usize,
+    bytes_max: usize,
+) {
+    let Some(batch) = partition.open(records_max, bytes_max) else {
+        return;
+    };
+    let before = batch.size();
+    let timestamp_ms = message.timestamp().to_millis().unwrap_or_default();
+    let headers = message.headers();
+    let headers = headers
+        .iter()
+        .flat_map(|h| h.iter())
+        .map(|h| (h.key, h.value));
+    batch.push(
+        (message.offset(), timestamp_ms),
+        message.key(),
+        message.payload(),
+        headers,
+    );
+    let bytes = batch.size() - before;
+    partition.appended(message.offset(), bytes);
+}
+
+/// Counts what came, by topic.
+pub(super) fn count_polled(topic: &str, records: usize) {
+    metrics::counter!(metric::POLLED, "topic" => topic.to_owned()).increment(records as u64);
+}
