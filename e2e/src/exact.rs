@@ -104,10 +104,12 @@ impl Pipeline {
         }
         let pending = self.redis.pending(stream).await;
         if pending.is_empty() {
-            Ok(())
-        } else {
-            Err(format!("pending: {pending:?}"))
+            return Ok(());
         }
+        let topic = topic.incarnation;
+        Err(format!(
+            "the topic is {topic}, settled {watermarks:?}, pending {pending:?}"
+        ))
     }
 }
 

@@ -86,10 +86,25 @@ impl Redis {
             .await
     }
 
-    /// The positions that have entries which are not settled.
-    pub async fn pending(&self, stream: &Stream) -> Vec<String> {
-        self.ask(redis::cmd("SMEMBERS").arg(format!("{{{}}}:pending", stream.name)))
-            .await
+    /// The positions that have entries which are not settled, with the last offset of each entry.
+    pub async fn pending(&self, stream: &Stream) -> BTreeMap<String, Vec<i64>> {
+        let set = format!("{{{}}}:pending", stream.name);
+        let positions: Vec<String> = self.ask(redis::cmd("SMEMBERS").arg(&set)).await;
+        let mut pending = BTreeMap::new();
+        for position in positions {
+            let mut command = redis::cmd("ZRANGE");
+            command
+                .arg(format!("{set}:{position}"))
+                .arg(0)
+                .arg(-1)
+                .arg("WITHSCORES");
+            let entries: Vec<(Vec<u8>, i64)> = self.ask(&command).await;
+            pending.insert(
+                position,
+                entries.into_iter().map(|(_, last)| last).collect(),
+            );
+        }
+        pending
     }
 
     async fn ask<T: redis::FromRedisValue>(&self, command: &redis::Cmd) -> T {

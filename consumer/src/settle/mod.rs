@@ -5,6 +5,7 @@
 //! knowledge comes from. In the usual case the watermark is where this process left it, and the batch
 //! that was just written says all that the archive holds beyond it. Otherwise the archive is asked.
 
+mod advance;
 mod connection;
 mod memory;
 
@@ -16,19 +17,15 @@ use std::{
 
 use aguacero::{
     config::{Config, Stream},
-    ledger::{LedgerError, Position, Settled},
+    ledger::{LedgerError, Position},
 };
 
+use advance::Advance;
 pub use connection::Connection;
 use memory::Memory;
 pub use memory::Written;
 
-use crate::{
-    archive::{Archive, Truth},
-    backoff::Backoff,
-    batch::Source,
-    metric,
-};
+use crate::{archive::Archive, backoff::Backoff, batch::Source, metric};
 
 /// Settles the streams of all partitions.
 pub struct Settler {
@@ -50,21 +47,6 @@ pub enum Failure {
     /// MongoDB.
     #[error("MongoDB: {0}")]
     Archive(#[from] mongodb::error::Error),
-}
-
-/// A watermark to be moved.
-struct Move<'a> {
-    stream: &'a Stream,
-    position: &'a Position,
-    /// Where it is thought to be.
-    from: Option<i64>,
-    to: i64,
-    /// What is known beyond the place where this process left it.
-    memory: Option<Memory<'a>>,
-    /// The highest place where somebody else had moved it.
-    found: Option<i64>,
-    /// Where a call should have moved it whose answer was lost.
-    tried: Option<i64>,
 }
 
 impl Settler {
@@ -138,7 +120,7 @@ impl Settler {
             batch,
             left_at,
         });
-        let mut a_move = Move {
+        let mut advance = Advance {
             stream,
             position: &source.position,
             from,
@@ -148,7 +130,7 @@ impl Settler {
             tried: None,
         };
         let mut backoff = Backoff::new();
-        while let Err(error) = self.advance(&mut a_move).await {
+        while let Err(error) = self.advance(&mut advance).await {
             backoff
                 .after(
                     &format!("settling {} at {}", stream.name, source.position),
@@ -156,10 +138,10 @@ impl Settler {
                 )
                 .await;
         }
-        if a_move.from == Some(to) {
+        if advance.from == Some(to) {
             self.leave_at(stream, source, to);
         }
-        if new.is_some_and(|new| a_move.found >= Some(new)) {
+        if new.is_some_and(|new| advance.found >= Some(new)) {
             tracing::warn!(
                 stream = stream.name, position = %source.position, offset = new,
                 "events came to the archive below the watermark: the counters will be begun again"
@@ -176,7 +158,7 @@ impl Settler {
         from: Option<i64>,
         to: i64,
     ) -> Result<(), Failure> {
-        let mut a_move = Move {
+        let mut advance = Advance {
             stream,
             position,
             from,
@@ -185,7 +167,7 @@ impl Settler {
             found: None,
             tried: None,
         };
-        self.advance(&mut a_move).await
+        self.advance(&mut advance).await
     }
 
     /// The same, of a partition that this process has: it knows then where it left the watermark.
@@ -199,39 +181,6 @@ impl Settler {
         self.settle_archived(stream, &source.position, from, to)
             .await?;
         self.leave_at(stream, source, to);
-        Ok(())
-    }
-
-    /// Moves the watermark step by step until it is at `to` or beyond.
-    async fn advance(&self, a_move: &mut Move<'_>) -> Result<(), Failure> {
-        while a_move.from.is_none_or(|from| from < a_move.to) {
-            let (truth, origin) = match a_move.remembered() {
-                Some(truth) => (truth, "memory"),
-                None => {
-                    let truth =
-                        self.archive
-                            .truth(a_move.stream, a_move.position, a_move.from, a_move.to);
-                    (truth.await?, "archive")
-                }
-            };
-            let tried = a_move.tried.replace(truth.to);
-            match self
-                .redis
-                .settle(a_move.stream, a_move.position, a_move.from, &truth)
-                .await?
-            {
-                Settled::Done => {
-                    metrics::counter!(metric::SETTLED, "from" => origin).increment(1);
-                    a_move.from = Some(truth.to);
-                }
-                Settled::Found(at) if at.is_some() && at == tried => a_move.from = at,
-                Settled::Found(at) => {
-                    a_move.from = at;
-                    a_move.found = a_move.found.max(at);
-                }
-            }
-            a_move.tried = None;
-        }
         Ok(())
     }
 
@@ -261,26 +210,14 @@ impl Settler {
         if cleared.is_err() {
             self.mark_stale(stream);
         }
+        cleared?;
         metrics::counter!(metric::RECOUNTED, "stream" => stream.name.clone()).increment(1);
-        Ok(cleared?)
+        Ok(())
     }
 
     /// What every process was started with.
     #[must_use]
     pub fn config(&self) -> &Arc<Config> {
         &self.config
-    }
-}
-
-impl Move<'_> {
-    fn remembered(&self) -> Option<Truth> {
-        let deltas = self
-            .memory
-            .as_ref()?
-            .deltas(self.stream, self.from?, self.to)?;
-        Some(Truth {
-            to: self.to,
-            deltas,
-        })
     }
 }

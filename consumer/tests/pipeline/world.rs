@@ -42,6 +42,9 @@ pub(crate) struct World {
     sequence: u64,
 }
 
+/// Header and value of a record.
+pub(crate) type Raw<'a> = (Option<&'a [u8]>, Option<&'a [u8]>);
+
 /// A consumer that runs in this process.
 pub(crate) struct Running {
     trigger: Trigger,
@@ -164,11 +167,7 @@ impl World {
     }
 
     /// Puts records into `partition` as they are: header and value.
-    pub(crate) fn send_raw(
-        &self,
-        partition: i32,
-        records: &[(Option<&[u8]>, Option<&[u8]>)],
-    ) -> i64 {
+    pub(crate) fn send_raw(&self, partition: i32, records: &[Raw<'_>]) -> i64 {
         for (header, value) in records {
             let mut headers = OwnedHeaders::new();
             if let Some(header) = header {
@@ -343,10 +342,16 @@ impl World {
 
     /// Lets the group, which has no members now, begin at `offset` again.
     pub(crate) fn reset(&self, partition: i32, offset: i64) {
+        self.commit(partition, offset, "");
+    }
+
+    /// Commits for the group, which has no members now, as if it had read `incarnation`.
+    pub(crate) fn commit(&self, partition: i32, offset: i64, incarnation: &str) {
         let consumer = self.group();
         let mut list = TopicPartitionList::new();
-        list.add_partition_offset(self.topic(), partition, Offset::Offset(offset))
-            .unwrap();
+        let mut element = list.add_partition(self.topic(), partition);
+        element.set_offset(Offset::Offset(offset)).unwrap();
+        element.set_metadata(incarnation);
         consumer.assign(&list).unwrap();
         consumer
             .commit(&list, rdkafka::consumer::CommitMode::Sync)
@@ -425,6 +430,10 @@ impl Drop for World {
                 handle.block_on(async {
                     _ = database.drop().await;
                     _ = ledger::clear(&mut redis, &stream).await;
+                    _ = self
+                        .admin()
+                        .delete_topics(&[self.topic()], &AdminOptions::new())
+                        .await;
                 });
             });
         }

@@ -1,0 +1,75 @@
+//! A watermark on its way, step by step, wherever somebody else may have moved it meanwhile.
+
+use aguacero::{
+    config::Stream,
+    ledger::{Position, Settled},
+};
+
+use super::{Failure, Settler, memory::Memory};
+use crate::{archive::Truth, metric};
+
+/// A watermark to be moved.
+pub(super) struct Advance<'a> {
+    pub(super) stream: &'a Stream,
+    pub(super) position: &'a Position,
+    /// Where it is thought to be.
+    pub(super) from: Option<i64>,
+    pub(super) to: i64,
+    /// What is known beyond the place where this process left it.
+    pub(super) memory: Option<Memory<'a>>,
+    /// The highest place where somebody else had moved it.
+    pub(super) found: Option<i64>,
+    /// Where a call should have moved it whose answer was lost.
+    pub(super) tried: Option<i64>,
+}
+
+impl Settler {
+    /// Moves the watermark step by step until it is at `to` or beyond.
+    pub(super) async fn advance(&self, advance: &mut Advance<'_>) -> Result<(), Failure> {
+        while advance.from.is_none_or(|from| from < advance.to) {
+            let (truth, origin) = match advance.remembered() {
+                Some(truth) => (truth, "memory"),
+                None => {
+                    let truth = self.archive.truth(
+                        advance.stream,
+                        advance.position,
+                        advance.from,
+                        advance.to,
+                    );
+                    (truth.await?, "archive")
+                }
+            };
+            let tried = advance.tried.replace(truth.to);
+            match self
+                .redis
+                .settle(advance.stream, advance.position, advance.from, &truth)
+                .await?
+            {
+                Settled::Done => {
+                    metrics::counter!(metric::SETTLED, "from" => origin).increment(1);
+                    advance.from = Some(truth.to);
+                }
+                Settled::Found(at) if at.is_some() && at == tried => advance.from = at,
+                Settled::Found(at) => {
+                    advance.from = at;
+                    advance.found = advance.found.max(at);
+                }
+            }
+            advance.tried = None;
+        }
+        Ok(())
+    }
+}
+
+impl Advance<'_> {
+    fn remembered(&self) -> Option<Truth> {
+        let deltas = self
+            .memory
+            .as_ref()?
+            .deltas(self.stream, self.from?, self.to)?;
+        Some(Truth {
+            to: self.to,
+            deltas,
+        })
+    }
+}
