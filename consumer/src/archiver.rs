@@ -50,12 +50,9 @@ impl Archiver {
         watermarks
     }
 
-    /// A record below a watermark was settled already, or it belongs to another incarnation than it
-    /// seems to, and would never be counted.
-    async fn is_unsure(&self, batch: &Batch, watermarks: &[(&Stream, Option<i64>)]) -> bool {
-        if watermarks.iter().all(|(_, at)| *at < batch.first()) {
-            return false;
-        }
+    /// A record below a watermark was settled already, unless it belongs to another incarnation than it
+    /// seems to: then it would never be counted.
+    async fn is_of_another(&self, batch: &Batch) -> bool {
         let topic = &self.config.topics[batch.source.topic].name;
         !self
             .incarnations
@@ -85,10 +82,14 @@ impl Sink for Archiver {
     async fn write(&self, batch: Batch) -> Outcome {
         let mut decoded = decode(&self.config, &batch);
         let watermarks = self.watermarks(&batch, &decoded).await;
-        if self.is_unsure(&batch, &watermarks).await {
+        let again = watermarks.iter().any(|(_, at)| *at >= batch.first());
+        if again && self.is_of_another(&batch).await {
             return Outcome::Unsure;
         }
-        let archived = self.archive.insert(&batch.source, &decoded.events).await;
+        let archived = self
+            .archive
+            .insert(&batch.source, &decoded.events, again)
+            .await;
         let conflicts = conflicts(&decoded, &archived);
         decoded.dead.extend(conflicts);
         self.archive.bury(&batch, &decoded.dead).await;

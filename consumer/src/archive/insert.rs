@@ -58,9 +58,14 @@ struct Stored {
     offset: i64,
 }
 
+/// By id.
+type There = HashMap<Vec<u8>, Stored>;
+
 impl Archive {
-    /// Writes the events, however long it takes.
-    pub async fn insert(&self, source: &Source, events: &[Event]) -> Archived {
+    /// Writes the events, however long it takes. `again` says that most of them were probably written
+    /// before: then MongoDB is asked first, because a document that it has to refuse costs it four
+    /// times as much as one that it is asked for.
+    pub async fn insert(&self, source: &Source, events: &[Event], again: bool) -> Archived {
         let mut first_of: HashMap<_, usize> = HashMap::with_capacity(events.len());
         let first: Vec<_> = events
             .iter()
@@ -72,8 +77,17 @@ impl Archive {
             let here = |i: &usize| first[*i] == *i && self.of_stream[events[*i].stream] == c;
             let indices: Vec<_> = (0..events.len()).filter(here).collect();
             if !indices.is_empty() {
-                let written = self.insert_into(collection, source, events, &indices).await;
-                for (i, what) in indices.into_iter().zip(written) {
+                let before = if again {
+                    was_there(collection, events, &indices).await
+                } else {
+                    There::new()
+                };
+                for i in &indices {
+                    held[*i] = before.get(&events[*i].id.0[..]).cloned().map(Held::Other);
+                }
+                let rest: Vec<_> = indices.into_iter().filter(|i| held[*i].is_none()).collect();
+                let written = self.insert_into(collection, source, events, &rest).await;
+                for (i, what) in rest.into_iter().zip(written) {
                     held[i] = Some(what);
                 }
             }
@@ -97,6 +111,9 @@ impl Archive {
     ) -> Vec<Held> {
         let (started, mut backoff) = (Instant::now(), Backoff::new());
         let mut repeated = false;
+        if indices.is_empty() {
+            return Vec::new();
+        }
         loop {
             match self.attempt(collection, events, indices).await {
                 Ok(there) => {
@@ -126,13 +143,13 @@ impl Archive {
         collection: &Collection<RawDocumentBuf>,
         events: &[Event],
         indices: &[usize],
-    ) -> Result<HashMap<Vec<u8>, Stored>, Error> {
+    ) -> Result<There, Error> {
         let Ok(_permit) = self.writers.acquire().await else {
             return Err(Error::custom("the writers are closed"));
         };
         let documents = indices.iter().map(|&i| &events[i].document);
         let Err(error) = in_time(collection.insert_many(documents).ordered(false)).await else {
-            return Ok(HashMap::new());
+            return Ok(There::new());
         };
         let Some(refused) = only_duplicates(&error) else {
             return Err(error);
@@ -204,11 +221,28 @@ pub(super) fn only_duplicates(error: &Error) -> Option<Vec<usize>> {
     all.then(|| errors.iter().map(|e| e.index).collect())
 }
 
+/// What the majority had under the ids of the events `indices` before anything was written; waits for
+/// MongoDB.
+async fn was_there(
+    collection: &Collection<RawDocumentBuf>,
+    events: &[Event],
+    indices: &[usize],
+) -> There {
+    let mut backoff = Backoff::new();
+    loop {
+        let ids = indices.iter().map(|&i| events[i].bson_id()).collect();
+        match in_time(lookup(collection, ids)).await {
+            Ok(there) => return there,
+            Err(error) => backoff.after("asking the archive", &error).await,
+        }
+    }
+}
+
 /// What the majority has under `ids`.
 async fn lookup(
     collection: &Collection<RawDocumentBuf>,
     ids: Vec<bson::Binary>,
-) -> Result<HashMap<Vec<u8>, Stored>, Error> {
+) -> Result<There, Error> {
     let names = ["hash", "stream", "incarnation", "partition", "offset"];
     let projection: Document = names
         .iter()

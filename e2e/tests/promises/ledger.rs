@@ -429,3 +429,21 @@ async fn rebuild_shows_the_archive_again_whatever_redis_showed() {
     post(&mut pipeline.client(), 30..35).await;
     pipeline.exact("weather", 35).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_receipt_that_comes_late_is_not_taken_for_one_of_the_new_topic() {
+    let pipeline = Pipeline::weather().start().await;
+    let topic = pipeline.topic("weather").to_owned();
+    for _ in 0..4 {
+        let load = Load::start(pipeline.address(), 8, Then::Retry);
+        load.progress(150).await;
+        // With what Kafka has acknowledged, and the kafka-producer has not read.
+        pipeline.kafka_producer.freeze().await;
+        pipeline.kafka.recreate(&topic, 6).await;
+        pipeline.kafka_producer.thaw();
+        load.progress(10).await;
+        load.finish().await;
+        // The new topic is shorter than the old one was, so nothing would settle it by and by.
+        pipeline.exact_beyond_kafka("weather").await;
+    }
+}

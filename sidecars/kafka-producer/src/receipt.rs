@@ -11,6 +11,8 @@ use crate::{metric, topics::Known};
 pub(crate) struct InFlight {
     slab: u64,
     topic: String,
+    /// Of the topic when the slab came.
+    incarnation: String,
     topics: Known,
     receipts: UnboundedSender<Receipt>,
     tally: Mutex<Tally>,
@@ -50,6 +52,7 @@ impl InFlight {
         });
         Arc::new(Self {
             slab,
+            incarnation: topics.incarnation(&topic),
             topic,
             topics,
             receipts,
@@ -86,13 +89,16 @@ impl InFlight {
 
     fn send(&self, tally: Tally) {
         metric::slab(tally.stored, tally.exceptions.len());
-        let offsets = tally.offsets.filter(|_| !tally.offset_unknown);
+        // Where the topic was made again meanwhile, nobody can tell whose offsets these are: offsets of
+        // the old one in the ledger of the new one would wait there for records that may never come.
+        let same = self.topics.incarnation(&self.topic) == self.incarnation;
+        let offsets = tally.offsets.filter(|_| same && !tally.offset_unknown);
         let mut receipt = Receipt {
             slab: self.slab,
             outcome: Outcome::Stored.into(),
             first: offsets.map(|(low, _)| low),
             last: offsets.map(|(_, high)| high),
-            incarnation: self.topics.incarnation(&self.topic),
+            incarnation: self.incarnation.clone(),
             exceptions: tally.exceptions,
             detail: String::new(),
         };
