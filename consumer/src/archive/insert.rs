@@ -63,8 +63,8 @@ type There = HashMap<Vec<u8>, Stored>;
 
 impl Archive {
     /// Writes the events, however long it takes. `again` says that most of them were probably written
-    /// before: then MongoDB is asked first, because a document that it has to refuse costs it four
-    /// times as much as one that it is asked for.
+    /// before. Then MongoDB is asked first: a document that it has to refuse costs it ten times as much
+    /// as one that it is asked for.
     pub async fn insert(&self, source: &Source, events: &[Event], again: bool) -> Archived {
         let mut first_of: HashMap<_, usize> = HashMap::with_capacity(events.len());
         let first: Vec<_> = events
