@@ -16,6 +16,9 @@ use crate::{
     poll::Poller, settle::Settler, upkeep::Upkeep,
 };
 
+/// Pause before the group is joined again after a fatal error.
+const REJOIN_AFTER: std::time::Duration = std::time::Duration::from_secs(1);
+
 /// A consumer whose admin port is bound.
 pub struct App {
     config: Arc<Config>,
@@ -102,12 +105,30 @@ async fn consume(config: Arc<Config>, stores: Stores, shutdown: Shutdown) -> any
         settler,
         incarnations.clone(),
     ));
-    let poller = Poller::new(config, sink, incarnations, owned_sender, shutdown)?;
-    let (ended_sender, ended) = oneshot::channel();
-    std::thread::Builder::new()
-        .name("poll".into())
-        .spawn(move || _ = ended_sender.send(poller.run()))?;
-    let result = ended.await.context("the poll loop panicked")?;
+    let result = loop {
+        let poller = Poller::new(
+            config.clone(),
+            sink.clone(),
+            incarnations.clone(),
+            owned_sender.clone(),
+            shutdown.clone(),
+        )?;
+        let (ended_sender, ended) = oneshot::channel();
+        std::thread::Builder::new()
+            .name("poll".into())
+            .spawn(move || _ = ended_sender.send(poller.run()))?;
+        match ended.await.context("the poll loop panicked")? {
+            // A broker that comes back can fence a member by its own repeated request to join.
+            Err(error) if !shutdown.is_requested() => {
+                tracing::error!(
+                    error = format!("{error:#}"),
+                    "out of the group: joining again"
+                );
+                tokio::time::sleep(REJOIN_AFTER).await;
+            }
+            result => break result,
+        }
+    };
     drained.fire();
     result
 }

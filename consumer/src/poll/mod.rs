@@ -109,7 +109,10 @@ impl<S: Sink> Poller<S> {
             views: incarnations.subscribe(),
             incarnations,
             partitions: HashMap::new(),
-            epochs: 0,
+            // Above those of a poll loop before this one in the same process.
+            epochs: std::time::SystemTime::now()
+                .duration_since(std::time::UNIX_EPOCH)
+                .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(0)),
             outcomes,
             done,
             owned,
