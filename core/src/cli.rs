@@ -188,7 +188,7 @@ mod tests {
             "topic   miembros: partitions 3, replication 1, min_insync 1, 2 for premium\n",
             "stream  miembros: POST /miembros → miembros (1 rule, else by Rut) → archive miembros\n",
             "        counts total, by_premium (Registro premium, at most 5)\n",
-            "deadlines    Kafka 8 s < receipt 10 s < request 15 s < ",
+            "deadlines    Kafka 8 s < receipt 10 s < request 20 s < ",
         ] {
             assert!(summary.contains(line), "{line}is not in\n{summary}");
         }

@@ -1,5 +1,7 @@
 //! A request's body, whole, under a bound of bytes and a deadline for progress.
 
+use std::time::{Duration, Instant};
+
 use aguacero::config::Gateway;
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
@@ -16,8 +18,28 @@ const RESERVE_MAX: usize = 256 << 10;
 /// Bytes of a body that are read only to be thrown away.
 const DISCARD_MAX: u64 = 64 << 10;
 
+/// What a body may take.
+pub(crate) struct Limits {
+    bytes_max: usize,
+    /// Without any progress.
+    silence_max: Duration,
+    /// When the last byte must have come.
+    deadline: Instant,
+}
+
+impl Limits {
+    /// Of a request that began at `started`: what comes after its body may take `ack_timeout`.
+    pub(crate) fn of(gateway: &Gateway, started: Instant) -> Self {
+        Self {
+            bytes_max: gateway.body_bytes_max,
+            silence_max: gateway.body_timeout,
+            deadline: started + gateway.request_timeout.saturating_sub(gateway.ack_timeout),
+        }
+    }
+}
+
 /// Reads `body` to its end. A body that came in one piece is not copied.
-pub(crate) async fn read(mut body: Incoming, limits: &Gateway) -> Result<Bytes, Box<Answer>> {
+pub(crate) async fn read(mut body: Incoming, limits: &Limits) -> Result<Bytes, Box<Answer>> {
     let Some(first) = next(&mut body, limits).await? else {
         return Ok(Bytes::new());
     };
@@ -34,9 +56,9 @@ pub(crate) async fn read(mut body: Incoming, limits: &Gateway) -> Result<Bytes, 
     all.extend_from_slice(&first);
     all.extend_from_slice(&second);
     while let Some(more) = next(&mut body, limits).await? {
-        if all.len() + more.len() > limits.body_bytes_max {
+        if all.len() + more.len() > limits.bytes_max {
             linger(body, limits);
-            return Err(Answer::body_too_large(limits.body_bytes_max).into());
+            return Err(Answer::body_too_large(limits.bytes_max).into());
         }
         all.extend_from_slice(&more);
     }
@@ -48,7 +70,7 @@ pub(crate) async fn read(mut body: Incoming, limits: &Gateway) -> Result<Bytes, 
 pub(crate) async fn discard(
     headers: &HeaderMap,
     body: Incoming,
-    limits: &Gateway,
+    limits: &Limits,
     answer: Answer,
 ) -> Answer {
     let small = body
@@ -70,22 +92,23 @@ pub(crate) async fn discard(
 
 /// Goes on reading what a client still sends while the answer that ends the connection leaves: if the
 /// connection were closed on unread bytes, the system would reset it, and the answer could be lost.
-fn linger(mut body: Incoming, limits: &Gateway) {
+fn linger(mut body: Incoming, limits: &Limits) {
     let reading = async move { while let Some(Ok(_)) = body.frame().await {} };
-    tokio::task::spawn_local(tokio::time::timeout(limits.body_timeout, reading));
+    tokio::task::spawn_local(tokio::time::timeout(limits.silence_max, reading));
 }
 
-fn bounded(body: Bytes, limits: &Gateway) -> Result<Bytes, Box<Answer>> {
-    if body.len() > limits.body_bytes_max {
-        return Err(Answer::body_too_large(limits.body_bytes_max).into());
+fn bounded(body: Bytes, limits: &Limits) -> Result<Bytes, Box<Answer>> {
+    if body.len() > limits.bytes_max {
+        return Err(Answer::body_too_large(limits.bytes_max).into());
     }
     Ok(body)
 }
 
 /// The next piece of data, or none at the end.
-async fn next(body: &mut Incoming, limits: &Gateway) -> Result<Option<Bytes>, Box<Answer>> {
+async fn next(body: &mut Incoming, limits: &Limits) -> Result<Option<Bytes>, Box<Answer>> {
     loop {
-        match tokio::time::timeout(limits.body_timeout, body.frame()).await {
+        let until = limits.deadline.min(Instant::now() + limits.silence_max);
+        match tokio::time::timeout_at(until.into(), body.frame()).await {
             Err(_) => return Err(Answer::body_stalled().into()),
             Ok(None) => return Ok(None),
             Ok(Some(Err(error))) => return Err(Answer::body_broken(&error).into()),

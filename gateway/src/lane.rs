@@ -424,6 +424,11 @@ impl Lane {
         self.slabs.is_empty()
     }
 
+    /// Whether anything waits to be sent.
+    pub(crate) fn has_more(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
     /// Bytes on their way.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes

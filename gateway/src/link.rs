@@ -11,6 +11,7 @@ use std::{
 use aguacero::{config::Config, shutdown::Shutdown};
 use aguacero_proto::{
     PROTOCOL,
+    pod::PodStream,
     produce::{
         FromProducer, Hello, Receipts, ToProducer, from_producer, producer_client::ProducerClient,
         to_producer,
@@ -132,7 +133,10 @@ impl Link {
             .initial_connection_window_size(CONNECTION_WINDOW)
             .connect_with_connector(tower::service_fn(move |_| {
                 let path = path.clone();
-                async move { UnixStream::connect(path).await.map(TokioIo::new) }
+                async move {
+                    let socket = UnixStream::connect(path).await?;
+                    PodStream::new(socket).map(TokioIo::new)
+                }
             }))
             .await
             .map_err(|e| Status::from_error(Box::new(e)))?;
@@ -217,7 +221,9 @@ impl Link {
                 self.finish(finished);
             }
         }
-        self.wake(); // a frame may leave now
+        if self.lane.borrow().has_more() {
+            self.wake(); // a frame may leave now
+        }
     }
 
     fn tick(&self) -> bool {

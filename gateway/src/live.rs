@@ -22,7 +22,10 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use prost::Message as _;
 use smallvec::SmallVec;
 use tokio::{net::UnixStream, sync::Notify};
-use tokio_tungstenite::{WebSocketStream, tungstenite::Message};
+use tokio_tungstenite::{
+    WebSocketStream, client_async_with_config,
+    tungstenite::{Message, protocol::WebSocketConfig},
+};
 
 use crate::{lane::Finished, metric, slab::Outcome};
 
@@ -30,7 +33,9 @@ use crate::{lane::Finished, metric, slab::Outcome};
 const RECONNECT_EVERY: Duration = Duration::from_millis(100);
 /// Pause after each frame, in which the deltas of others merge. Nobody waits for them, and a frame for
 /// every single event of a lone client would take the thread from its next request.
-const FRAME_PAUSE: Duration = Duration::from_millis(5);
+const FRAME_PAUSE: Duration = Duration::from_millis(10);
+/// Room for an acknowledgement. It is zeroed for each read, and the default is 128 KiB.
+const READ_BUFFER: usize = 4 << 10;
 /// Distinct keys kept while nobody takes them: some 8 MiB. Beyond, entries are dropped.
 const KEYS_MAX: usize = 64 << 10;
 
@@ -163,7 +168,12 @@ impl Live {
     /// One connection: greets, repeats what was sent before, then frame by frame.
     async fn session(&self, shutdown: &Shutdown) -> anyhow::Result<()> {
         let stream = UnixStream::connect(&self.config.redis_writer.socket).await?;
-        let (mut socket, _) = tokio_tungstenite::client_async("ws://redis-writer/", stream).await?;
+        let (mut socket, _) = client_async_with_config(
+            "ws://redis-writer/",
+            stream,
+            Some(WebSocketConfig::default().read_buffer_size(READ_BUFFER)),
+        )
+        .await?;
         let hello = DeltaHello {
             protocol: PROTOCOL,
             run: self.run.clone(),

@@ -89,28 +89,22 @@ impl Worker {
     /// One request, from its header to its answer.
     pub(crate) async fn handle(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let started = Instant::now();
-        let answer =
-            match tokio::time::timeout(self.config.gateway.request_timeout, self.answer(request))
-                .await
-            {
-                Ok(answer) => answer,
-                // Only a body that trickles can take this long: what is appended has a deadline of its own.
-                Err(_) => Answer::body_stalled(),
-            };
+        let answer = self.answer(request, started).await;
         self.metrics.answered(answer.status, started.elapsed());
         answer.into_response()
     }
 
-    async fn answer(&self, request: Request<Incoming>) -> Answer {
+    async fn answer(&self, request: Request<Incoming>, started: Instant) -> Answer {
+        let limits = body::Limits::of(&self.config.gateway, started);
         let target = route::route(&self.config, &request);
         let (parts, body) = request.into_parts();
         let target = match target {
             Ok(target) => target,
             Err(answer) => {
-                return body::discard(&parts.headers, body, &self.config.gateway, *answer).await;
+                return body::discard(&parts.headers, body, &limits, *answer).await;
             }
         };
-        let body = match body::read(body, &self.config.gateway).await {
+        let body = match body::read(body, &limits).await {
             Ok(body) => body,
             Err(answer) => return *answer,
         };

@@ -1,5 +1,7 @@
 //! The two wire contracts inside the gateway's pod. The `.proto` files beside this crate document them.
 
+pub mod pod;
+
 /// What every hello carries. An end accepts its own version and the one before.
 pub const PROTOCOL: u32 = 1;
 

@@ -10,7 +10,7 @@ use std::{
 };
 
 use benches::{
-    bare,
+    bare::{self, Bare},
     client::Client,
     stats::{Times, spread},
 };
@@ -42,6 +42,9 @@ struct Arguments {
     /// Events in a round.
     #[arg(long, default_value_t = 3000)]
     events: usize,
+    /// Be the bare server: what the comparison starts by itself.
+    #[arg(long, hide = true)]
+    serve_bare: bool,
 }
 
 /// 111 bytes, as the events of the field are.
@@ -50,8 +53,12 @@ const EVENT: &str = r#"{"texto":"Llueve a cántaros en el centro y nadie trae pa
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
+    if arguments.serve_bare {
+        return bare::serve().await;
+    }
     let event = Bytes::from_static(EVENT.as_bytes());
-    let mut bare = Client::connect(bare::spawn()?).await?;
+    let server = Bare::spawn("--serve-bare")?;
+    let mut bare = Client::connect(server.address).await?;
     let mut gateway = Client::connect(arguments.gateway).await?;
     let producer: FutureProducer = ClientConfig::new()
         .set("bootstrap.servers", &arguments.brokers)
@@ -70,11 +77,7 @@ async fn main() -> anyhow::Result<()> {
         let mut times = [const { Vec::new() }; 3];
         for _ in 0..arguments.events {
             times[0].push(timed(bare.post(event.clone())).await?);
-        }
-        for _ in 0..arguments.events {
             times[1].push(timed(produce(&producer, &arguments.topic)).await?);
-        }
-        for _ in 0..arguments.events {
             times[2].push(timed(gateway.post(event.clone())).await?);
         }
         let p50 = times.map(|t| Times::new(t).quantile_us(0.5));

@@ -123,7 +123,7 @@ fn gateway(table: Table<'_>) -> Gateway {
         idle_timeout: table.millis("idle_timeout_ms", 60_000, 10..=HOUR_MS),
         body_timeout: table.millis("body_timeout_ms", 10_000, 10..=HOUR_MS),
         ack_timeout: table.millis("ack_timeout_ms", 10_000, 10..=HOUR_MS),
-        request_timeout: table.millis("request_timeout_ms", 15_000, 10..=HOUR_MS),
+        request_timeout: table.millis("request_timeout_ms", 20_000, 10..=HOUR_MS),
         drain_timeout: table.millis("drain_timeout_ms", 20_000, 0..=HOUR_MS),
         partition_bytes_in_flight_max: table.number(
             "partition_bytes_in_flight_max",

@@ -97,7 +97,7 @@ pub struct Gateway {
     pub body_timeout: Duration,
     /// From the last byte of the body to the receipt: 504 (or 503 if it never left).
     pub ack_timeout: Duration,
-    /// From the request line to the answer.
+    /// From the request line to the answer. The body may take what `ack_timeout` leaves of it: 408.
     pub request_timeout: Duration,
     /// From SIGTERM to the end.
     pub drain_timeout: Duration,

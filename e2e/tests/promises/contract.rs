@@ -429,6 +429,41 @@ fn impatient() -> e2e::Builder {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_that_trickles_is_given_up_before_any_of_it_is_sent() {
+    let pipeline = Pipeline::weather()
+        .into_kafka_only()
+        .with("kafka.message_timeout_ms", 1000)
+        .with("gateway.ack_timeout_ms", 2000)
+        .with("gateway.request_timeout_ms", 2300)
+        .start()
+        .await;
+    let mut stream = TcpStream::connect(pipeline.address())
+        .await
+        .expect("a connection");
+    let head = "POST /input HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 100000\r\n\r\n{";
+    stream.write_all(head.as_bytes()).await.expect("a header");
+    let (mut answers, mut trickle) = stream.split();
+    let sending = async {
+        loop {
+            // Always some progress, never enough.
+            if trickle.write_all(b" ").await.is_err() {
+                std::future::pending::<()>().await;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let mut answer = vec![0; 1024];
+    let read = tokio::select! {
+        read = answers.read(&mut answer) => read.expect("an answer"),
+        () = sending => unreachable!("it sends for ever"),
+    };
+    let answer = String::from_utf8_lossy(&answer[..read]);
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    pipeline.client().answer(&good()).await.accepted(1);
+    assert_eq!(pipeline.records("weather").await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_answered_503_is_not_stored_and_never_will_be() {
     let mut pipeline = impatient().start().await;
     let client = &mut pipeline.client();

@@ -3,10 +3,10 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use aguacero::{admin::Admin, config::Config, shutdown::Shutdown, socket};
-use aguacero_proto::produce::producer_server::ProducerServer;
+use aguacero_proto::{pod::PodStream, produce::producer_server::ProducerServer};
 use anyhow::Context as _;
 use tokio::{net::UnixListener, sync::watch};
-use tokio_stream::wrappers::UnixListenerStream;
+use tokio_stream::{StreamExt as _, wrappers::UnixListenerStream};
 use tonic::transport::Server;
 
 use crate::{produce::Producers, session::Service, topics};
@@ -71,7 +71,8 @@ impl App {
             .max_frame_size(FRAME_BYTES)
             .add_service(service)
             .serve_with_incoming_shutdown(
-                UnixListenerStream::new(self.listener),
+                UnixListenerStream::new(self.listener)
+                    .map(|accepted| accepted.and_then(PodStream::new)),
                 shutdown.clone().requested_owned(),
             );
         tokio::pin!(serving);

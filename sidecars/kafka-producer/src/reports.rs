@@ -4,7 +4,12 @@
 //! wakes as it does for any socket. A polling thread of its own would cost each receipt one more
 //! change of threads, which a lone client waits for.
 
-use std::{io, os::fd::AsRawFd as _, sync::Arc, time::Duration};
+use std::{
+    io,
+    os::{fd::AsRawFd as _, unix::net::UnixStream as Announce},
+    sync::Arc,
+    time::Duration,
+};
 
 use rdkafka::{
     bindings as sys,
@@ -19,8 +24,9 @@ const END_EVERY: Duration = Duration::from_millis(20);
 pub(crate) struct Reports {
     queue: Queue,
     announced: UnixStream,
-    /// librdkafka's end. Closed after the queue has forgotten it.
-    _announce: UnixStream,
+    /// librdkafka's end, closed after the queue has forgotten it. The runtime does not know it: it would
+    /// be woken each time the other end is read.
+    _announce: Announce,
 }
 
 /// A reference to librdkafka's queue.
@@ -36,7 +42,7 @@ unsafe impl Sync for Queue {}
 #[allow(unsafe_code)]
 impl Queue {
     /// The main queue of `producer`, announced by a byte to `socket` whenever it was empty and is not.
-    fn announced_by<C: ProducerContext>(producer: &BaseProducer<C>, socket: &UnixStream) -> Self {
+    fn announced_by<C: ProducerContext>(producer: &BaseProducer<C>, socket: &Announce) -> Self {
         static BYTE: u8 = 1;
         // SAFETY: the client is alive; the reference to its queue is given back in `drop`, before
         // which the socket is not closed. The payload is copied.
@@ -72,7 +78,10 @@ impl Drop for Queue {
 impl Reports {
     /// Has the reports of `producer` announced.
     pub(crate) fn of<C: ProducerContext>(producer: &BaseProducer<C>) -> io::Result<Self> {
-        let (announced, announce) = UnixStream::pair()?;
+        let (announced, announce) = Announce::pair()?;
+        announced.set_nonblocking(true)?;
+        announce.set_nonblocking(true)?;
+        let announced = UnixStream::from_std(announced)?;
         let queue = Queue::announced_by(producer, &announce);
         Ok(Self {
             queue,
