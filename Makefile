@@ -1,7 +1,7 @@
 # The list of commands; `make` alone prints it. The scripts do the work and install what they need.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down test lint bench-lone clean
+.PHONY: help demo up down test lint chaos bench-lone clean
 
 help: ## print this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,6 +20,9 @@ test: ## lints, unit, property and end-to-end tests on real Kafka, MongoDB and R
 
 lint: ## rustfmt and clippy, warnings denied
 	@scripts/test lint
+
+chaos: ## kills, outages and mixtures of them under load, judged (ARGS="--rounds 40 --seed 7")
+	@scripts/chaos $(ARGS)
 
 bench-lone: ## what a lone client pays, beside its limits (a few minutes)
 	@scripts/bench-lone

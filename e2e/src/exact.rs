@@ -55,7 +55,7 @@ impl Pipeline {
         made.map(|r| r.value).collect()
     }
 
-    async fn look(
+    pub(crate) async fn look(
         &self,
         name: &str,
         events: Option<usize>,

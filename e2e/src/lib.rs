@@ -8,6 +8,7 @@
 //! ([`eventually()`]), under a deadline.
 
 pub mod archive;
+pub mod chaos;
 pub mod client;
 mod declaration;
 mod eventually;
@@ -15,6 +16,7 @@ mod exact;
 pub mod json;
 pub mod kafka;
 pub mod load;
+pub mod oracle;
 pub mod outage;
 mod pipeline;
 pub mod process;
@@ -25,7 +27,7 @@ pub mod shown;
 
 pub use client::{Answer, Client, Request, raw};
 pub use eventually::{DEADLINE, eventually, once};
-pub use pipeline::{Builder, Pipeline};
+pub use pipeline::{Builder, Pipeline, Pod};
 pub use process::{Kind, Process};
 pub use repository::repository;
 pub use services::Services;

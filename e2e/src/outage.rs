@@ -38,6 +38,20 @@ impl Outages {
 
     /// Kills `kafka`, `mongodb` or `redis`.
     pub fn begin(&self, service: &str) {
+        self.signal(service, Signal::KILL);
+    }
+
+    /// Stops one without ending it: it holds its connections and does not answer.
+    pub fn freeze(&self, service: &str) {
+        self.signal(service, Signal::STOP);
+    }
+
+    /// Lets it go on.
+    pub fn thaw(&self, service: &str) {
+        self.signal(service, Signal::CONT);
+    }
+
+    fn signal(&self, service: &str, signal: Signal) {
         let pid = read(&self.state)["services"][service]["pid"]
             .as_i64()
             .expect("a pid");
@@ -45,7 +59,7 @@ impl Outages {
             .ok()
             .and_then(Pid::from_raw)
             .expect("a pid");
-        kill_process(pid, Signal::KILL).unwrap_or_else(|e| panic!("{service}: {e}"));
+        kill_process(pid, signal).unwrap_or_else(|e| panic!("{service}: {e}"));
     }
 
     /// Starts what is down, and waits until it answers.

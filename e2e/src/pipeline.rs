@@ -43,6 +43,7 @@ pub struct Builder {
     settings: BTreeMap<String, String>,
     without: BTreeSet<Kind>,
     consumers: usize,
+    pods: usize,
 }
 
 /// A pipeline that runs. Dropped, it is killed; if a test failed, it shows the ends of all logs.
@@ -53,6 +54,8 @@ pub struct Pipeline {
     pub kafka_producer: Process,
     /// Into Redis.
     pub redis_writer: Process,
+    /// Further pods like the one above.
+    pub pods: Vec<Pod>,
     /// From Kafka into MongoDB.
     pub consumers: Vec<Process>,
     /// The file, as every process has read it.
@@ -63,7 +66,6 @@ pub struct Pipeline {
     pub archive: Archive,
     /// This pipeline's own database of Redis.
     pub redis: Redis,
-    redis_url: String,
     mongodb: String,
     database: String,
     prefix: String,
@@ -71,6 +73,17 @@ pub struct Pipeline {
     address: SocketAddr,
     _folder: TempDir,
     _room: SemaphorePermit<'static>,
+}
+
+/// A gateway and its sidecars.
+pub struct Pod {
+    /// HTTP in.
+    pub gateway: Process,
+    /// Into Kafka.
+    pub kafka_producer: Process,
+    /// Into Redis.
+    pub redis_writer: Process,
+    address: SocketAddr,
 }
 
 impl Builder {
@@ -98,6 +111,13 @@ impl Builder {
     #[must_use]
     pub fn consumers(mut self, consumers: usize) -> Self {
         self.consumers = consumers;
+        self
+    }
+
+    /// So many gateways, each with sidecars of its own.
+    #[must_use]
+    pub fn pods(mut self, pods: usize) -> Self {
+        self.pods = pods;
         self
     }
 
@@ -142,7 +162,7 @@ impl Builder {
         let redis = Redis::open(&redis_url).await;
         redis.flush().await;
         let database = format!("e2e-{id}");
-        let (listen, group) = (free_address(), format!("{test}-{id}"));
+        let group = format!("{test}-{id}");
 
         let mut environment = BTreeMap::new();
         for (key, value) in [
@@ -150,12 +170,6 @@ impl Builder {
             ("mongodb.uri", services.mongodb.clone()),
             ("mongodb.database", database.clone()),
             ("redis.url", redis_url.clone()),
-            ("gateway.listen", listen.to_string()),
-            (
-                "kafka_producer.socket",
-                socket(folder.path(), "kafka-producer"),
-            ),
-            ("redis_writer.socket", socket(folder.path(), "redis-writer")),
             ("consumer.group", group.clone()),
         ] {
             environment.insert(variable(key), value);
@@ -178,21 +192,43 @@ impl Builder {
                 new(&name, Kind::Consumer, &[("consumer.instance", &name)])
             }
         };
+        let pod = |number: usize| {
+            let name = |program: &str| match number {
+                0 => program.to_owned(),
+                n => format!("{program}-{n}"),
+            };
+            let address = free_address();
+            let listen = address.to_string();
+            let frames = socket(folder.path(), &name("kafka-producer"));
+            let deltas = socket(folder.path(), &name("redis-writer"));
+            let settings = [
+                ("gateway.listen", &*listen),
+                ("kafka_producer.socket", &frames),
+                ("redis_writer.socket", &deltas),
+            ];
+            Pod {
+                gateway: new(&name("gateway"), Kind::Gateway, &settings),
+                kafka_producer: new(&name("kafka-producer"), Kind::KafkaProducer, &settings),
+                redis_writer: new(&name("redis-writer"), Kind::RedisWriter, &settings),
+                address,
+            }
+        };
+        let first = pod(0);
         Pipeline {
-            gateway: new("gateway", Kind::Gateway, &[]),
-            kafka_producer: new("kafka-producer", Kind::KafkaProducer, &[]),
-            redis_writer: new("redis-writer", Kind::RedisWriter, &[]),
+            gateway: first.gateway,
+            kafka_producer: first.kafka_producer,
+            redis_writer: first.redis_writer,
+            address: first.address,
+            pods: (1..self.pods).map(pod).collect(),
             consumers: (0..self.consumers).map(consumer).collect(),
             config,
             kafka: Kafka::new(&services.brokers),
             archive: Archive::open(&services.mongodb, &database).await,
             redis,
-            redis_url,
             mongodb: services.mongodb,
             database,
             prefix,
             group,
-            address: listen,
             _folder: folder,
             _room: room,
         }
@@ -208,6 +244,7 @@ impl Pipeline {
             settings: BTreeMap::new(),
             without: BTreeSet::new(),
             consumers: 1,
+            pods: 1,
         }
     }
 
@@ -225,7 +262,14 @@ impl Pipeline {
             (Kind::RedisWriter, &mut self.redis_writer),
             (Kind::Gateway, &mut self.gateway),
         ];
-        for (kind, process) in others.into_iter().chain(consumers) {
+        let pods = self.pods.iter_mut().flat_map(|pod| {
+            [
+                (Kind::KafkaProducer, &mut pod.kafka_producer),
+                (Kind::RedisWriter, &mut pod.redis_writer),
+                (Kind::Gateway, &mut pod.gateway),
+            ]
+        });
+        for (kind, process) in others.into_iter().chain(pods).chain(consumers) {
             if !without.contains(&kind) {
                 process.start();
                 starting.push(process);
@@ -233,9 +277,7 @@ impl Pipeline {
         }
         // A gateway is not ready before its kafka-producer is.
         for process in starting {
-            if !(without.contains(&Kind::KafkaProducer)
-                && process.name() == Kind::Gateway.program())
-            {
+            if !(without.contains(&Kind::KafkaProducer) && process.kind() == Kind::Gateway) {
                 process.try_ready().await?;
             }
         }
@@ -246,6 +288,13 @@ impl Pipeline {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where events come in at each pod.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        let others = self.pods.iter().map(|pod| pod.address);
+        std::iter::once(self.address).chain(others).collect()
     }
 
     /// A new client of the gateway.
@@ -274,12 +323,6 @@ impl Pipeline {
         format!("{}{name}", self.prefix)
     }
 
-    /// The same, with a new connection to a Redis that was gone.
-    pub async fn with_redis_again(mut self) -> Self {
-        self.redis = Redis::open(&self.redis_url).await;
-        self
-    }
-
     /// Everything in the topic of a stream.
     pub async fn records(&self, stream: &str) -> Vec<Record> {
         self.kafka.records(self.topic(stream)).await
@@ -298,19 +341,38 @@ impl Pipeline {
 
     /// One of the processes, by its place among all of them.
     pub fn process(&mut self, number: usize) -> &mut Process {
-        match number {
-            0 => &mut self.gateway,
-            1 => &mut self.kafka_producer,
-            2 => &mut self.redis_writer,
-            consumer => &mut self.consumers[consumer - 3],
-        }
+        let all = self.processes_mut().into_iter().nth(number);
+        all.unwrap_or_else(|| panic!("no process {number}"))
     }
 
     /// Every process.
     pub fn processes(&self) -> impl Iterator<Item = &Process> {
+        let pods = self
+            .pods
+            .iter()
+            .flat_map(|pod| [&pod.gateway, &pod.kafka_producer, &pod.redis_writer]);
         [&self.gateway, &self.kafka_producer, &self.redis_writer]
             .into_iter()
+            .chain(pods)
             .chain(&self.consumers)
+    }
+
+    /// The same, to do something to them.
+    pub fn processes_mut(&mut self) -> Vec<&mut Process> {
+        let first = [
+            &mut self.gateway,
+            &mut self.kafka_producer,
+            &mut self.redis_writer,
+        ];
+        let pods = self.pods.iter_mut().flat_map(|pod| {
+            [
+                &mut pod.gateway,
+                &mut pod.kafka_producer,
+                &mut pod.redis_writer,
+            ]
+        });
+        let all = first.into_iter().chain(pods).chain(&mut self.consumers);
+        all.collect()
     }
 }
 
@@ -321,14 +383,7 @@ impl Drop for Pipeline {
                 eprintln!("{}", process.log_tail());
             }
         }
-        for process in [
-            &mut self.gateway,
-            &mut self.kafka_producer,
-            &mut self.redis_writer,
-        ] {
-            process.end();
-        }
-        self.consumers.iter_mut().for_each(Process::end);
+        self.processes_mut().into_iter().for_each(Process::end);
         self.forget();
     }
 }

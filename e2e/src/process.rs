@@ -50,6 +50,7 @@ pub(crate) enum NotReady {
 pub struct Process {
     /// Also the name of its log.
     name: String,
+    kind: Kind,
     program: PathBuf,
     config: PathBuf,
     environment: BTreeMap<String, String>,
@@ -70,21 +71,19 @@ impl Kind {
         }
     }
 
-    /// Where cargo has put it: tests run from a folder below.
+    /// Where cargo has put it.
     #[must_use]
     pub fn path(self) -> PathBuf {
-        let test = std::env::current_exe().expect("a test knows where it is");
-        let folder = test
-            .ancestors()
-            .nth(2)
-            .expect("tests are in target/PROFILE/deps");
-        let path = folder.join(self.program());
-        assert!(
-            path.exists(),
-            "{} is not built: run `make test`, or `cargo build --workspace` first",
-            self.program()
-        );
-        path
+        let this = std::env::current_exe().expect("a program knows where it is");
+        // A test is in target/PROFILE/deps, any other program in target/PROFILE.
+        let folders = this.ancestors().skip(1).take(2);
+        let mut found = folders.map(|folder| folder.join(self.program()));
+        found.find(|path| path.exists()).unwrap_or_else(|| {
+            panic!(
+                "{} is not built: run `make test`, or `cargo build --workspace` first",
+                self.program()
+            )
+        })
     }
 }
 
@@ -109,6 +108,7 @@ impl Process {
         let log = folder.join(format!("{name}.log"));
         Self {
             name,
+            kind,
             program: kind.path(),
             config: config.to_owned(),
             environment,
@@ -285,6 +285,12 @@ impl Process {
             .and_then(|p| p.trim().strip_suffix("kB"))
             .and_then(|n| n.trim().parse::<u64>().ok());
         kib.unwrap_or(0) * 1024
+    }
+
+    /// Which program it runs.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.kind
     }
 
     /// Its name in this pipeline.

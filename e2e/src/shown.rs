@@ -5,6 +5,9 @@ use std::collections::{BTreeMap, HashMap};
 use aguacero::config::Stream;
 use bson::{Bson, Document};
 use redis::aio::MultiplexedConnection;
+use tokio::sync::Mutex;
+
+use crate::eventually;
 
 /// The figures of one stream.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -18,23 +21,21 @@ pub struct Shown {
 }
 
 /// A logical database of Redis.
-#[derive(Clone)]
 pub struct Redis {
-    connection: MultiplexedConnection,
+    client: redis::Client,
+    /// None after it broke.
+    connection: Mutex<Option<MultiplexedConnection>>,
 }
 
 impl Redis {
     /// Connects.
     pub async fn open(url: &str) -> Self {
-        let client = redis::Client::open(url).expect("a URL of Redis");
-        let config =
-            redis::AsyncConnectionConfig::new().set_response_timeout(Some(crate::DEADLINE));
-        let connection = client
-            .get_multiplexed_async_connection_with_config(&config)
-            .await;
-        Self {
-            connection: connection.expect("Redis answers"),
-        }
+        let redis = Self {
+            client: redis::Client::open(url).expect("a URL of Redis"),
+            connection: Mutex::default(),
+        };
+        redis.ask::<String>(&redis::cmd("PING")).await;
+        redis
     }
 
     /// A number that nobody else gets from it.
@@ -107,11 +108,30 @@ impl Redis {
         pending
     }
 
+    /// Asks until it answers: it may have been killed since.
     async fn ask<T: redis::FromRedisValue>(&self, command: &redis::Cmd) -> T {
-        command
-            .query_async(&mut self.connection.clone())
-            .await
-            .expect("Redis answers")
+        eventually("Redis answers", async || {
+            let mut open = self.connection.lock().await;
+            let answer = match open.take() {
+                Some(connection) => Ok(connection),
+                None => self.connect().await,
+            };
+            let mut connection = answer.map_err(|e| e.to_string())?;
+            let answer = command.query_async(&mut connection).await;
+            let answer = answer.map_err(|e| e.to_string())?;
+            *open = Some(connection);
+            Ok(answer)
+        })
+        .await
+    }
+
+    async fn connect(&self) -> redis::RedisResult<MultiplexedConnection> {
+        let config =
+            redis::AsyncConnectionConfig::new().set_response_timeout(Some(crate::DEADLINE));
+        let connecting = self
+            .client
+            .get_multiplexed_async_connection_with_config(&config);
+        connecting.await
     }
 }
 

@@ -1,0 +1,174 @@
+//! What can go wrong, how it begins and how it ends.
+
+use std::{fmt, time::Duration};
+
+use crate::{Kind, Pipeline, outage::Outages, seed::Dice};
+
+/// Something that goes wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fault {
+    /// SIGKILL; later started again as the same one.
+    Killed(Kind),
+    /// SIGSTOP; later SIGCONT.
+    Frozen(Kind),
+    /// SIGTERM; started again once it has ended.
+    Restarted(Kind),
+    /// SIGKILL; later started again on its data. Redis comes back empty.
+    ServiceKilled(Service),
+    /// SIGSTOP; later SIGCONT.
+    ServiceFrozen(Service),
+    /// FLUSHDB.
+    RedisEmptied,
+}
+
+/// One of the services.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Service {
+    /// The broker.
+    Kafka,
+    /// The only member of its replica set.
+    MongoDb,
+    /// Without persistence.
+    Redis,
+}
+
+/// A fault that goes on.
+pub(super) struct Begun {
+    pub(super) fault: Fault,
+    /// The process that it happens to, if it is one of ours.
+    pub(super) process: Option<usize>,
+}
+
+const KINDS: [Kind; 4] = [
+    Kind::Gateway,
+    Kind::KafkaProducer,
+    Kind::RedisWriter,
+    Kind::Consumer,
+];
+const SERVICES: [Service; 3] = [Service::Kafka, Service::MongoDb, Service::Redis];
+
+impl Service {
+    /// As `scripts/services` calls it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Kafka => "kafka",
+            Self::MongoDb => "mongodb",
+            Self::Redis => "redis",
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Killed(kind) => write!(f, "{} killed", kind.program()),
+            Self::Frozen(kind) => write!(f, "{} frozen", kind.program()),
+            Self::Restarted(kind) => write!(f, "{} restarted", kind.program()),
+            Self::ServiceKilled(service) => write!(f, "{} killed", service.name()),
+            Self::ServiceFrozen(service) => write!(f, "{} frozen", service.name()),
+            Self::RedisEmptied => f.write_str("redis emptied"),
+        }
+    }
+}
+
+impl Fault {
+    /// Every one.
+    #[must_use]
+    pub fn all() -> Vec<Self> {
+        let ours = KINDS.into_iter().flat_map(|kind| {
+            [
+                Self::Killed(kind),
+                Self::Frozen(kind),
+                Self::Restarted(kind),
+            ]
+        });
+        let services = SERVICES
+            .into_iter()
+            .flat_map(|service| [Self::ServiceKilled(service), Self::ServiceFrozen(service)]);
+        ours.chain(services).chain([Self::RedisEmptied]).collect()
+    }
+
+    /// Any one. Kills of our own processes are the most frequent.
+    pub(super) fn any(dice: &mut Dice) -> Self {
+        let kind = KINDS[dice.below(4) as usize];
+        let service = SERVICES[dice.below(3) as usize];
+        match dice.below(16) {
+            0..=8 => Self::Killed(kind),
+            9 | 10 => Self::Frozen(kind),
+            11 => Self::Restarted(kind),
+            12 | 13 => Self::ServiceKilled(service),
+            14 => Self::ServiceFrozen(service),
+            _ => Self::RedisEmptied,
+        }
+    }
+
+    /// Whether it happens to a service that every round shares.
+    pub(super) fn is_of_a_service(self) -> bool {
+        matches!(self, Self::ServiceKilled(_) | Self::ServiceFrozen(_))
+    }
+
+    /// How long it goes on.
+    pub(super) fn lasts(self, dice: &mut Dice) -> Duration {
+        Duration::from_millis(match self {
+            Self::Killed(_) | Self::ServiceKilled(_) => dice.below(600),
+            Self::Frozen(_) => 200 + dice.below(2500),
+            Self::ServiceFrozen(_) => 200 + dice.below(4000),
+            Self::Restarted(_) | Self::RedisEmptied => 0,
+        })
+    }
+
+    /// Lets it happen, to a process that nothing happens to yet. None if there is no such process.
+    pub(super) async fn begin(
+        self,
+        pipeline: &mut Pipeline,
+        outages: &Outages,
+        busy: &[usize],
+        dice: &mut Dice,
+    ) -> Option<Begun> {
+        let mut process = None;
+        match self {
+            Self::Killed(kind) | Self::Frozen(kind) | Self::Restarted(kind) => {
+                let of_kind = pipeline.processes().enumerate();
+                let free: Vec<usize> = of_kind
+                    .filter(|(n, p)| p.kind() == kind && !busy.contains(n))
+                    .map(|(n, _)| n)
+                    .collect();
+                let number = *free.get(dice.below(free.len().max(1) as u64) as usize)?;
+                process = Some(number);
+                let process = pipeline.process(number);
+                match self {
+                    Self::Killed(_) => process.kill(),
+                    Self::Frozen(_) => process.freeze().await,
+                    _ => process.terminate(),
+                }
+            }
+            Self::ServiceKilled(service) => outages.begin(service.name()),
+            Self::ServiceFrozen(service) => outages.freeze(service.name()),
+            Self::RedisEmptied => pipeline.redis.flush().await,
+        }
+        Some(Begun {
+            fault: self,
+            process,
+        })
+    }
+}
+
+impl Begun {
+    /// Ends it: what was killed is started, what was frozen goes on. Does not wait for its service.
+    pub(super) async fn end(&self, pipeline: &mut Pipeline, outages: &Outages) {
+        match (self.fault, self.process) {
+            (Fault::Killed(_), Some(number)) => pipeline.process(number).start(),
+            (Fault::Frozen(_), Some(number)) => pipeline.process(number).thaw(),
+            (Fault::Restarted(_), Some(number)) => {
+                let process = pipeline.process(number);
+                let status = process.ended().await;
+                assert!(status.success(), "{} ended with {status}", process.name());
+                process.start();
+            }
+            (Fault::ServiceKilled(_), _) => outages.end().await,
+            (Fault::ServiceFrozen(service), _) => outages.thaw(service.name()),
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! A round: a pipeline of its own under load, some faults, and the oracle's verdict.
+
+use std::time::{Duration, Instant};
+
+use super::{
+    fault::{Begun, Fault},
+    figures::Figures,
+    probe::{self, Probe},
+};
+use crate::{
+    Pipeline,
+    load::{COUNTRIES, Load, Plan},
+    oracle::Verdict,
+    outage::Outages,
+    seed::Dice,
+};
+
+/// Clients that retry, and clients that give up.
+const CLIENTS: usize = 2 * COUNTRIES.len();
+const GIVE_UP: usize = 4;
+/// Pause of a client after each event, which bounds what the oracle has to read.
+const PACE: Duration = Duration::from_millis(8);
+/// Events stored before the first fault and after the last.
+const SETTLE: usize = 40;
+
+/// How the faults of a round follow each other.
+#[derive(Debug, Clone)]
+pub enum Mix {
+    /// Each alone, and normal service is waited for and measured after it.
+    Alone(Vec<Fault>),
+    /// So many by chance, whenever they like.
+    Mixture(usize),
+}
+
+/// Two pods, two consumers, and the countries kept in order.
+fn pipeline() -> crate::Builder {
+    let weather = crate::repository("aguacero.toml");
+    let keyed = weather.replace("spread  = \"sticky\"", "key = \"país\"");
+    assert_ne!(keyed, weather, "aguacero.toml spreads its events otherwise");
+    Pipeline::builder(&format!("{keyed}\n{}", probe::DECLARATION))
+        .pods(2)
+        .consumers(2)
+        .with("consumer.session_timeout_ms", 6000)
+        .with("consumer.batch_records_max", 200)
+        .with("kafka.message_timeout_ms", 4000)
+        .with("gateway.ack_timeout_ms", 5000)
+        .with("gateway.request_timeout_ms", 10_000)
+}
+
+/// Runs a round, and adds what it came to. `tell` is given what happens, as it happens.
+pub async fn round(
+    mix: &Mix,
+    outages: &Outages,
+    dice: &mut Dice,
+    figures: &mut Figures,
+    mut tell: impl FnMut(&str),
+) -> Verdict {
+    tell("starting");
+    let mut pipeline = pipeline().start().await;
+    let plan = Plan {
+        clients: CLIENTS,
+        give_up: GIVE_UP,
+        pause: PACE,
+        some_are_bad: true,
+    };
+    let load = Load::follow(plan, &pipeline.addresses());
+    load.progress(SETTLE).await;
+    match mix {
+        Mix::Alone(faults) => {
+            let mut probe = Probe::default();
+            probe.measure(&pipeline, Instant::now()).await;
+            for &fault in faults {
+                tell(&fault.to_string());
+                let begun = fault.begin(&mut pipeline, outages, &[], dice).await;
+                let begun = begun.expect("every process runs");
+                tokio::time::sleep(fault.lasts(dice)).await;
+                begun.end(&mut pipeline, outages).await;
+                let recovery = probe.measure(&pipeline, Instant::now()).await;
+                figures.happened(fault);
+                figures.recovered(fault, recovery);
+            }
+        }
+        Mix::Mixture(faults) => {
+            mixture(*faults, &mut pipeline, outages, dice, figures, &mut tell).await;
+        }
+    }
+    load.progress(SETTLE).await;
+    tell("judging");
+    let report = load.finish().await;
+    let verdict = pipeline.judge(&report).await;
+    figures.judged(&verdict);
+    verdict
+}
+
+/// Faults that overlap as chance wants it. One service at most is away at a time.
+async fn mixture(
+    faults: usize,
+    pipeline: &mut Pipeline,
+    outages: &Outages,
+    dice: &mut Dice,
+    figures: &mut Figures,
+    tell: &mut impl FnMut(&str),
+) {
+    let mut active: Vec<(Instant, Begun)> = Vec::new();
+    let mut left = faults;
+    while left > 0 || !active.is_empty() {
+        let now = Instant::now();
+        let (over, on): (Vec<_>, Vec<_>) = active.into_iter().partition(|(until, _)| *until <= now);
+        active = on;
+        for (_, begun) in over {
+            begun.end(pipeline, outages).await;
+        }
+        if left > 0 {
+            let fault = Fault::any(dice);
+            let service_away = active.iter().any(|(_, b)| b.fault.is_of_a_service());
+            let redis_away = matches!(fault, Fault::RedisEmptied) && service_away;
+            if !(redis_away || fault.is_of_a_service() && service_away) {
+                let busy: Vec<_> = active.iter().filter_map(|(_, b)| b.process).collect();
+                if let Some(begun) = fault.begin(pipeline, outages, &busy, dice).await {
+                    tell(&fault.to_string());
+                    figures.happened(fault);
+                    active.push((Instant::now() + fault.lasts(dice), begun));
+                    left -= 1;
+                }
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(dice.below(400))).await;
+    }
+}
