@@ -1,8 +1,8 @@
-//! The consumer: `run`, `check` or `rebuild`.
+//! The consumer: `run`, `check`, `rebuild` or `dead-letters`.
 
 use aguacero::{cli, shutdown, telemetry};
 use clap::Parser;
-use consumer::{App, rebuild};
+use consumer::{App, dead_letters, rebuild};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -22,6 +22,9 @@ enum Command {
         #[command(flatten)]
         file: cli::ConfigFile,
     },
+    /// Look at what could not be archived, or put it into its topic again.
+    #[command(subcommand)]
+    DeadLetters(dead_letters::Verb),
 }
 
 #[tokio::main]
@@ -38,6 +41,10 @@ async fn main() -> anyhow::Result<()> {
             let config = cli::load_or_exit(&file);
             telemetry::init("consumer");
             rebuild(config, &stream).await
+        }
+        Command::DeadLetters(verb) => {
+            let config = cli::load_or_exit(verb.file());
+            dead_letters::dead_letters(config, &verb).await
         }
     }
 }

@@ -135,7 +135,7 @@ impl Process {
         self.child = Some(child.unwrap_or_else(|e| panic!("{}: {e}", self.name)));
     }
 
-    /// `PROGRAM VERB --config FILE` in the environment of this process.
+    /// `PROGRAM VERB… --config FILE` in the environment of this process.
     #[must_use]
     pub fn command(&self, verb: &str) -> Command {
         let mut command = Command::new(&self.program);
@@ -148,7 +148,7 @@ impl Process {
             }
         }
         command
-            .arg(verb)
+            .args(verb.split(' '))
             .arg("--config")
             .arg(&self.config)
             .envs(&self.environment);

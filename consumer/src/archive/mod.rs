@@ -1,10 +1,11 @@
 //! MongoDB: one collection for each archive, and one for dead letters.
 //!
-//! [`insert`] writes, [`truth`] reads back what was written. A write counts once the majority has it in
+//! [`insert`] writes, [`letters`] keeps what cannot be written, [`truth`] reads back what was written. A write counts once the majority has it in
 //! its journal, and reading back sees exactly what counts.
 
 mod index;
 mod insert;
+mod letters;
 mod truth;
 
 use std::{sync::Arc, time::Duration};
@@ -22,15 +23,10 @@ use mongodb::{
 use tokio::sync::Semaphore;
 
 pub use insert::{Archived, Fate};
+pub use letters::{Filter, Letter};
 pub use truth::Truth;
 
-use crate::{
-    backoff::Backoff,
-    batch::Batch,
-    count::Counting,
-    dead_letter::{self, DeadLetter},
-    metric,
-};
+use crate::count::Counting;
 
 /// How long the driver looks for a primary before it says that there is none.
 const SELECTION_TIMEOUT: Duration = Duration::from_secs(3);
@@ -108,39 +104,6 @@ impl Archive {
         in_time(database.run_command(doc! { "ping": 1 }))
             .await
             .map(|_| ())
-    }
-
-    /// Writes the dead letters of a batch, however long it takes. Again changes nothing.
-    pub async fn bury(&self, batch: &Batch, letters: &[DeadLetter]) {
-        let documents: Vec<_> = letters
-            .iter()
-            .filter_map(|l| dead_letter::document(&self.config, batch, l))
-            .collect();
-        let (Some(first), Some(letter)) = (documents.first(), letters.first()) else {
-            return;
-        };
-        let mut backoff = Backoff::new();
-        loop {
-            match in_time(self.dead_letters.insert_many(&documents).ordered(false)).await {
-                Err(error) if insert::only_duplicates(&error).is_none() => {
-                    backoff.after("writing dead letters", &error).await;
-                }
-                _ => break,
-            }
-        }
-        for letter in letters {
-            metrics::counter!(metric::DEAD_LETTERS, "reason" => letter.reason.as_str())
-                .increment(1);
-        }
-        let place = first.get_str("_id").unwrap_or_default();
-        let (records, reason) = (letters.len(), letter.reason.as_str());
-        tracing::warn!(
-            records,
-            place,
-            reason,
-            detail = letter.detail,
-            "dead letters; the first of them is this"
-        );
     }
 
     /// How documents of stream `stream` are counted.

@@ -1,7 +1,7 @@
 //! Records in our topics that somebody else wrote, or that a later release did.
 
 use aguacero::{id::EventId, record::Header};
-use bson::doc;
+use bson::{Document, doc};
 use e2e::{Pipeline, Request, eventually, load::tweet, once};
 
 fn header(stream: &str, n: u8) -> Vec<u8> {
@@ -111,4 +111,110 @@ async fn a_record_of_a_later_release_stops_its_partition_and_no_other() {
     .await;
     assert!(pipeline.archive.dead_letters().await.is_empty());
     assert!(pipeline.consumers[0].is_ready().await);
+}
+
+/// What `consumer dead-letters …` prints, and whether it succeeds.
+async fn dead_letters(pipeline: &Pipeline, verb: &str, arguments: &[&str]) -> (bool, String) {
+    let mut command = pipeline.consumers[0].command(&format!("dead-letters {verb}"));
+    command.args(arguments);
+    let output = tokio::task::spawn_blocking(move || command.output());
+    let output = output.await.expect("joined").expect("a program that runs");
+    let text = [output.stdout, output.stderr].concat();
+    (
+        output.status.success(),
+        String::from_utf8_lossy(&text).into_owned(),
+    )
+}
+
+async fn letter(pipeline: &Pipeline, reason: &str) -> Document {
+    eventually(&format!("a letter of {reason}"), async || {
+        let filter = doc! { "reason": reason };
+        let letters = pipeline.archive.find("dead_letters", filter).await;
+        letters.into_iter().next().ok_or("none yet".into())
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dead_letter_is_listed_shown_and_replayed_under_its_id_and_archived_once() {
+    let pipeline = Pipeline::weather().start().await;
+    let topic = pipeline.topic("weather");
+    let cut_off = r#"{"texto": "Su lluvia", "país": "#;
+    let header = header("weather", 9);
+    let write = pipeline
+        .kafka
+        .write(topic, 2, cut_off.as_bytes(), Some(&header));
+    write.await;
+    let malformed = letter(&pipeline, "malformed").await;
+    let id = malformed.get_str("_id").expect("its place");
+
+    let (done, listed) = dead_letters(&pipeline, "list", &["--reason", "malformed"]).await;
+    assert!(
+        done && listed.contains(id) && listed.contains("1 dead letters"),
+        "{listed}"
+    );
+    let (done, shown) = dead_letters(&pipeline, "show", &[id]).await;
+    let event = EventId([9; 16]).to_string();
+    assert!(
+        done && shown.contains(cut_off) && shown.contains(&event),
+        "{shown}"
+    );
+    let (done, raw) = dead_letters(&pipeline, "show", &[id, "--value"]).await;
+    assert!(done && raw == cut_off, "{raw}");
+
+    // As it is, it becomes a dead letter once more; mended, it is archived.
+    let (done, again) = dead_letters(&pipeline, "replay", &["--all"]).await;
+    assert!(done && again.contains("again at offset 1"), "{again}");
+    once("dead once more", async || {
+        pipeline.archive.dead_letters().await.len() == 2
+    })
+    .await;
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(file.path(), tweet(3)).expect("written");
+    let path = file.path().to_str().expect("a path");
+    for _ in 0..2 {
+        let (done, mended) = dead_letters(&pipeline, "replay", &[id, "--value", path]).await;
+        assert!(done, "{mended}");
+    }
+    pipeline
+        .client()
+        .answer(&Request::json("/input", tweet(4)))
+        .await
+        .accepted(1);
+    let stream = pipeline.stream("weather");
+    once("archived and counted once", async || {
+        pipeline.redis.shown(stream).await.total == 2
+            && pipeline.redis.pending(stream).await.is_empty()
+            && pipeline.records("weather").await.len() == 5
+    })
+    .await;
+    let archived = pipeline.archive.of_stream(stream).await;
+    let ids: Vec<_> = archived.iter().map(e2e::archive::id_of).collect();
+    assert!(ids.len() == 2 && ids.contains(&EventId([9; 16])), "{ids:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dead_letter_without_a_stream_is_replayed_only_when_told_which() {
+    let pipeline = Pipeline::weather().start().await;
+    let topic = pipeline.topic("weather");
+    pipeline
+        .kafka
+        .write(topic, 0, tweet(1).as_bytes(), None)
+        .await;
+    let foreign = letter(&pipeline, "no-header").await;
+    let id = foreign.get_str("_id").expect("its place");
+    let (done, told) = dead_letters(&pipeline, "replay", &[id]).await;
+    assert!(!done && told.contains("say --as weather"), "{told}");
+    let (done, told) = dead_letters(&pipeline, "replay", &["nobody/x/0/1"]).await;
+    assert!(!done && told.contains("nobody/x/0/1"), "{told}");
+    let (done, told) = dead_letters(&pipeline, "replay", &[id, "--as", "weather"]).await;
+    assert!(done, "{told}");
+    let stream = pipeline.stream("weather");
+    once("archived and counted", async || {
+        pipeline.redis.shown(stream).await.total == 1
+    })
+    .await;
+    let (done, told) = dead_letters(&pipeline, "replay", &["--all"]).await;
+    assert!(done, "nothing is left to do, which is no mistake: {told}");
+    assert_eq!(pipeline.archive.of_stream(stream).await.len(), 1);
 }

@@ -1,0 +1,195 @@
+//! Dead letters: written by the archiver, found and marked by `consumer dead-letters`.
+
+use aguacero::record::HEADER;
+use bson::{Bson, DateTime, Document, doc, spec::BinarySubtype};
+use futures_util::TryStreamExt as _;
+use mongodb::error::Error;
+
+use super::{Archive, in_time, insert};
+use crate::{
+    backoff::Backoff,
+    batch::Batch,
+    dead_letter::{self, DeadLetter},
+    metric,
+};
+
+/// Which letters.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// Only these; empty is any.
+    pub ids: Vec<String>,
+    /// Only of this reason.
+    pub reason: Option<String>,
+    /// Only of this stream.
+    pub stream: Option<String>,
+    /// Only those that were not replayed.
+    pub only_new: bool,
+}
+
+/// A letter, as it is kept.
+#[derive(Debug, Clone)]
+pub struct Letter(Document);
+
+impl Archive {
+    /// Writes the dead letters of a batch, however long it takes. Again changes nothing.
+    pub async fn bury(&self, batch: &Batch, letters: &[DeadLetter]) {
+        let documents: Vec<_> = letters
+            .iter()
+            .filter_map(|l| dead_letter::document(&self.config, batch, l))
+            .collect();
+        let (Some(first), Some(letter)) = (documents.first(), letters.first()) else {
+            return;
+        };
+        let mut backoff = Backoff::new();
+        loop {
+            match in_time(self.dead_letters.insert_many(&documents).ordered(false)).await {
+                Err(error) if insert::only_duplicates(&error).is_none() => {
+                    backoff.after("writing dead letters", &error).await;
+                }
+                _ => break,
+            }
+        }
+        for letter in letters {
+            metrics::counter!(metric::DEAD_LETTERS, "reason" => letter.reason.as_str())
+                .increment(1);
+        }
+        let place = first.get_str("_id").unwrap_or_default();
+        let (records, reason) = (letters.len(), letter.reason.as_str());
+        tracing::warn!(
+            records,
+            place,
+            reason,
+            detail = letter.detail,
+            "dead letters; the first of them is this"
+        );
+    }
+
+    /// The letters that `filter` finds, oldest first.
+    pub async fn letters(&self, filter: &Filter) -> Result<Vec<Letter>, Error> {
+        let by_age = doc! { "at": 1, "_id": 1 };
+        let found = in_time(self.dead_letters.find(filter.document()).sort(by_age)).await?;
+        found.map_ok(Letter).try_collect().await
+    }
+
+    /// Notes in a letter that its record stands in the topic again, and where.
+    pub async fn mark_replayed(&self, letter: &Letter, offset: i64) -> Result<(), Error> {
+        let replayed = doc! { "replayed_at": DateTime::now(), "replayed_offset": offset };
+        let update = doc! { "$set": replayed };
+        in_time(
+            self.dead_letters
+                .update_one(doc! { "_id": letter.id() }, update),
+        )
+        .await?;
+        Ok(())
+    }
+}
+
+impl Filter {
+    fn document(&self) -> Document {
+        let mut document = Document::new();
+        if !self.ids.is_empty() {
+            document.insert("_id", doc! { "$in": &self.ids });
+        }
+        if let Some(reason) = &self.reason {
+            document.insert("reason", reason);
+        }
+        if let Some(stream) = &self.stream {
+            document.insert("stream", stream);
+        }
+        if self.only_new {
+            document.insert("replayed_at", doc! { "$exists": false });
+        }
+        document
+    }
+}
+
+impl Letter {
+    /// `topic/incarnation/partition/offset`
+    #[must_use]
+    pub fn id(&self) -> &str {
+        self.text("_id").unwrap_or_default()
+    }
+
+    /// A field that holds text.
+    #[must_use]
+    pub fn text(&self, field: &str) -> Option<&str> {
+        self.0.get_str(field).ok()
+    }
+
+    /// A field that holds a time, as RFC 3339 in UTC.
+    #[must_use]
+    pub fn time(&self, field: &str) -> Option<String> {
+        self.0
+            .get_datetime(field)
+            .ok()?
+            .try_to_rfc3339_string()
+            .ok()
+    }
+
+    /// Milliseconds since 1970 of the record.
+    #[must_use]
+    pub fn timestamp(&self) -> i64 {
+        self.0
+            .get_datetime("at")
+            .map_or(0, |at| at.timestamp_millis())
+    }
+
+    /// Where the record stood.
+    #[must_use]
+    pub fn partition(&self) -> i32 {
+        self.0.get_i32("partition").unwrap_or_default()
+    }
+
+    /// The event's id, if the archiver could read it.
+    #[must_use]
+    pub fn event(&self) -> Option<String> {
+        match self.0.get("id") {
+            Some(Bson::Binary(id)) if id.subtype == BinarySubtype::Uuid => {
+                let id = aguacero::id::EventId(id.bytes.as_slice().try_into().ok()?);
+                Some(id.to_string())
+            }
+            _ => None,
+        }
+    }
+
+    /// The record's key.
+    #[must_use]
+    pub fn key(&self) -> Option<&[u8]> {
+        bytes(&self.0, "key")
+    }
+
+    /// The record's value; none for a tombstone.
+    #[must_use]
+    pub fn value(&self) -> Option<&[u8]> {
+        bytes(&self.0, "value")
+    }
+
+    /// Bytes of the record's value, of which a letter keeps as many as it has room for.
+    #[must_use]
+    pub fn value_bytes(&self) -> usize {
+        let bytes = self.0.get_i64("value_bytes").unwrap_or_default();
+        usize::try_from(bytes).unwrap_or_default()
+    }
+
+    /// Names and values of the record's headers.
+    pub fn headers(&self) -> impl Iterator<Item = (&str, Option<&[u8]>)> {
+        let headers = self.0.get_array("headers").into_iter().flatten();
+        let documents = headers.filter_map(Bson::as_document);
+        documents.map(|header| {
+            (
+                header.get_str("name").unwrap_or_default(),
+                bytes(header, "value"),
+            )
+        })
+    }
+
+    /// The header of ours, if it has one.
+    #[must_use]
+    pub fn header(&self) -> Option<&[u8]> {
+        self.headers().find(|(name, _)| *name == HEADER)?.1
+    }
+}
+
+fn bytes<'a>(document: &'a Document, field: &str) -> Option<&'a [u8]> {
+    document.get_binary_generic(field).ok().map(Vec::as_slice)
+}

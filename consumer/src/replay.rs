@@ -1,0 +1,166 @@
+//! Dead letters into their topic again.
+
+use std::{sync::Arc, time::Duration};
+
+use aguacero::{
+    config::{Config, Stream},
+    id::EventId,
+    kafka::client_config,
+    record::{HEADER, Header},
+};
+use anyhow::{Context as _, anyhow, bail};
+use rdkafka::{
+    message::{Header as KafkaHeader, OwnedHeaders},
+    producer::{FutureProducer, FutureRecord},
+};
+
+use crate::archive::{Archive, Letter};
+
+/// How long Kafka may take for one record.
+const DELIVERY_TIMEOUT: Duration = Duration::from_secs(30);
+/// The broker's own limit decides; librdkafka's is put out of the way.
+const MESSAGE_BYTES_MAX: &str = "100000000";
+/// Takes the place of a bearer key's owner in the ids of records that had none.
+const OWNER: &str = "dead letter";
+
+/// Replays with the same settings.
+pub(crate) struct Replayer {
+    config: Arc<Config>,
+    archive: Archive,
+    producer: FutureProducer,
+    /// The stream of records that do not tell.
+    stream_of: Option<usize>,
+    value: Option<Vec<u8>>,
+}
+
+impl Replayer {
+    /// `value` takes the place of a letter's own.
+    pub(crate) fn new(
+        config: Arc<Config>,
+        archive: Archive,
+        stream_of: Option<&str>,
+        value: Option<Vec<u8>>,
+    ) -> anyhow::Result<Self> {
+        let stream_of = stream_of.map(|name| {
+            let stream = config.stream(name).map(|s| s.index);
+            stream.with_context(|| format!("no stream is called {name}"))
+        });
+        let producer = client_config(&config.kafka, "dead-letters")
+            .set("enable.idempotence", "true")
+            .set("acks", "all")
+            .set("message.max.bytes", MESSAGE_BYTES_MAX)
+            .set(
+                "message.timeout.ms",
+                DELIVERY_TIMEOUT.as_millis().to_string(),
+            )
+            .create()
+            .context("librdkafka")?;
+        Ok(Self {
+            stream_of: stream_of.transpose()?,
+            producer,
+            value,
+            archive,
+            config,
+        })
+    }
+
+    /// One after the other; an error tells how many could not be replayed.
+    pub(crate) async fn replay(&self, letters: &[Letter]) -> anyhow::Result<()> {
+        let mut failed = 0;
+        for letter in letters {
+            match self.one(letter).await {
+                Ok(offset) => println!("{}: again at offset {offset}", letter.id()),
+                Err(error) => {
+                    failed += 1;
+                    println!("{}: not replayed: {error:#}", letter.id());
+                }
+            }
+        }
+        if failed > 0 {
+            bail!(
+                "{failed} of {} dead letters were not replayed",
+                letters.len()
+            );
+        }
+        Ok(())
+    }
+
+    async fn one(&self, letter: &Letter) -> anyhow::Result<i64> {
+        let topic = letter.text("topic").unwrap_or_default();
+        if !self.config.topics.iter().any(|t| t.name == topic) {
+            bail!("its topic {topic} is not declared any more");
+        }
+        let value = match &self.value {
+            Some(value) => value,
+            None => whole_value(letter)?,
+        };
+        let header = self.header(letter, topic)?;
+        let others = letter.headers().filter(|(name, _)| *name != HEADER);
+        let ours = OwnedHeaders::new().insert(KafkaHeader {
+            key: HEADER,
+            value: Some(&header),
+        });
+        let headers = others.fold(ours, |headers, (key, value)| {
+            headers.insert(KafkaHeader { key, value })
+        });
+        let mut record = FutureRecord::<[u8], [u8]>::to(topic)
+            .partition(letter.partition())
+            .timestamp(letter.timestamp())
+            .headers(headers)
+            .payload(value);
+        if let Some(key) = letter.key() {
+            record = record.key(key);
+        }
+        let delivered = self.producer.send(record, DELIVERY_TIMEOUT).await;
+        let offset = delivered
+            .map_err(|(error, _)| anyhow!("Kafka did not take it: {error}"))?
+            .offset;
+        // Should this fail, a second replay changes nothing: the id is the same.
+        let marking = self.archive.mark_replayed(letter, offset);
+        marking.await.context("it is in Kafka, but not marked")?;
+        Ok(offset)
+    }
+
+    /// The header of ours that the record had, or one that is made up for it: the same each time.
+    fn header(&self, letter: &Letter, topic: &str) -> anyhow::Result<Vec<u8>> {
+        if let Some(header) = letter.header()
+            && Header::read(header).is_ok()
+        {
+            return Ok(header.to_vec());
+        }
+        let streams = || self.config.streams.iter();
+        let fits = |stream: &Stream| self.config.topic_of(stream).name == topic;
+        let Some(stream) = self.stream_of.and_then(|i| self.config.streams.get(i)) else {
+            let names: Vec<_> = streams().filter(|s| fits(s)).map(|s| &*s.name).collect();
+            bail!(
+                "its header does not tell its stream: say --as {}",
+                names.join(" or --as ")
+            );
+        };
+        if !fits(stream) {
+            bail!("stream {} does not write to topic {topic}", stream.name);
+        }
+        let mut header = Vec::new();
+        Header {
+            id: EventId::of_client_key(&stream.name, OWNER, letter.id().as_bytes(), None),
+            stream: &stream.name,
+            client_key: b"",
+        }
+        .write(&mut header);
+        Ok(header)
+    }
+}
+
+fn whole_value(letter: &Letter) -> anyhow::Result<&[u8]> {
+    let value = letter
+        .value()
+        .context("it has no value: give it one with --value FILE")?;
+    if value.len() < letter.value_bytes() {
+        bail!(
+            "only {} of its {} bytes are kept: take it from the topic and give it with --value FILE",
+            value.len(),
+            letter.value_bytes()
+        );
+    }
+    Ok(value)
+}
