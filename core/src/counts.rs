@@ -10,6 +10,9 @@ use crate::{
     scalar::Scalar,
 };
 
+/// What a key takes beside its own bytes: lengths and a number on the wire, a place in a map.
+const KEY_OVERHEAD: usize = 48;
+
 /// Deltas of one stream: a number of events, and for each counter (in the order of the
 /// declaration) how often each key occurred.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -51,14 +54,29 @@ impl Deltas {
         }
     }
 
-    /// Adds everything of `other`.
-    pub fn merge(&mut self, other: Self) {
+    /// Adds everything of `other`. Returns the [`Deltas::bytes`] that this adds.
+    pub fn merge(&mut self, other: Self) -> usize {
         self.events += other.events;
+        let mut added = 0;
         for (mine, theirs) in self.counters.iter_mut().zip(other.counters) {
             for (key, n) in theirs {
-                *mine.entry(key).or_default() += n;
+                match mine.get_mut(&key) {
+                    Some(count) => *count += n,
+                    None => {
+                        added += key.len() + KEY_OVERHEAD;
+                        mine.insert(key, n);
+                    }
+                }
             }
         }
+        added
+    }
+
+    /// What the keys take, on the wire (at most) and in memory (about).
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let keys = self.counters.iter().flat_map(HashMap::keys);
+        keys.map(|key| key.len() + KEY_OVERHEAD).sum()
     }
 }
 

@@ -4,9 +4,14 @@ use std::{net::SocketAddr, sync::Arc, thread};
 
 use aguacero::{admin::Admin, config::Config, shutdown::Shutdown};
 use anyhow::Context as _;
+use socket2::{Domain, Socket, Type};
 use tokio::sync::{mpsc, watch};
 
 use crate::worker;
+
+/// Connections that wait to be accepted; with the 128 of the standard library, a thousand clients that
+/// connect at once wait a second for their second attempt. The system's `somaxconn` bounds it.
+const BACKLOG: i32 = 4096;
 
 /// A gateway whose addresses are bound.
 pub struct App {
@@ -20,9 +25,8 @@ impl App {
     pub async fn build(config: Config) -> anyhow::Result<Self> {
         let admin = Admin::bind(config.gateway.admin).await?;
         let address = config.gateway.listen;
-        let listener = std::net::TcpListener::bind(address)
+        let listener = listen(address)
             .with_context(|| format!("cannot listen on {address} (gateway.listen)"))?;
-        listener.set_nonblocking(true)?;
         Ok(Self {
             config: Arc::new(config),
             admin,
@@ -92,6 +96,16 @@ impl App {
         }
         Ok(())
     }
+}
+
+/// As the standard library does it, with room for more clients that connect at once.
+fn listen(address: SocketAddr) -> std::io::Result<std::net::TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
 }
 
 fn warn_of_open_streams(config: &Config) {

@@ -1,6 +1,9 @@
 //! A request's body, whole, under a bound of bytes and a deadline for progress.
 
-use std::time::{Duration, Instant};
+use std::{
+    cell::Cell,
+    time::{Duration, Instant},
+};
 
 use aguacero::config::Gateway;
 use bytes::{Bytes, BytesMut};
@@ -19,7 +22,10 @@ const RESERVE_MAX: usize = 256 << 10;
 const DISCARD_MAX: u64 = 64 << 10;
 
 /// What a body may take.
-pub(crate) struct Limits {
+pub(crate) struct Limits<'a> {
+    /// Bytes of bodies in parts that this worker holds, and may hold.
+    held: &'a Cell<usize>,
+    held_max: usize,
     bytes_max: usize,
     /// Without any progress.
     silence_max: Duration,
@@ -27,10 +33,34 @@ pub(crate) struct Limits {
     deadline: Instant,
 }
 
-impl Limits {
+/// Bytes of a body in parts, while it is received.
+struct Held<'a> {
+    all: &'a Cell<usize>,
+    bytes: usize,
+}
+
+impl Held<'_> {
+    fn add(&mut self, bytes: usize) {
+        self.bytes += bytes;
+        self.all.set(self.all.get() + bytes);
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.all.set(self.all.get() - self.bytes);
+    }
+}
+
+impl<'a> Limits<'a> {
     /// Of a request that began at `started`: what comes after its body may take `ack_timeout`.
-    pub(crate) fn of(gateway: &Gateway, started: Instant) -> Self {
+    /// `held` counts the bytes of bodies in parts of all requests of the worker: they may be as many as
+    /// may be in flight to Kafka.
+    pub(crate) fn of(gateway: &Gateway, held: &'a Cell<usize>, started: Instant) -> Self {
         Self {
+            held,
+            held_max: (gateway.bytes_in_flight_max / gateway.workers)
+                .max(2 * gateway.body_bytes_max),
             bytes_max: gateway.body_bytes_max,
             silence_max: gateway.body_timeout,
             deadline: started + gateway.request_timeout.saturating_sub(gateway.ack_timeout),
@@ -39,7 +69,7 @@ impl Limits {
 }
 
 /// Reads `body` to its end. A body that came in one piece is not copied.
-pub(crate) async fn read(mut body: Incoming, limits: &Limits) -> Result<Bytes, Box<Answer>> {
+pub(crate) async fn read(mut body: Incoming, limits: &Limits<'_>) -> Result<Bytes, Box<Answer>> {
     let Some(first) = next(&mut body, limits).await? else {
         return Ok(Bytes::new());
     };
@@ -52,6 +82,11 @@ pub(crate) async fn read(mut body: Incoming, limits: &Limits) -> Result<Bytes, B
     let expected = usize::try_from(body.size_hint().lower())
         .unwrap_or(0)
         .min(RESERVE_MAX);
+    let mut held = Held {
+        all: limits.held,
+        bytes: 0,
+    };
+    held.add(first.len() + second.len());
     let mut all = BytesMut::with_capacity(first.len() + second.len() + expected);
     all.extend_from_slice(&first);
     all.extend_from_slice(&second);
@@ -59,6 +94,11 @@ pub(crate) async fn read(mut body: Incoming, limits: &Limits) -> Result<Bytes, B
         if all.len() + more.len() > limits.bytes_max {
             linger(body, limits);
             return Err(Answer::body_too_large(limits.bytes_max).into());
+        }
+        held.add(more.len());
+        if limits.held.get() > limits.held_max {
+            linger(body, limits);
+            return Err(Answer::too_many_bodies().into());
         }
         all.extend_from_slice(&more);
     }
@@ -70,7 +110,7 @@ pub(crate) async fn read(mut body: Incoming, limits: &Limits) -> Result<Bytes, B
 pub(crate) async fn discard(
     headers: &HeaderMap,
     body: Incoming,
-    limits: &Limits,
+    limits: &Limits<'_>,
     answer: Answer,
 ) -> Answer {
     let small = body
@@ -92,12 +132,12 @@ pub(crate) async fn discard(
 
 /// Goes on reading what a client still sends while the answer that ends the connection leaves: if the
 /// connection were closed on unread bytes, the system would reset it, and the answer could be lost.
-fn linger(mut body: Incoming, limits: &Limits) {
+fn linger(mut body: Incoming, limits: &Limits<'_>) {
     let reading = async move { while let Some(Ok(_)) = body.frame().await {} };
     tokio::task::spawn_local(tokio::time::timeout(limits.silence_max, reading));
 }
 
-fn bounded(body: Bytes, limits: &Limits) -> Result<Bytes, Box<Answer>> {
+fn bounded(body: Bytes, limits: &Limits<'_>) -> Result<Bytes, Box<Answer>> {
     if body.len() > limits.bytes_max {
         return Err(Answer::body_too_large(limits.bytes_max).into());
     }
@@ -105,7 +145,7 @@ fn bounded(body: Bytes, limits: &Limits) -> Result<Bytes, Box<Answer>> {
 }
 
 /// The next piece of data, or none at the end.
-async fn next(body: &mut Incoming, limits: &Limits) -> Result<Option<Bytes>, Box<Answer>> {
+async fn next(body: &mut Incoming, limits: &Limits<'_>) -> Result<Option<Bytes>, Box<Answer>> {
     loop {
         let until = limits.deadline.min(Instant::now() + limits.silence_max);
         match tokio::time::timeout_at(until.into(), body.frame()).await {

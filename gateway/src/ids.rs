@@ -27,7 +27,10 @@ impl ClientKey {
                 Answer::bad_request("Idempotency-Key is given more than once".into()).into(),
             );
         }
-        let key = unquote(value.as_bytes());
+        let Some(key) = unquote(value.as_bytes()) else {
+            let detail = "Idempotency-Key is not a quoted string: inside, write \\\" and \\\\";
+            return Err(Answer::bad_request(detail.into()).into());
+        };
         let visible = key.iter().all(|b| matches!(b, b'!'..=b'~'));
         if key.is_empty() || key.len() > KEY_MAX || !visible {
             let detail =
@@ -38,20 +41,30 @@ impl ClientKey {
     }
 }
 
-/// The inside of a quoted string (RFC 8941), or the value itself.
-fn unquote(value: &[u8]) -> Bytes {
-    let inside = value
-        .strip_prefix(b"\"")
-        .and_then(|v| v.strip_suffix(b"\""));
-    let Some(inside) = inside else {
-        return Bytes::copy_from_slice(value);
+/// The inside of a quoted string (RFC 8941), or the value itself; none if the quoting is wrong.
+fn unquote(value: &[u8]) -> Option<Bytes> {
+    let Some(inside) = value.strip_prefix(b"\"") else {
+        return Some(Bytes::copy_from_slice(value));
     };
-    let mut escaped = false;
-    let kept = inside.iter().copied().filter(|&b| {
-        escaped = b == b'\\' && !escaped;
-        !escaped
-    });
-    kept.collect()
+    let (mut key, mut bytes) = (Vec::new(), inside.iter());
+    loop {
+        match bytes.next()? {
+            b'"' => return bytes.as_slice().is_empty().then(|| key.into()),
+            b'\\' => match bytes.next()? {
+                escaped @ (b'"' | b'\\') => key.push(*escaped),
+                _ => return None,
+            },
+            byte => key.push(*byte),
+        }
+    }
+}
+
+/// A key as it is read back to the same: in quotes, if it has any.
+fn quoted(key: &str) -> String {
+    if !key.contains(['"', '\\']) {
+        return key.to_owned();
+    }
+    format!("\"{}\"", key.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
 /// What the ids of one request's events are made from.
@@ -97,7 +110,7 @@ impl Base {
     pub(crate) fn retry_key(&self) -> String {
         match self {
             Self::Counted(base) => base.retry_key(),
-            Self::Named { key, .. } => String::from_utf8_lossy(key).into_owned(),
+            Self::Named { key, .. } => quoted(&String::from_utf8_lossy(key)),
         }
     }
 }
@@ -123,9 +136,34 @@ mod tests {
     }
 
     #[test]
+    fn a_key_is_given_back_so_that_it_is_read_as_the_same() {
+        for sent in [
+            "plain",
+            "\"plain\"",
+            "a\"b",
+            r#""\"abc\"""#,
+            r"back\slash",
+            r#""\\""#,
+        ] {
+            let read = key(&[sent.as_bytes()]).ok().flatten();
+            assert!(read.is_some(), "{sent}");
+            let base = Base::new(read.clone(), true);
+            assert_eq!(
+                key(&[base.retry_key().as_bytes()]).ok().flatten(),
+                read,
+                "{sent}"
+            );
+        }
+    }
+
+    #[test]
     fn a_key_that_is_empty_long_invisible_or_repeated_is_refused() {
         let long = [b'x'; 256];
-        let wrong: [&[&[u8]]; 6] = [
+        let wrong: [&[&[u8]]; 10] = [
+            &[b"\"a"],
+            &[b"\"a\"b\""],
+            &[b"\"a\\b\""],
+            &[b"\"a\\\""],
             &[b""],
             &[b"\"\""],
             &[&long],

@@ -5,6 +5,7 @@ use std::ops::Range;
 use aguacero::{
     accept::{Decoder, Refusal, fit::fit},
     config::Stream,
+    scalar::Scalar,
 };
 use smallvec::SmallVec;
 
@@ -66,6 +67,14 @@ impl Judge {
             let texts = &mut judged.texts;
             let verdict = decoder.decode(&body[json.clone()], |document| {
                 let fields = fit(stream, document)?;
+                let id = stream.id.and_then(|field| fields.scalar(field));
+                let id = id.map(Scalar::into_text);
+                if id.as_ref().is_some_and(|id| id.is_empty()) {
+                    let detail =
+                        "it names the event and is empty: leave it out, or give it a value";
+                    let name = stream.id.map(|field| &*stream.fields[field].names[0]);
+                    return Err(Refusal::unfit(name, detail));
+                }
                 let mut keep = |text: Option<std::borrow::Cow<'_, str>>| {
                     let text = text?;
                     let start = texts.len();
@@ -75,12 +84,7 @@ impl Judge {
                 Ok(Event {
                     index,
                     json: json.clone(),
-                    id: keep(
-                        stream
-                            .id
-                            .and_then(|field| fields.scalar(field))
-                            .map(|v| v.into_text()),
-                    ),
+                    id: keep(id),
                     key: keep(fields.key(stream).map(|v| v.into_text())),
                     reserved: fields.reserved_partition(stream),
                     counters: stream
@@ -114,5 +118,40 @@ impl Judged {
     pub(crate) fn counter_keys(&self, event: &Event) -> SmallVec<[Option<&str>; 2]> {
         let key = |text: &Option<Text>| std::str::from_utf8(self.text(text.as_ref())?).ok();
         event.counters.iter().map(key).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use aguacero::config::Config;
+
+    #[test]
+    fn an_empty_id_names_no_event() {
+        let toml = r#"
+[topics.t]
+partitions = 1
+replication = 1
+min_insync = 1
+[streams.s]
+topic = "t"
+id = "id"
+fields = [{ name = "id", type = ["string", "integer"], min_bytes = 0 }]
+[[streams.s.routes]]
+path = "/s"
+"#;
+        let config = Config::parse(toml, "a test's file", []).unwrap();
+        let mut judge = Judge::new(1000);
+        let mut refused = |body: &str| {
+            let whole = 0..body.len();
+            let ranges = std::slice::from_ref(&whole);
+            let judged = judge.all(&config.streams[0], body.as_bytes(), ranges);
+            judged.refusals.first().and_then(|(_, r)| r.field.clone())
+        };
+        assert_eq!(refused(r#"{"id": ""}"#).as_deref(), Some("id"));
+        assert_eq!(refused(r#"{"id": "x"}"#), None);
+        assert_eq!(refused(r#"{"id": 0}"#), None);
+        assert_eq!(refused(r#"{"id": null}"#), None);
+        assert_eq!(refused("{}"), None);
     }
 }

@@ -1,6 +1,6 @@
 //! The gateway, in the order of an event's way through it.
 //!
-//! A worker ([`worker`]) is one thread with a runtime of its own; it owns its connections ([`listen`]),
+//! A worker ([`worker`]) is one thread with a runtime of its own; it owns its connections ([`listen`], [`patience`]),
 //! its open slabs and its stream to the kafka-producer, so that an event crosses no thread in here.
 //! A request is routed to a stream ([`route`]), its body is read under limits ([`body`]), split into
 //! events ([`split`]), each of which is judged ([`judge`]) and given an id ([`ids`]). Only when the last
@@ -22,6 +22,7 @@ mod link;
 mod listen;
 mod live;
 mod metric;
+mod patience;
 mod respond;
 mod route;
 mod slab;

@@ -10,7 +10,7 @@ use tokio::{
     sync::Notify,
 };
 
-use crate::worker::Worker;
+use crate::{patience::Patient, worker::Worker};
 
 /// Fields that a header may have; with more, hyper answers 431 by itself.
 const HEADER_FIELDS_MAX: usize = 100;
@@ -77,6 +77,7 @@ async fn accept(
 async fn connection(stream: TcpStream, worker: Rc<Worker>, shutdown: Shutdown) {
     _ = stream.set_nodelay(true);
     let gateway = &worker.config.gateway;
+    let stream = Patient::new(stream, gateway.body_timeout);
     let service = service_fn(|request| {
         let worker = Rc::clone(&worker);
         async move { Ok::<_, Infallible>(worker.handle(request).await) }
@@ -86,7 +87,7 @@ async fn connection(stream: TcpStream, worker: Rc<Worker>, shutdown: Shutdown) {
         .header_read_timeout(gateway.idle_timeout) // in hyper also the silence between requests
         .max_headers(HEADER_FIELDS_MAX)
         .max_buf_size(gateway.header_bytes_max + READ_BUFFER_SLACK)
-        .half_close(false)
+        .half_close(true) // who has sent its last byte may still wait for an answer
         .serve_connection(TokioIo::new(stream), service);
     tokio::pin!(serving);
     let served = tokio::select! {

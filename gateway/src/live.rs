@@ -2,7 +2,13 @@
 //!
 //! Nothing here is needed for exactness: what never arrives, the consumer's settling counts.
 
-use std::{cell::RefCell, collections::HashMap, rc::Rc, sync::Arc, time::Duration};
+use std::{
+    cell::RefCell,
+    collections::{HashMap, hash_map::Entry as MapEntry},
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
 
 use aguacero::{
     accept::{Decoder, fit::Fields},
@@ -24,7 +30,10 @@ use smallvec::SmallVec;
 use tokio::{net::UnixStream, sync::Notify};
 use tokio_tungstenite::{
     WebSocketStream, client_async_with_config,
-    tungstenite::{Message, protocol::WebSocketConfig},
+    tungstenite::{
+        Message,
+        protocol::{CloseFrame, WebSocketConfig, frame::coding::CloseCode},
+    },
 };
 
 use crate::{lane::Finished, metric, slab::Outcome};
@@ -36,8 +45,11 @@ const RECONNECT_EVERY: Duration = Duration::from_millis(100);
 const FRAME_PAUSE: Duration = Duration::from_millis(10);
 /// Room for an acknowledgement. It is zeroed for each read, and the default is 128 KiB.
 const READ_BUFFER: usize = 4 << 10;
-/// Distinct keys kept while nobody takes them: some 8 MiB. Beyond, entries are dropped.
-const KEYS_MAX: usize = 64 << 10;
+/// What is kept while nobody takes it; beyond, it is dropped. All of it goes into one frame, and the
+/// redis-writer takes twice as much.
+const UNSENT_BYTES_MAX: usize = 8 << 20;
+/// What a place takes in a frame beside its keys.
+const PLACE_OVERHEAD: usize = 128;
 
 /// The deltas of one worker.
 pub(crate) struct Live {
@@ -53,8 +65,8 @@ pub(crate) struct Live {
 struct Pending {
     /// Merged, and not yet in a frame.
     unsent: HashMap<Place, Delta>,
-    /// Distinct keys in `unsent`.
-    keys: usize,
+    /// What `unsent` takes in a frame, at most.
+    bytes: usize,
     /// Sent; repeated unchanged until it is acknowledged.
     sent: Option<DeltaFrame>,
     sequence: u64,
@@ -185,7 +197,12 @@ impl Live {
             if let Some(frame) = frame {
                 let sequence = frame.sequence;
                 send(&mut socket, to_redis_writer::Kind::Frame(frame)).await?;
-                acknowledged(&mut socket, sequence).await?;
+                let acknowledged = acknowledged(&mut socket, sequence).await;
+                if is_refusal(&acknowledged) {
+                    metric::deltas_dropped(1); // it would be refused each time
+                    self.pending.borrow_mut().sent = None;
+                }
+                acknowledged?;
                 self.pending.borrow_mut().sent = None;
                 tokio::time::sleep(FRAME_PAUSE).await;
                 continue;
@@ -207,33 +224,28 @@ impl Live {
 
 impl Pending {
     fn merge(&mut self, place: Place, delta: Delta) {
-        if self.keys > KEYS_MAX {
-            metric::deltas_dropped(self.unsent.len());
+        if self.bytes + delta.deltas.bytes() > UNSENT_BYTES_MAX {
+            metric::deltas_dropped(self.unsent.len() + 1);
             self.unsent.clear();
-            self.keys = 0;
+            self.bytes = 0;
+            return;
         }
-        let distinct = |deltas: &Deltas| deltas.counters.iter().map(HashMap::len).sum::<usize>();
-        match self.unsent.entry(place) {
-            std::collections::hash_map::Entry::Vacant(vacant) => {
-                self.keys += distinct(&delta.deltas);
-                vacant.insert(delta);
-            }
-            std::collections::hash_map::Entry::Occupied(mut occupied) => {
+        self.bytes += match self.unsent.entry(place) {
+            MapEntry::Vacant(vacant) => PLACE_OVERHEAD + vacant.insert(delta).deltas.bytes(),
+            MapEntry::Occupied(mut occupied) => {
                 let merged = occupied.get_mut();
-                let before = distinct(&merged.deltas);
                 merged.first = merged.first.min(delta.first);
                 merged.last = merged.last.max(delta.last);
-                merged.deltas.merge(delta.deltas);
-                self.keys += distinct(&merged.deltas) - before;
+                merged.deltas.merge(delta.deltas)
             }
-        }
+        };
     }
 
     /// The frame to send: the one before, if it was not acknowledged, or what has come since.
     fn next_frame(&mut self, config: &Config) -> Option<DeltaFrame> {
         if self.sent.is_none() && !self.unsent.is_empty() {
             self.sequence += 1;
-            self.keys = 0;
+            self.bytes = 0;
             let mut streams: HashMap<usize, Vec<Entry>> = HashMap::new();
             for (place, delta) in self.unsent.drain() {
                 let entry = entry(&config.streams[place.stream], &place, delta);
@@ -298,16 +310,31 @@ async fn acknowledged(
     }
 }
 
+/// The redis-writer has closed the connection, and said why.
+#[derive(Debug, thiserror::Error)]
+#[error("it closed the connection: {0}")]
+struct Closed(CloseFrame);
+
+/// Whether the redis-writer will never take the frame that it was sent.
+fn is_refusal<T>(result: &anyhow::Result<T>) -> bool {
+    let closed = result
+        .as_ref()
+        .err()
+        .and_then(|e| e.downcast_ref::<Closed>());
+    let refuses = [CloseCode::Size, CloseCode::Protocol, CloseCode::Invalid];
+    closed.is_some_and(|Closed(why)| refuses.contains(&why.code))
+}
+
 /// The sequence that a message acknowledges, if it does.
 fn read(
     message: Option<Result<Message, tokio_tungstenite::tungstenite::Error>>,
 ) -> anyhow::Result<Option<u64>> {
     let bytes = match message {
         Some(Ok(Message::Binary(bytes))) => bytes,
-        Some(Ok(Message::Close(why))) => anyhow::bail!("it closed the connection: {why:?}"),
+        Some(Ok(Message::Close(Some(why)))) => return Err(Closed(why).into()),
+        Some(Ok(Message::Close(None))) | None => anyhow::bail!("it closed the connection"),
         Some(Ok(_)) => return Ok(None),
         Some(Err(error)) => return Err(error.into()),
-        None => anyhow::bail!("it closed the connection"),
     };
     match FromRedisWriter::decode(bytes)?.kind {
         Some(from_redis_writer::Kind::Ack(ack)) => {
@@ -317,5 +344,87 @@ fn read(
             Ok(Some(ack.sequence))
         }
         Some(from_redis_writer::Kind::Welcome(_)) | None => Ok(None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config() -> Config {
+        let toml = r#"
+[topics.t]
+partitions = 1
+replication = 1
+min_insync = 1
+[streams.s]
+topic = "t"
+fields = [{ name = "a", type = "string" }, { name = "b", type = "string" }]
+counters = [{ name = "by_a", by = ["a"] }, { name = "by_both", by = ["a", "b"] }]
+[[streams.s.routes]]
+path = "/s"
+"#;
+        Config::parse(toml, "a test's file", []).unwrap()
+    }
+
+    fn add(pending: &mut Pending, config: &Config, partition: i32, keys: std::ops::Range<usize>) {
+        let mut deltas = Deltas::none(&config.streams[0]);
+        for n in keys {
+            let key = format!("{n}-{}", "k".repeat(n % 3000));
+            deltas.count_keys(&[Some(&key), Some("x")]);
+        }
+        let place = Place {
+            stream: 0,
+            incarnation: "an-incarnation-of-22-b".into(),
+            partition,
+        };
+        let (first, last) = (0, i64::MAX);
+        let delta = Delta {
+            first,
+            last,
+            deltas,
+        };
+        pending.merge(place, delta);
+    }
+
+    #[test]
+    fn whatever_is_kept_fits_one_frame_and_the_rest_is_dropped() {
+        let config = config();
+        let (mut pending, mut kept) = (Pending::default(), 0);
+        for n in 0..400 {
+            add(
+                &mut pending,
+                &config,
+                n % 7,
+                n as usize * 60..n as usize * 60 + 90,
+            );
+            assert!(pending.bytes <= UNSENT_BYTES_MAX);
+            kept = kept.max(pending.bytes);
+            if n % 50 == 49 {
+                let estimated = pending.bytes;
+                let frame = pending.next_frame(&config).unwrap();
+                assert!(
+                    frame.encoded_len() <= estimated,
+                    "{} of {estimated}",
+                    frame.encoded_len()
+                );
+                pending.sent = None;
+                assert_eq!(pending.bytes, 0);
+            }
+        }
+        assert!(kept > UNSENT_BYTES_MAX / 2, "nothing was kept: {kept}");
+    }
+
+    #[test]
+    fn keys_that_come_again_take_no_further_room() {
+        let config = config();
+        let mut pending = Pending::default();
+        add(&mut pending, &config, 0, 0..50);
+        let once = pending.bytes;
+        for _ in 0..100_000 {
+            add(&mut pending, &config, 0, 0..1);
+        }
+        assert_eq!(pending.bytes, once);
+        assert_eq!(pending.unsent.len(), 1);
     }
 }

@@ -108,6 +108,23 @@ impl Answer {
         Self::problem(400, detail)
     }
 
+    pub(crate) fn bad_framing() -> Self {
+        let detail = "a Transfer-Encoding may be chunked, once, and nothing else";
+        Self::problem(400, detail).closing()
+    }
+
+    pub(crate) fn too_many_bodies() -> Self {
+        let detail =
+            "certainly not stored: too many bytes of bodies are on their way, send it again";
+        Self::problem(503, detail).closing()
+    }
+
+    /// The key under which sending the same body again is harmless.
+    pub(crate) fn retriable_under(mut self, key: String) -> Self {
+        self.retry_key = Some(key);
+        self
+    }
+
     pub(crate) fn too_many_records(max: usize) -> Self {
         Self::problem(
             413,

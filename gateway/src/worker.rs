@@ -1,7 +1,7 @@
 //! A worker: one thread, one runtime, and all that an event needs on its way.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
@@ -47,6 +47,8 @@ pub(crate) struct Worker {
     pub(crate) config: Arc<Config>,
     pub(crate) metrics: Metrics,
     judge: RefCell<Judge>,
+    /// Bytes of bodies that are being received in parts.
+    held: Cell<usize>,
     link: Rc<Link>,
 }
 
@@ -72,6 +74,7 @@ async fn serve(setup: Setup) -> anyhow::Result<()> {
     let deltas = tokio::task::spawn_local(Rc::clone(&live).run(link_shutdown.clone()));
     let receipts = tokio::task::spawn_local(Rc::clone(&link).run(welcomed, link_shutdown));
     let worker = Rc::new(Worker {
+        held: Cell::new(0),
         judge: RefCell::new(Judge::new(config.gateway.event_bytes_max)),
         metrics: Metrics::new(&config),
         link,
@@ -95,7 +98,7 @@ impl Worker {
     }
 
     async fn answer(&self, request: Request<Incoming>, started: Instant) -> Answer {
-        let limits = body::Limits::of(&self.config.gateway, started);
+        let limits = body::Limits::of(&self.config.gateway, &self.held, started);
         let target = route::route(&self.config, &request);
         let (parts, body) = request.into_parts();
         let target = match target {
@@ -106,6 +109,10 @@ impl Worker {
         };
         let body = match body::read(body, &limits).await {
             Ok(body) => body,
+            Err(answer) if answer.status == 503 => {
+                let key = ids::Base::new(target.client_key, false).retry_key();
+                return answer.retriable_under(key);
+            }
             Err(answer) => return *answer,
         };
         let stream = &self.config.streams[target.stream];

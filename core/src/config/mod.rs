@@ -93,7 +93,7 @@ pub struct Gateway {
     pub header_bytes_max: usize,
     /// How long a connection may be silent before or between requests.
     pub idle_timeout: Duration,
-    /// How long a body may make no progress: 408.
+    /// How long a body, or an answer, may make no progress: 408, or the connection ends.
     pub body_timeout: Duration,
     /// From the last byte of the body to the receipt: 504 (or 503 if it never left).
     pub ack_timeout: Duration,

@@ -185,6 +185,7 @@ async fn what_is_no_http_is_refused_and_the_process_goes_on() {
         )
     };
     let many_fields: String = (0..200).map(|i| format!("x-{i}: y\r\n")).collect();
+    let chunked = format!("{:x}\r\n{GOOD}\r\n0\r\n\r\n", GOOD.len());
     for (bytes, status) in [
         ("GARBAGE\r\n\r\n".to_owned(), 400),
         ("POST /input HTTP/9.9\r\n\r\n".to_owned(), 400),
@@ -200,6 +201,7 @@ async fn what_is_no_http_is_refused_and_the_process_goes_on() {
             400,
         ),
         (post("transfer-encoding: chunked\r\n", "zz\r\n\r\n"), 400),
+        (post("transfer-encoding: gzip, chunked\r\n", &chunked), 400),
         (post("connection: close\r\n", ""), 411),
         (post(&many_fields, ""), 431),
     ] {
@@ -212,7 +214,7 @@ async fn what_is_no_http_is_refused_and_the_process_goes_on() {
     }
     assert_eq!(
         pipeline.records("weather").await.len(),
-        9,
+        10,
         "only what was good"
     );
 }
@@ -417,6 +419,80 @@ async fn a_retry_is_harmless() {
     pipeline.exact("weather", 5).await;
     assert_eq!(pipeline.records("weather").await.len(), 11);
     assert!(pipeline.archive.dead_letters().await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_has_sent_its_last_byte_gets_its_answers() {
+    let pipeline = Pipeline::weather().into_kafka_only().start().await;
+    let request = format!(
+        "POST /input HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{GOOD}",
+        GOOD.len()
+    );
+    let mut stream = TcpStream::connect(pipeline.address())
+        .await
+        .expect("a connection");
+    stream
+        .write_all(request.repeat(2).as_bytes())
+        .await
+        .expect("two requests");
+    stream.shutdown().await.expect("the end of what is sent");
+    let mut answers = String::new();
+    stream.read_to_string(&mut answers).await.expect("answers");
+    assert_eq!(answers.matches("HTTP/1.1 200 OK").count(), 2, "{answers}");
+    assert_eq!(pipeline.records("weather").await.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_takes_no_answers_loses_its_connection() {
+    let pipeline = Pipeline::weather()
+        .into_kafka_only()
+        .with("gateway.body_timeout_ms", 300)
+        .start()
+        .await;
+    let mut stream = TcpStream::connect(pipeline.address())
+        .await
+        .expect("a connection");
+    let questions = format!("GET /{} HTTP/1.1\r\nhost: x\r\n\r\n", "a".repeat(1000)).repeat(100);
+    let asking = async { while stream.write_all(questions.as_bytes()).await.is_ok() {} };
+    tokio::time::timeout(e2e::DEADLINE, asking)
+        .await
+        .expect("it is not waited for without end");
+    pipeline.client().answer(&good()).await.accepted(1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bodies_that_are_still_coming_are_bounded_together() {
+    let pipeline = Pipeline::weather()
+        .into_kafka_only()
+        .with("gateway.workers", 1)
+        .with("gateway.event_bytes_max", 50_000)
+        .with("gateway.body_bytes_max", 1_000_000)
+        .with("gateway.bytes_in_flight_max", 1_000_000)
+        .with("gateway.partition_bytes_in_flight_max", 500_000)
+        .start()
+        .await;
+    let begin = async || {
+        let mut stream = TcpStream::connect(pipeline.address())
+            .await
+            .expect("a connection");
+        let head = "POST /input HTTP/1.1\r\nhost: x\r\ncontent-type: application/x-ndjson\r\ncontent-length: 1000000\r\n\r\n";
+        let body = format!("{head}{}", "\n".repeat(900_000));
+        stream
+            .write_all(body.as_bytes())
+            .await
+            .expect("most of a body");
+        stream
+    };
+    let (_one, _other) = (begin().await, begin().await);
+    let mut third = begin().await;
+    let mut answer = vec![0; 1024];
+    let read = third.read(&mut answer).await.expect("an answer");
+    let answer = String::from_utf8_lossy(&answer[..read]);
+    assert!(
+        answer.starts_with("HTTP/1.1 503 ") && answer.contains("retry-after"),
+        "{answer}"
+    );
+    pipeline.client().answer(&good()).await.accepted(1);
 }
 
 /// Deadlines short enough to be waited for.

@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// librdkafka's own bound of one request to the broker; a topic with less is respected.
-const BATCH_BYTES_MAX: usize = 1_000_000;
+pub(crate) const BATCH_BYTES_MAX: usize = 1_000_000;
 
 /// The producer in use. A fatal error makes it useless, and another takes its place.
 #[derive(Clone)]

@@ -15,7 +15,11 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::{metric, produce::Producers, topics::Known};
+use crate::{
+    metric,
+    produce::{BATCH_BYTES_MAX, Producers},
+    topics::Known,
+};
 
 /// Receipts in one message.
 const RECEIPTS_MAX: usize = 256;
@@ -63,8 +67,10 @@ impl Service {
             .into_iter()
             .map(|(topic, bytes)| TopicLimit {
                 topic,
-                record_bytes_max: u32::try_from(bytes.saturating_sub(RECORD_OVERHEAD))
-                    .unwrap_or(u32::MAX),
+                record_bytes_max: u32::try_from(
+                    bytes.min(BATCH_BYTES_MAX).saturating_sub(RECORD_OVERHEAD),
+                )
+                .unwrap_or(u32::MAX),
             });
         Ok(Welcome {
             protocol: PROTOCOL,
