@@ -9,10 +9,10 @@ help: ## print this list
 demo: ## 10,000 weather tweets through everything, and the count of each store (KEEP=1 leaves it up)
 	@scripts/demo
 
-up: ## services and the four processes, to stay (PORT=8080)
+up: ## services and the four processes, to stay; again, the processes anew (PORT=8080 CONFIG=aguacero.toml)
 	@scripts/demo up
 
-down: ## stop what `make up` or `KEEP=1 make demo` left
+down: ## stop what `make up` or `KEEP=1 make demo` left, and delete its data
 	@scripts/demo down
 
 test: ## lints, unit, property and end-to-end tests on real Kafka, MongoDB and Redis
