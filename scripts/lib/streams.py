@@ -11,7 +11,7 @@ def declared(path):
     except ModuleNotFoundError:  # Python 3.10
         import tomli as tomllib
 
-    config = tomllib.loads(Path(path).read_text())
+    config = tomllib.loads(Path(path).read_text("utf-8"))
     return {
         "database": mongodb(config, "database", "aguacero"),
         "dead_letters": mongodb(config, "dead_letters", "dead_letters"),
