@@ -1,7 +1,7 @@
 # The list of commands; `make` alone prints it. The scripts do the work and install what they need.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down test lint chaos bench-lone clean
+.PHONY: help demo up look down test lint chaos bench-lone clean
 
 help: ## print this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -9,10 +9,13 @@ help: ## print this list
 demo: ## 10,000 weather tweets through everything, and the count of each store (KEEP=1 leaves it up)
 	@scripts/demo
 
-up: ## services and the four processes, to stay (PORT=8080)
+up: ## services and the four processes, to stay; again, the processes anew (PORT=8080 CONFIG=aguacero.toml)
 	@scripts/demo up
 
-down: ## stop what `make up` or `KEEP=1 make demo` left
+look: ## what is stored and counted, of what is up
+	@scripts/demo look
+
+down: ## stop what `make up` or `KEEP=1 make demo` left, and delete its data
 	@scripts/demo down
 
 test: ## lints, unit, property and end-to-end tests on real Kafka, MongoDB and Redis

@@ -2,7 +2,8 @@
 
 .run/pipeline/NAME.json at the root of the project says what runs:
 
-    {"name": "demo", "keep": false, "folder": "<logs and sockets>", "listen": "127.0.0.1:8080",
+    {"name": "demo", "keep": false, "folder": "<logs and sockets>", "config": "aguacero.toml",
+     "listen": "127.0.0.1:8080", "declared": <see streams.py>,
      "processes": {"gateway": {"pid": 1, "born": "<start time>", "admin": "127.0.0.1:…", "log": "…"}, …}}
 
 It is written before each start, so that whatever is killed can still be found and stopped.
@@ -22,7 +23,8 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from progress import Waiting
+import streams
+from progress import Waiting, say
 
 ROOT = Path(__file__).resolve().parents[2]
 STATES = ROOT / ".run" / "pipeline"
@@ -46,18 +48,21 @@ class Pipeline:
         self.children = {}
 
     @classmethod
-    def plan(cls, name, port=None):
+    def plan(cls, name, config="aguacero.toml", port=None, admin_ports=None):
+        """`admin_ports` are those to take if they are free; the others are chosen."""
+        declared = streams.declared(ROOT / config)
         folder = tempfile.mkdtemp(prefix=f"aguacero-{name}-processes-")
         if len(folder) > SOCKET_PATH_BYTES_MAX - len("/kafka-producer.sock"):
             os.rmdir(folder)
             raise Failure(f"The path of the temporary folder is too long for a Unix socket: set TMPDIR=/tmp ({folder})")
         ports = free_ports(len(PROCESSES) + 1)
+        admin = {process: admin_port(process, (admin_ports or {}).get(process), ports) for process in PROCESSES}
         processes = {
-            process: {"pid": 0, "born": "", "admin": f"127.0.0.1:{ports.pop()}", "log": f"{folder}/{process}.log"}
+            process: {"pid": 0, "born": "", "admin": f"127.0.0.1:{admin[process]}", "log": f"{folder}/{process}.log"}
             for process in PROCESSES
         }
-        return cls({"name": name, "keep": False, "folder": folder, "listen": f"127.0.0.1:{port or ports.pop()}",
-                    "processes": processes})
+        return cls({"name": name, "keep": False, "folder": folder, "config": str(config),
+                    "listen": f"127.0.0.1:{port or ports.pop()}", "declared": declared, "processes": processes})
 
     @classmethod
     def load(cls, name):
@@ -98,7 +103,7 @@ class Pipeline:
         self.save()
         for process in PROCESSES:
             with open(self.processes[process]["log"], "ab") as log:
-                child = subprocess.Popen([programs[process], "run", "--config", "aguacero.toml"], cwd=ROOT, env=env,
+                child = subprocess.Popen([programs[process], "run", "--config", self.state["config"]], cwd=ROOT, env=env,
                                          stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
             self.children[process] = child
             self.processes[process].update(pid=child.pid, born=born(child.pid))
@@ -147,12 +152,14 @@ class Pipeline:
     # ---------------------------------------------------------------- stop
 
     def stop(self, keep_logs=False):
-        """Ends what runs, the gateway first, and removes the folder."""
+        """Ends what runs, the gateway first, and removes the folder, unless it is left to the next stop."""
         others = [process for process in PROCESSES if process != "gateway"]
         for group in (["gateway"], others):
             self.signal(group, signal.SIGTERM, DRAIN_SECONDS_MAX)
             self.signal(group, signal.SIGKILL, 5)
-        if not keep_logs and self.folder.name.startswith("aguacero-"):
+        if keep_logs:
+            return
+        if self.folder.name.startswith("aguacero-"):
             shutil.rmtree(self.folder, ignore_errors=True)
         (STATES / f"{self.name}.json").unlink(missing_ok=True)
 
@@ -181,6 +188,15 @@ def born(pid):
 def check_port(port):
     if port and not is_free(port):
         raise Failure(f"Port {port} is taken. Choose another for the gateway, for example PORT={port + 1}")
+
+
+def admin_port(process, wanted, ports):
+    if wanted and is_free(wanted):
+        return wanted
+    port = ports.pop()
+    if wanted:
+        say(f"port {wanted} is taken (by another Aguacero?): the admin port of {process} is {port}")
+    return port
 
 
 def is_free(port):

@@ -55,6 +55,14 @@ class Processes(unittest.TestCase):
         found.stop()
         self.assertFalse(self.pipeline.all_alive())
 
+    def test_logs_that_are_kept_are_known_to_the_next_stop(self):
+        self.pipeline.start(self.programs, {})
+        self.pipeline.stop(keep_logs=True)
+        self.assertFalse(any(map(self.pipeline.is_alive, PROCESSES)))
+        self.assertTrue(self.pipeline.folder.exists())
+        Pipeline.load("test").stop()
+        self.assertFalse(self.pipeline.folder.exists())
+
     def test_a_process_that_ignores_the_signal_is_killed(self):
         self.pipeline.start(self.programs, {"STUBBORN": "1"})
         self.pipeline.wait_ready()
@@ -81,6 +89,15 @@ class Processes(unittest.TestCase):
                 taken.bind(("127.0.0.1", 0))
                 taken.listen()
                 pipeline.check_port(taken.getsockname()[1])
+
+    def test_an_admin_port_that_is_taken_is_replaced(self):
+        with socket.socket() as taken, mock.patch.object(pipeline, "say") as said:
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            wanted = taken.getsockname()[1]
+            self.assertEqual(pipeline.admin_port("gateway", wanted, [7]), 7)
+        self.assertIn(str(wanted), said.call_args.args[0])
+        self.assertEqual(pipeline.admin_port("gateway", None, [8]), 8)
 
 
 if __name__ == "__main__":
