@@ -10,6 +10,8 @@ use tokio::{
     task::spawn_blocking,
 };
 
+use crate::once;
+
 /// One outage at a time.
 static ONE: Mutex<()> = Mutex::const_new(());
 
@@ -36,9 +38,18 @@ impl Outages {
         }
     }
 
-    /// Kills `kafka`, `mongodb` or `redis`.
-    pub fn begin(&self, service: &str) {
+    /// Kills `kafka`, `mongodb` or `redis`, and waits until it has ended: until then it would look as if
+    /// it were up.
+    pub async fn begin(&self, service: &str) {
+        let pid = self.pid(service);
         self.signal(service, Signal::KILL);
+        let stat = format!("/proc/{}/stat", pid.as_raw_nonzero());
+        once(&format!("{service} ended"), async || {
+            let stat = std::fs::read_to_string(&stat).unwrap_or_default();
+            let state = stat.rsplit(')').next().unwrap_or_default().trim_start();
+            state.is_empty() || state.starts_with('Z')
+        })
+        .await;
     }
 
     /// Stops one without ending it: it holds its connections and does not answer.
@@ -51,15 +62,14 @@ impl Outages {
         self.signal(service, Signal::CONT);
     }
 
+    fn pid(&self, service: &str) -> Pid {
+        let pid = read(&self.state)["services"][service]["pid"].as_i64();
+        let pid = pid.and_then(|pid| i32::try_from(pid).ok());
+        pid.and_then(Pid::from_raw).expect("a pid")
+    }
+
     fn signal(&self, service: &str, signal: Signal) {
-        let pid = read(&self.state)["services"][service]["pid"]
-            .as_i64()
-            .expect("a pid");
-        let pid = i32::try_from(pid)
-            .ok()
-            .and_then(Pid::from_raw)
-            .expect("a pid");
-        kill_process(pid, signal).unwrap_or_else(|e| panic!("{service}: {e}"));
+        kill_process(self.pid(service), signal).unwrap_or_else(|e| panic!("{service}: {e}"));
     }
 
     /// Starts what is down, and waits until it answers.

@@ -143,7 +143,7 @@ impl Fault {
                     _ => process.terminate(),
                 }
             }
-            Self::ServiceKilled(service) => outages.begin(service.name()),
+            Self::ServiceKilled(service) => outages.begin(service.name()).await,
             Self::ServiceFrozen(service) => outages.freeze(service.name()),
             Self::RedisEmptied => pipeline.redis.flush().await,
         }

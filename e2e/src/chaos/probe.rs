@@ -44,7 +44,12 @@ pub(super) struct Probe {
 
 impl Probe {
     /// Sends events through every gateway, and follows them.
-    pub(super) async fn measure(&mut self, pipeline: &Pipeline, since: Instant) -> Recovery {
+    /// An error says what did not come to pass within [`crate::DEADLINE`].
+    pub(super) async fn measure(
+        &mut self,
+        pipeline: &Pipeline,
+        since: Instant,
+    ) -> Result<Recovery, String> {
         let addresses = pipeline.addresses();
         for address in addresses.into_iter().flat_map(|a| [a; EACH]) {
             let n = self.stored;
@@ -61,7 +66,9 @@ impl Probe {
         let answered = since.elapsed();
         let until = Instant::now() + crate::DEADLINE;
         while pipeline.archive.count("probe").await < self.stored as u64 {
-            assert!(Instant::now() < until, "the probes are not archived");
+            if Instant::now() > until {
+                return Err(format!("{} probes are not all archived", self.stored));
+            }
             tokio::time::sleep(PAUSE).await;
         }
         let archived = since.elapsed();
@@ -71,14 +78,15 @@ impl Probe {
             if shown == self.stored as i64 {
                 break;
             }
-            let (until, stored) = (Instant::now() < until, self.stored);
-            assert!(until, "of {stored} probes {shown} are shown");
+            if Instant::now() > until {
+                return Err(format!("of {} probes {shown} are shown", self.stored));
+            }
             tokio::time::sleep(PAUSE).await;
         }
-        Recovery {
+        Ok(Recovery {
             answered,
             archived,
             shown: since.elapsed(),
-        }
+        })
     }
 }

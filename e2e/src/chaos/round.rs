@@ -65,19 +65,26 @@ pub async fn round(
     };
     let load = Load::follow(plan, &pipeline.addresses());
     load.progress(SETTLE).await;
+    let mut unserved = None;
     match mix {
         Mix::Alone(faults) => {
             let mut probe = Probe::default();
-            probe.measure(&pipeline, Instant::now()).await;
+            let first = probe.measure(&pipeline, Instant::now()).await;
+            first.expect("normal service before any fault");
             for &fault in faults {
                 tell(&fault.to_string());
                 let begun = fault.begin(&mut pipeline, outages, &[], dice).await;
                 let begun = begun.expect("every process runs");
                 tokio::time::sleep(fault.lasts(dice)).await;
                 begun.end(&mut pipeline, outages).await;
-                let recovery = probe.measure(&pipeline, Instant::now()).await;
                 figures.happened(fault);
-                figures.recovered(fault, recovery);
+                match probe.measure(&pipeline, Instant::now()).await {
+                    Ok(recovery) => figures.recovered(fault, recovery),
+                    Err(what) => {
+                        unserved = Some(format!("{what}, {:?} after {fault}", crate::DEADLINE));
+                        break;
+                    }
+                }
             }
         }
         Mix::Mixture(faults) => {
@@ -87,7 +94,8 @@ pub async fn round(
     load.progress(SETTLE).await;
     tell("judging");
     let report = load.finish().await;
-    let verdict = pipeline.judge(&report).await;
+    let mut verdict = pipeline.judge(&report).await;
+    verdict.violations.extend(unserved);
     figures.judged(&verdict);
     verdict
 }

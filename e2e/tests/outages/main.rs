@@ -24,7 +24,7 @@ async fn a_killed_kafka_is_answered_with_503_and_504_and_comes_back_exact() {
     let pipeline = impatient().start().await;
     let load = Load::start(pipeline.address(), 24, Then::Retry);
     load.progress(200).await;
-    outages.begin("kafka");
+    outages.begin("kafka").await;
     let mut client = pipeline.client();
     once("told that Kafka is away", async || {
         client
@@ -55,7 +55,7 @@ async fn a_killed_mongodb_delays_the_archive_and_nothing_else() {
         .await;
     let load = Load::start(pipeline.address(), 4, Then::Retry);
     load.progress(200).await;
-    outages.begin("mongodb");
+    outages.begin("mongodb").await;
     load.progress(500).await;
     outages.end().await;
     load.progress(100).await;
@@ -78,7 +78,7 @@ async fn a_killed_redis_comes_back_empty_and_is_filled_again() {
         .await;
     let load = Load::start(pipeline.address(), 4, Then::Retry);
     load.progress(200).await;
-    outages.begin("redis");
+    outages.begin("redis").await;
     load.progress(500).await;
     outages.end().await;
     load.progress(100).await;
