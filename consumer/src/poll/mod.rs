@@ -11,6 +11,7 @@
 mod append;
 mod flight;
 mod group;
+mod headers;
 mod offsets;
 mod partition;
 mod rebalance;

@@ -1,6 +1,9 @@
 //! Records in our topics that somebody else wrote, or that a later release did.
 
-use aguacero::{id::EventId, record::Header};
+use aguacero::{
+    id::EventId,
+    record::{HEADER, Header},
+};
 use bson::{Document, doc};
 use e2e::{Pipeline, Request, eventually, load::tweet, once};
 
@@ -70,6 +73,40 @@ async fn what_cannot_be_archived_is_kept_with_the_reason_and_not_counted() {
     .await;
     once("twelve shown", async || {
         pipeline.redis.shown(stream).await.total == 12
+    })
+    .await;
+}
+
+/// The safe API of rdkafka panics at such a name, and with it the thread that polls.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_header_whose_name_is_not_text_does_no_harm() {
+    let pipeline = Pipeline::weather().start().await;
+    let topic = pipeline.topic("weather");
+    let foreign: (&[u8], &[u8]) = (b"tr\xffce\xfe", b"\x00\x01");
+    let (ours, event) = (header("weather", 7), tweet(7));
+    pipeline
+        .kafka
+        .write_headers(topic, 0, b"hello", &[foreign])
+        .await;
+    let headers = [foreign, (HEADER.as_bytes(), ours.as_slice())];
+    pipeline
+        .kafka
+        .write_headers(topic, 0, event.as_bytes(), &headers)
+        .await;
+    let kept = letter(&pipeline, "no-header").await;
+    let headers = kept.get_array("headers").expect("its headers");
+    let first = headers[0].as_document().expect("a header");
+    assert_eq!(
+        first.get_str("name").ok(),
+        Some("tr\u{fffd}ce\u{fffd}"),
+        "{kept}"
+    );
+    let value = first.get_binary_generic("value").ok();
+    assert_eq!(value.map(Vec::as_slice), Some(foreign.1));
+    let stream = pipeline.stream("weather");
+    once("what is ours archived", async || {
+        let archived = pipeline.archive.of_stream(stream).await;
+        archived.len() == 1 && e2e::archive::id_of(&archived[0]) == EventId([7; 16])
     })
     .await;
 }
