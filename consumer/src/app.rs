@@ -117,7 +117,10 @@ async fn consume(config: Arc<Config>, stores: Stores, shutdown: Shutdown) -> any
         std::thread::Builder::new()
             .name("poll".into())
             .spawn(move || _ = ended_sender.send(poller.run()))?;
-        match ended.await.context("the poll loop panicked")? {
+        // A process whose poll loop is gone looks alive and archives nothing: it ends, loudly, and
+        // whoever looks after it starts another.
+        let polled = ended.await.context("the poll thread is gone")?;
+        match polled.map_err(|_| anyhow::anyhow!("the poll loop panicked: this is a bug"))? {
             // A broker that comes back can fence a member by its own repeated request to join.
             Err(error) if !shutdown.is_requested() => {
                 tracing::error!(

@@ -150,7 +150,7 @@ impl<S: Sink> Poller<S> {
 
     /// The end: finishes what is in flight, commits, and leaves the group (unless this process has a
     /// name of its own there: then the group keeps its partitions for it).
-    pub(super) fn leave(mut self) {
+    pub(super) fn leave(&mut self) {
         let keys: Vec<_> = self.partitions.keys().copied().collect();
         self.drain(&keys);
         self.commit(CommitMode::Sync);
