@@ -12,8 +12,14 @@ use anyhow::Context as _;
 use tokio::sync::{oneshot, watch};
 
 use crate::{
-    archive::Archive, archiver::Archiver, backoff::Backoff, incarnation::Incarnations, lag, metric,
-    poll::Poller, settle::Settler, upkeep::Upkeep,
+    archive::Archive,
+    archiver::Archiver,
+    incarnation::Incarnations,
+    lag, metric,
+    patience::{Patience, hosts},
+    poll::Poller,
+    settle::Settler,
+    upkeep::Upkeep,
 };
 
 /// Pause before the group is joined again after a fatal error.
@@ -61,7 +67,7 @@ impl App {
         tokio::spawn(self.admin.serve(ready, shutdown.clone()));
 
         let stores = tokio::select! {
-            stores = Stores::connect(&self.config) => stores?,
+            stores = Stores::connect(&self.config, Patience::endless()) => stores?,
             () = shutdown.requested() => return Ok(()),
         };
         ready_sender.send_replace(true);
@@ -117,7 +123,10 @@ async fn consume(config: Arc<Config>, stores: Stores, shutdown: Shutdown) -> any
         std::thread::Builder::new()
             .name("poll".into())
             .spawn(move || _ = ended_sender.send(poller.run()))?;
-        match ended.await.context("the poll loop panicked")? {
+        // A process whose poll loop is gone looks alive and archives nothing: it ends, loudly, and
+        // whoever looks after it starts another.
+        let polled = ended.await.context("the poll thread is gone")?;
+        match polled.map_err(|_| anyhow::anyhow!("the poll loop panicked: this is a bug"))? {
             // A broker that comes back can fence a member by its own repeated request to join.
             Err(error) if !shutdown.is_requested() => {
                 tracing::error!(
@@ -135,49 +144,33 @@ async fn consume(config: Arc<Config>, stores: Stores, shutdown: Shutdown) -> any
 
 impl Stores {
     /// Waits until all three were seen, and prepares them: topics, indices.
-    pub async fn connect(config: &Arc<Config>) -> anyhow::Result<Self> {
+    pub async fn connect(config: &Arc<Config>, patience: Patience) -> anyhow::Result<Self> {
         let topics = Arc::new(Topics::new(&config.kafka, "consumer").context("librdkafka")?);
         let archive = Arc::new(Archive::new(config.clone()).await.context("MongoDB")?);
         let settler = Arc::new(Settler::new(config.clone(), archive.clone()));
-        let described = ensure(&topics, config).await?;
-        until("MongoDB", || archive.ping()).await;
-        until("indices in MongoDB", || archive.create_indices()).await;
-        until("Redis", || settler.redis().ping()).await;
+        let kafka = format!("Kafka at {}", config.kafka.brokers);
+        let mongodb = format!("MongoDB at {}", hosts(&config.mongodb.uri));
+        let redis = format!("Redis at {}", hosts(&config.redis.url));
+        // The topics as declared, whoever comes first: this process or the kafka-producer.
+        let ensured = patience.until(&kafka, || async {
+            match topics.ensure(&config.topics).await {
+                Ok(described) => Ok(Ok(described)),
+                Err(TopicError::Refused(why)) => Ok(Err(why)),
+                Err(TopicError::Unreachable(error)) => Err(error),
+            }
+        });
+        let described = ensured.await?.map_err(anyhow::Error::msg)?;
+        patience.until(&mongodb, || archive.ping()).await?;
+        let indices = format!("{mongodb}, which is to make indices,");
+        patience
+            .until(&indices, || archive.create_indices())
+            .await?;
+        patience.until(&redis, || settler.redis().ping()).await?;
         Ok(Self {
             topics,
             described,
             archive,
             settler,
         })
-    }
-}
-
-/// The topics as declared, whoever comes first: this process or the kafka-producer.
-async fn ensure(topics: &Topics, config: &Config) -> anyhow::Result<HashMap<String, Described>> {
-    let mut backoff = Backoff::new();
-    loop {
-        match topics.ensure(&config.topics).await {
-            Ok(described) => return Ok(described),
-            Err(TopicError::Refused(why)) => anyhow::bail!("{why}"),
-            Err(TopicError::Unreachable(error)) => {
-                backoff
-                    .after(
-                        &format!("waiting for Kafka at {}", config.kafka.brokers),
-                        &error,
-                    )
-                    .await;
-            }
-        }
-    }
-}
-
-/// Tries until it succeeds.
-async fn until<E: std::fmt::Display, F: Future<Output = Result<(), E>>>(
-    what: &str,
-    attempt: impl Fn() -> F,
-) {
-    let mut backoff = Backoff::new();
-    while let Err(error) = attempt().await {
-        backoff.after(&format!("waiting for {what}"), &error).await;
     }
 }

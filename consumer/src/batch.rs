@@ -67,11 +67,11 @@ impl Batch {
         (offset, timestamp_ms): (i64, i64),
         key: Option<&[u8]>,
         value: Option<&[u8]>,
-        headers: impl Iterator<Item = (&'a str, Option<&'a [u8]>)>,
+        headers: impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)>,
     ) {
         let start = self.bytes.len();
         for (name, value) in headers {
-            self.part(Some(name.as_bytes()));
+            self.part(Some(name));
             self.part(value);
         }
         let headers = self.bytes.len() - start;
@@ -159,13 +159,13 @@ impl Batch {
 const ABSENT: u32 = u32::MAX;
 
 impl<'a> Record<'a> {
-    /// Its headers in their order.
-    pub fn headers(&self) -> impl Iterator<Item = (&'a str, Option<&'a [u8]>)> + use<'a> {
+    /// Its headers in their order; a name need not be UTF-8.
+    pub fn headers(&self) -> impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)> + use<'a> {
         let mut rest = self.headers;
         std::iter::from_fn(move || {
             let name = take(&mut rest)??;
             let value = take(&mut rest)?;
-            Some((std::str::from_utf8(name).unwrap_or_default(), value))
+            Some((name, value))
         })
     }
 
@@ -173,7 +173,7 @@ impl<'a> Record<'a> {
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&'a [u8]> {
         self.headers()
-            .filter(|(n, _)| *n == name)
+            .filter(|(n, _)| *n == name.as_bytes())
             .last()
             .and_then(|(_, value)| value)
     }
@@ -197,7 +197,7 @@ mod tests {
     type Parts = (
         Option<Vec<u8>>,
         Option<Vec<u8>>,
-        Vec<(String, Option<Vec<u8>>)>,
+        Vec<(Vec<u8>, Option<Vec<u8>>)>,
     );
 
     proptest! {
@@ -206,7 +206,7 @@ mod tests {
             let position = Position { incarnation: "i".into(), partition: 0 };
             let mut batch = Batch::new(Arc::new(Source { topic: 0, position, epoch: 0 }));
             for (i, (key, value, headers)) in records.iter().enumerate() {
-                let headers = headers.iter().map(|(n, v)| (n.as_str(), v.as_deref()));
+                let headers = headers.iter().map(|(n, v)| (n.as_slice(), v.as_deref()));
                 batch.push((i as i64, 7), key.as_deref(), value.as_deref(), headers);
             }
             prop_assert_eq!(batch.len(), records.len());
@@ -214,7 +214,7 @@ mod tests {
                 prop_assert_eq!((record.offset, record.timestamp_ms), (i as i64, 7));
                 prop_assert_eq!((record.key, record.value), (key.as_deref(), value.as_deref()));
                 let read: Vec<_> = record.headers().collect();
-                let pushed: Vec<_> = headers.iter().map(|(n, v)| (n.as_str(), v.as_deref())).collect();
+                let pushed: Vec<_> = headers.iter().map(|(n, v)| (n.as_slice(), v.as_deref())).collect();
                 prop_assert_eq!(read, pushed);
             }
         }

@@ -107,9 +107,12 @@ pub fn document(config: &Config, batch: &Batch, letter: &DeadLetter) -> Option<D
 }
 
 fn headers(record: &Record<'_>, room: &mut usize) -> Vec<Document> {
-    let header = |(name, value): (&str, Option<&[u8]>)| match value {
-        Some(value) => doc! { "name": name, "value": binary(value, room) },
-        None => doc! { "name": name },
+    let header = |(name, value): (&[u8], Option<&[u8]>)| {
+        let name = String::from_utf8_lossy(name).into_owned();
+        match value {
+            Some(value) => doc! { "name": name, "value": binary(value, room) },
+            None => doc! { "name": name },
+        }
     };
     record.headers().map(header).collect()
 }

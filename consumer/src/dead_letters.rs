@@ -17,6 +17,7 @@ use clap::{Args, Subcommand};
 
 use crate::{
     archive::{Archive, Filter, Letter},
+    patience::{Patience, hosts},
     replay::Replayer,
 };
 
@@ -109,7 +110,10 @@ pub async fn dead_letters(config: Config, verb: &Verb) -> anyhow::Result<()> {
             (filter, Some(ids.len()))
         }
     };
-    let letters = archive.letters(&filter).await.context("MongoDB")?;
+    let mongodb = format!("MongoDB at {}", hosts(&config.mongodb.uri));
+    let patience = Patience::of_a_command();
+    patience.until(&mongodb, || archive.ping()).await?;
+    let letters = archive.letters(&filter).await.context(mongodb)?;
     if let Some(asked) = of.filter(|asked| letters.len() < *asked) {
         let known = |id: &&String| letters.iter().any(|l| l.id() == id.as_str());
         let missing: Vec<_> = filter.ids.iter().filter(|id| !known(id)).cloned().collect();
@@ -135,6 +139,7 @@ pub async fn dead_letters(config: Config, verb: &Verb) -> anyhow::Result<()> {
                 .map(|path| std::fs::read(path).with_context(|| path.display().to_string()));
             let replayer =
                 Replayer::new(config, archive, stream_of.as_deref(), value.transpose()?)?;
+            replayer.reach(patience).await?;
             return replayer.replay(&letters).await;
         }
     }

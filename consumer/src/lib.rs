@@ -34,6 +34,7 @@ pub mod document;
 pub mod incarnation;
 pub mod lag;
 pub mod metric;
+pub mod patience;
 pub mod poll;
 pub mod rebuild;
 mod replay;

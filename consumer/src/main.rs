@@ -7,6 +7,9 @@ use consumer::{App, dead_letters, rebuild};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// The exit status of a command that could not do what it was to do.
+const FAILED: i32 = 1;
+
 /// Archives Kafka's records in MongoDB and settles the counters in Redis.
 #[derive(Parser)]
 #[command(name = "consumer", version)]
@@ -28,8 +31,17 @@ enum Command {
 }
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
-    match Command::parse() {
+async fn main() {
+    if let Err(error) = run(Command::parse()).await {
+        // Whoever typed the command can do nothing with a backtrace, which anyhow's own report has.
+        eprintln!("Error: {error:#}");
+        // Not by returning: that waits for calls to stores that do not answer.
+        std::process::exit(FAILED)
+    }
+}
+
+async fn run(command: Command) -> anyhow::Result<()> {
+    match command {
         Command::Check(file) => cli::check(&file),
         Command::Run(file) => {
             let config = cli::load_or_exit(&file);
@@ -39,8 +51,9 @@ async fn main() -> anyhow::Result<()> {
         }
         Command::Rebuild { stream, file } => {
             let config = cli::load_or_exit(&file);
+            rebuild::find(&config, &stream)?;
             telemetry::init("consumer");
-            rebuild(config, &stream).await
+            rebuild::rebuild(config, &stream).await
         }
         Command::DeadLetters(verb) => {
             let config = cli::load_or_exit(verb.file());

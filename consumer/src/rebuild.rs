@@ -15,39 +15,43 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 
 use crate::{
     app::Stores,
+    patience::{Patience, hosts},
     poll::{Committed, committed},
     settle::Settler,
 };
 
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// The stream called `name`.
+pub fn find<'a>(config: &'a Config, name: &str) -> anyhow::Result<&'a Stream> {
+    config.stream(name).with_context(|| {
+        let names: Vec<_> = config.streams.iter().map(|s| s.name.as_str()).collect();
+        format!("no stream is called {name}; there are {}", names.join(", "))
+    })
+}
+
 /// Clears the stream called `name`, and settles everything that the archive has of it.
 pub async fn rebuild(config: Config, name: &str) -> anyhow::Result<()> {
     let config = Arc::new(config);
-    let names = || {
-        config
-            .streams
-            .iter()
-            .map(|s| s.name.as_str())
-            .collect::<Vec<_>>()
-            .join(", ")
-    };
-    let stream = config
-        .stream(name)
-        .with_context(|| format!("no stream is called {name}; there are {}", names()))?;
+    let stream = find(&config, name)?;
     let topic = config.topic_of(stream).name.clone();
     let Stores {
         described,
         archive,
         settler,
         ..
-    } = Stores::connect(&config).await?;
-    settler.clear(stream).await?;
+    } = Stores::connect(&config, Patience::of_a_command()).await?;
+    let redis = || format!("Redis at {}", hosts(&config.redis.url));
+    settler.clear(stream).await.with_context(redis)?;
     println!("{name}: cleared");
     let current = described.get(&topic).map(|t| t.incarnation.as_str());
-    let positions = archive.positions(stream).await?;
+    let positions = archive
+        .positions(stream)
+        .await
+        .with_context(|| format!("MongoDB at {}", hosts(&config.mongodb.uri)))?;
     let asking = config.clone();
-    let finished = tokio::task::spawn_blocking(move || finished(&asking, &topic)).await??;
+    let finished = tokio::task::spawn_blocking(move || finished(&asking, &topic)).await?;
+    let finished = finished.with_context(|| format!("Kafka at {}", config.kafka.brokers))?;
     for (i, position) in positions.iter().enumerate() {
         if let Some(to) = end_of(position, current, &finished) {
             settler.settle_archived(stream, position, None, to).await?;

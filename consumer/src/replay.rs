@@ -8,16 +8,23 @@ use aguacero::{
     kafka::client_config,
     record::{HEADER, Header},
 };
-use anyhow::{Context as _, anyhow, bail};
+use anyhow::{Context as _, bail};
 use rdkafka::{
+    error::KafkaError,
     message::{Header as KafkaHeader, OwnedHeaders},
-    producer::{FutureProducer, FutureRecord},
+    producer::{FutureProducer, FutureRecord, Producer as _},
+    types::RDKafkaErrorCode,
 };
 
-use crate::archive::{Archive, Letter};
+use crate::{
+    archive::{Archive, Letter},
+    patience::Patience,
+};
 
 /// How long Kafka may take for one record.
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long one question to Kafka may take.
+const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 /// The broker's own limit decides; librdkafka's is put out of the way.
 const MESSAGE_BYTES_MAX: &str = "100000000";
 /// Takes the place of a bearer key's owner in the ids of records that had none.
@@ -64,6 +71,28 @@ impl Replayer {
         })
     }
 
+    /// Waits until Kafka answers, so that not every letter has to wait for it in vain.
+    pub(crate) async fn reach(&self, patience: Patience) -> anyhow::Result<()> {
+        let ask = || async {
+            let producer = self.producer.clone();
+            let asked = move || {
+                producer
+                    .client()
+                    .fetch_metadata(None, CALL_TIMEOUT)
+                    .map(drop)
+            };
+            tokio::task::spawn_blocking(asked)
+                .await
+                .context("asking")??;
+            anyhow::Ok(())
+        };
+        patience.until(&self.kafka(), ask).await
+    }
+
+    fn kafka(&self) -> String {
+        format!("Kafka at {}", self.config.kafka.brokers)
+    }
+
     /// One after the other; an error tells how many could not be replayed.
     pub(crate) async fn replay(&self, letters: &[Letter]) -> anyhow::Result<()> {
         let mut failed = 0;
@@ -73,6 +102,12 @@ impl Replayer {
                 Err(error) => {
                     failed += 1;
                     println!("{}: not replayed: {error:#}", letter.id());
+                    if gave_no_answer(&error) {
+                        bail!(
+                            "{} is away: no letter after this one was tried",
+                            self.kafka()
+                        );
+                    }
                 }
             }
         }
@@ -112,9 +147,8 @@ impl Replayer {
             record = record.key(key);
         }
         let delivered = self.producer.send(record, DELIVERY_TIMEOUT).await;
-        let offset = delivered
-            .map_err(|(error, _)| anyhow!("Kafka did not take it: {error}"))?
-            .offset;
+        let delivered = delivered.map_err(|(error, _)| error);
+        let offset = delivered.context("Kafka did not take it")?.offset;
         // Should this fail, a second replay changes nothing: the id is the same.
         let marking = self.archive.mark_replayed(letter, offset);
         marking.await.context("it is in Kafka, but not marked")?;
@@ -149,6 +183,12 @@ impl Replayer {
         .write(&mut header);
         Ok(header)
     }
+}
+
+/// Whether the record has waited for Kafka in vain.
+fn gave_no_answer(error: &anyhow::Error) -> bool {
+    let kafka = error.downcast_ref::<KafkaError>();
+    kafka.and_then(KafkaError::rdkafka_error_code) == Some(RDKafkaErrorCode::MessageTimedOut)
 }
 
 fn whole_value(letter: &Letter) -> anyhow::Result<&[u8]> {

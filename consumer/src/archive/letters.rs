@@ -67,8 +67,8 @@ impl Archive {
     /// The letters that `filter` finds, oldest first.
     pub async fn letters(&self, filter: &Filter) -> Result<Vec<Letter>, Error> {
         let by_age = doc! { "at": 1, "_id": 1 };
-        let found = in_time(self.dead_letters.find(filter.document()).sort(by_age)).await?;
-        found.map_ok(Letter).try_collect().await
+        let find = self.dead_letters.find(filter.document()).sort(by_age);
+        in_time(async { find.await?.map_ok(Letter).try_collect().await }).await
     }
 
     /// Notes in a letter that its record stands in the topic again, and where.

@@ -2,13 +2,11 @@
 
 use std::time::Instant;
 
-use rdkafka::{
-    Message,
-    message::{BorrowedMessage, Headers},
-};
+use rdkafka::{Message, message::BorrowedMessage};
 
 use super::{
     Poller,
+    headers::headers,
     partition::{Doubt, Partition},
     rebalance::report_lost,
 };
@@ -98,16 +96,11 @@ fn push(
     };
     let before = batch.size();
     let timestamp_ms = message.timestamp().to_millis().unwrap_or_default();
-    let headers = message.headers();
-    let headers = headers
-        .iter()
-        .flat_map(|h| h.iter())
-        .map(|h| (h.key, h.value));
     batch.push(
         (message.offset(), timestamp_ms),
         message.key(),
         message.payload(),
-        headers,
+        headers(message),
     );
     let bytes = batch.size() - before;
     partition.appended(message.offset(), bytes);

@@ -11,6 +11,7 @@
 mod append;
 mod flight;
 mod group;
+mod headers;
 mod offsets;
 mod partition;
 mod rebalance;
@@ -18,7 +19,10 @@ mod topics;
 
 use std::{
     collections::HashMap,
+    mem::ManuallyDrop,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, mpsc},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -122,8 +126,18 @@ impl<S: Sink> Poller<S> {
         })
     }
 
-    /// Polls until the shutdown, then finishes what is in flight and leaves.
-    pub fn run(mut self) -> anyhow::Result<()> {
+    /// Polls until the shutdown, then finishes what is in flight and leaves; the outer error is a panic.
+    ///
+    /// A poll loop that panics is leaked: dropping its consumer waits for partitions to be given back,
+    /// which nobody does any more, so the panic would never be told.
+    pub fn run(self) -> thread::Result<anyhow::Result<()>> {
+        let mut poller = ManuallyDrop::new(self);
+        let result = catch_unwind(AssertUnwindSafe(|| poller.poll_and_leave()))?;
+        drop(ManuallyDrop::into_inner(poller));
+        Ok(result)
+    }
+
+    fn poll_and_leave(&mut self) -> anyhow::Result<()> {
         let streams = self.config.streams.iter();
         let mut topics: Vec<_> = streams
             .map(|s| self.config.topic_of(s).name.as_str())

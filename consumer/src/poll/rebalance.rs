@@ -20,7 +20,8 @@ impl<S: Sink> Poller<S> {
     /// Acts on what the group has decided.
     pub(super) fn rebalance(&mut self) {
         for change in self.consumer.context().take_changes() {
-            tracing::info!(given = change.given, partitions = ?change.partitions, "the group has decided");
+            let partitions = numbers(&change.partitions);
+            tracing::info!(given = change.given, partitions, "the group has decided");
             if change.given {
                 self.given(&change)
             } else {
@@ -150,12 +151,38 @@ impl<S: Sink> Poller<S> {
 
     /// The end: finishes what is in flight, commits, and leaves the group (unless this process has a
     /// name of its own there: then the group keeps its partitions for it).
-    pub(super) fn leave(mut self) {
+    pub(super) fn leave(&mut self) {
         let keys: Vec<_> = self.partitions.keys().copied().collect();
         self.drain(&keys);
         self.commit(CommitMode::Sync);
         self.consumer.context().leave();
     }
+}
+
+/// `messages: 0-2, 4; others: 1`
+fn numbers(partitions: &[(String, i32)]) -> String {
+    let mut sorted: Vec<_> = partitions.iter().map(|(t, n)| (t.as_str(), *n)).collect();
+    sorted.sort_unstable();
+    let next_to = |a: &(&str, i32), b: &(&str, i32)| a.0 == b.0 && a.1 + 1 == b.1;
+    let mut text = String::new();
+    let mut topic = "";
+    for run in sorted.chunk_by(next_to) {
+        let (Some(&(name, first)), Some(&(_, last))) = (run.first(), run.last()) else {
+            continue;
+        };
+        if name != topic {
+            let separator = if topic.is_empty() { "" } else { "; " };
+            text += &format!("{separator}{name}: ");
+            topic = name;
+        } else {
+            text += ", ";
+        }
+        text += &first.to_string();
+        if last != first {
+            text += &format!("-{last}");
+        }
+    }
+    text
 }
 
 /// Says so if Kafka has deleted records between `next`, which should have come, and `came`; says how many.
@@ -188,4 +215,26 @@ pub(super) fn report_lost(
         metrics::counter!(metric::LOST, &labels).increment(lost.unsigned_abs());
     }
     lost
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn partitions_are_told_by_topic_and_in_ranges() {
+        let told = |partitions: &[(&str, i32)]| {
+            let owned: Vec<_> = partitions
+                .iter()
+                .map(|(t, n)| ((*t).to_owned(), *n))
+                .collect();
+            numbers(&owned)
+        };
+        assert_eq!(told(&[]), "");
+        assert_eq!(told(&[("a", 3)]), "a: 3");
+        assert_eq!(
+            told(&[("b", 1), ("a", 4), ("a", 0), ("a", 2), ("a", 1), ("b", 2)]),
+            "a: 0-2, 4; b: 1-2"
+        );
+    }
 }

@@ -6,6 +6,7 @@ mod archiving;
 mod counters;
 mod histories;
 mod outages;
+mod panics;
 mod proxy;
 mod replicas;
 mod world;

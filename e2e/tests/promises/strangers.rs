@@ -1,6 +1,11 @@
 //! Records in our topics that somebody else wrote, or that a later release did.
 
-use aguacero::{id::EventId, record::Header};
+use std::time::{Duration, Instant};
+
+use aguacero::{
+    id::EventId,
+    record::{HEADER, Header},
+};
 use bson::{Document, doc};
 use e2e::{Pipeline, Request, eventually, load::tweet, once};
 
@@ -74,6 +79,40 @@ async fn what_cannot_be_archived_is_kept_with_the_reason_and_not_counted() {
     .await;
 }
 
+/// The safe API of rdkafka panics at such a name, and with it the thread that polls.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_header_whose_name_is_not_text_does_no_harm() {
+    let pipeline = Pipeline::weather().start().await;
+    let topic = pipeline.topic("weather");
+    let foreign: (&[u8], &[u8]) = (b"tr\xffce\xfe", b"\x00\x01");
+    let (ours, event) = (header("weather", 7), tweet(7));
+    pipeline
+        .kafka
+        .write_headers(topic, 0, b"hello", &[foreign])
+        .await;
+    let headers = [foreign, (HEADER.as_bytes(), ours.as_slice())];
+    pipeline
+        .kafka
+        .write_headers(topic, 0, event.as_bytes(), &headers)
+        .await;
+    let kept = letter(&pipeline, "no-header").await;
+    let headers = kept.get_array("headers").expect("its headers");
+    let first = headers[0].as_document().expect("a header");
+    assert_eq!(
+        first.get_str("name").ok(),
+        Some("tr\u{fffd}ce\u{fffd}"),
+        "{kept}"
+    );
+    let value = first.get_binary_generic("value").ok();
+    assert_eq!(value.map(Vec::as_slice), Some(foreign.1));
+    let stream = pipeline.stream("weather");
+    once("what is ours archived", async || {
+        let archived = pipeline.archive.of_stream(stream).await;
+        archived.len() == 1 && e2e::archive::id_of(&archived[0]) == EventId([7; 16])
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_record_of_a_later_release_stops_its_partition_and_no_other() {
     let pipeline = Pipeline::weather().start().await;
@@ -111,6 +150,86 @@ async fn a_record_of_a_later_release_stops_its_partition_and_no_other() {
     .await;
     assert!(pipeline.archive.dead_letters().await.is_empty());
     assert!(pipeline.consumers[0].is_ready().await);
+}
+
+/// What a command of the consumer prints, line by line, its exit status, and how long it took.
+async fn command(
+    pipeline: &Pipeline,
+    verb: &str,
+    arguments: &[&str],
+    environment: &[(&str, &str)],
+) -> (Vec<String>, Option<i32>, Duration) {
+    let mut command = pipeline.consumers[0].command(verb);
+    command
+        .args(arguments)
+        .env("RUST_BACKTRACE", "1")
+        .envs(environment.iter().copied());
+    let began = Instant::now();
+    let output = tokio::task::spawn_blocking(move || command.output());
+    let output = output.await.expect("joined").expect("a program that runs");
+    let text = [output.stdout, output.stderr].concat();
+    let lines = String::from_utf8_lossy(&text)
+        .lines()
+        .map(Into::into)
+        .collect();
+    (lines, output.status.code(), began.elapsed())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_command_that_is_given_something_wrong_says_so_in_one_line() {
+    let pipeline = Pipeline::weather().start().await;
+    for (verb, argument, told) in [
+        (
+            "rebuild",
+            "nobody",
+            "no stream is called nobody; there are weather",
+        ),
+        ("dead-letters show", "nobody/x/0/1", "nobody/x/0/1"),
+        ("dead-letters replay", "nobody/x/0/1", "nobody/x/0/1"),
+    ] {
+        let (lines, status, _) = command(&pipeline, verb, &[argument], &[]).await;
+        let [line] = lines.as_slice() else {
+            panic!("{verb} has more or less to say than a line: {lines:#?}");
+        };
+        assert!(line.starts_with("Error: ") && line.contains(told), "{line}");
+        assert_eq!(status, Some(1), "{verb}");
+    }
+    let given = format!("\"partitions\":\"{}: 0-5\"", pipeline.topic("weather"));
+    once(&format!("{given} told"), async || {
+        pipeline.consumers[0].log().contains(&given)
+    })
+    .await;
+}
+
+/// Somebody sits in front of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_command_whose_store_is_away_gives_up_and_names_the_address() {
+    let pipeline = Pipeline::weather().start().await;
+    let kafka = ("AGUACERO_KAFKA_BROKERS", "127.0.0.1:1");
+    let mongodb = ("AGUACERO_MONGODB_URI", "mongodb://me:secret@127.0.0.1:1");
+    let redis = ("AGUACERO_REDIS_URL", "redis://:secret@127.0.0.1:1");
+    let (list, replay) = ("dead-letters list", "dead-letters replay --all");
+    let run = async |verb: &str, away: (&str, &str), store: &str| {
+        let (lines, status, took) = command(&pipeline, verb, &[], &[away]).await;
+        let last = lines.last().map(String::as_str).unwrap_or_default();
+        let told = format!("Error: {store} at 127.0.0.1:1 is away");
+        assert!(last.starts_with(&told), "{told}: {lines:#?}");
+        assert!(!lines.concat().contains("secret"), "{lines:#?}");
+        assert_eq!(status, Some(1), "{verb} without {store}");
+        assert!(took.as_secs() < 45, "{verb} without {store}: {took:?}");
+    };
+    let rebuilds = async {
+        tokio::join!(
+            run("rebuild weather", kafka, "Kafka"),
+            run("rebuild weather", mongodb, "MongoDB"),
+            run("rebuild weather", redis, "Redis")
+        )
+    };
+    tokio::join!(
+        rebuilds,
+        run(list, mongodb, "MongoDB"),
+        run(replay, kafka, "Kafka")
+    );
 }
 
 /// What `consumer dead-letters …` prints, and whether it succeeds.
