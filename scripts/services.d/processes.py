@@ -8,7 +8,7 @@ import time
 
 STOP_SECONDS_MAX = 5  # then SIGKILL: the data is thrown away anyway
 
-LAUNCHED = []  # our children, kept so that they can be reaped
+LAUNCHED = {}  # our children by pid, kept so that they can be reaped
 
 
 def launch(service):
@@ -18,7 +18,7 @@ def launch(service):
                                    cwd=service["data"], env={**os.environ, **service["env"]},
                                    start_new_session=True)
     service["pid"] = process.pid
-    LAUNCHED.append(process)
+    LAUNCHED[process.pid] = process
 
 
 def running(service):
@@ -31,6 +31,15 @@ def running(service):
     return [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc")))
             if link(pid, "cwd") in folders
             and (pid == service["pid"] or link(pid, "exe") == program)]
+
+
+def ended(service):
+    """How it has ended, or None. Of a child of ours the system tells; of others, that they are gone."""
+    child = LAUNCHED.get(service["pid"])
+    if child is None:
+        return None if running(service) else "ended"
+    status = child.poll()
+    return None if status is None else f"ended with status {status}"
 
 
 def link(pid, name):
@@ -50,5 +59,5 @@ def stop(services):
         deadline = time.monotonic() + STOP_SECONDS_MAX
         while any(map(running, services)) and time.monotonic() < deadline:
             time.sleep(0.05)
-    for process in LAUNCHED:
+    for process in LAUNCHED.values():
         process.poll()

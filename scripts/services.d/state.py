@@ -16,7 +16,7 @@ import kafka
 import mongodb
 import redis
 from cache import HERE, Failure, last_lines, locked, require, say
-from processes import launch, running, stop
+from processes import ended, launch, running, stop
 
 KINDS = {"mongodb": mongodb, "redis": redis, "kafka": kafka}  # in this order they are started
 STATES = HERE.parent.parent / ".run"
@@ -138,10 +138,11 @@ def wait_ready(services, deadline):
     waiting = dict(services)
     while waiting:
         for key, service in list(waiting.items()):
-            if KINDS[key].answers(service["port"]) and running(service):
+            how = ended(service)
+            if how:
+                raise failure(key, service, f"{how} before it was ready")
+            elif KINDS[key].answers(service["port"]):
                 del waiting[key]
-            elif not running(service):
-                raise failure(key, service, "ended before it was ready")
             elif time.monotonic() > deadline:
                 raise failure(key, service, f"did not answer within {READY_SECONDS_MAX} s")
         time.sleep(0.05)
