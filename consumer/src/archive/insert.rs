@@ -15,9 +15,9 @@ use crate::{backoff::Backoff, batch::Source, decode::Event, document::OURS, metr
 /// MongoDB's code for an id, or another unique value, that is there already.
 const DUPLICATE_KEY: i32 = 11000;
 
-/// MongoDB's codes for a document that it can never hold: BadValue, Overflow (nested too deep),
-/// InvalidBSON, BSONObjectTooLarge.
-const NEVER: [i32; 4] = [2, 15, 22, 10334];
+/// MongoDB's codes for a document that it can never hold: Overflow (nested too deep), InvalidBSON and
+/// BSONObjectTooLarge. Others, such as BadValue, can also be an operator's to mend: those are waited for.
+const NEVER: [i32; 3] = [15, 22, 10334];
 
 /// What the archive holds of a batch's events, after the write.
 #[derive(Debug, Default, PartialEq, Eq)]

@@ -69,9 +69,11 @@ impl Archive {
         };
         let small = dead_letter::small(&self.config, batch, letter, &error.to_string());
         let Some(small) = small else { return };
-        let place = small.get_str("_id").unwrap_or_default().to_owned();
-        if let Err(error) = self.write_letters(&[small]).await {
-            tracing::error!(%error, place, "MongoDB can never hold this dead letter: it is not kept");
+        // Nothing of the record is in it: if MongoDB refuses even that, it is not the record's fault, and
+        // nothing is skipped.
+        let mut backoff = Backoff::new();
+        while let Err(error) = self.write_letters(std::slice::from_ref(&small)).await {
+            backoff.after("writing a small dead letter", &error).await;
         }
     }
 
