@@ -90,8 +90,9 @@ impl Sink for Archiver {
             .archive
             .insert(&batch.source, &decoded.events, again)
             .await;
-        let conflicts = conflicts(&decoded, &archived);
+        let (conflicts, refused) = (conflicts(&decoded, &archived), refused(&decoded, &archived));
         decoded.dead.extend(conflicts);
+        decoded.dead.extend(refused);
         self.archive.bury(&batch, &decoded.dead).await;
         if let Some(last) = decoded.last {
             let written = Written {
@@ -126,6 +127,20 @@ fn conflicts(decoded: &Decoded, archived: &Archived) -> Vec<DeadLetter> {
         .filter(|(_, fate)| **fate == Fate::Conflict)
         .map(letter)
         .collect()
+}
+
+fn refused(decoded: &Decoded, archived: &Archived) -> Vec<DeadLetter> {
+    let letter = |(i, why): &(usize, String)| {
+        let event = &decoded.events[*i];
+        DeadLetter {
+            record: event.record,
+            reason: Reason::Unfit,
+            detail: format!("MongoDB can never hold the event: {why}"),
+            id: Some(event.id),
+            stream: Some(event.stream),
+        }
+    };
+    archived.refused.iter().map(letter).collect()
 }
 
 fn freshness(batch: &Batch) {

@@ -212,6 +212,7 @@ fn show(letter: &Letter, only_value: bool) -> io::Result<()> {
             Some(format!("{name} = {}", text(value.unwrap_or_default()))),
         )?;
     }
+    field("cut", letter.text("cut").map(Into::into))?;
     field("bytes", Some(letter.value_bytes().to_string()))?;
     field("value", letter.value().map(text))
 }

@@ -14,6 +14,10 @@ use crate::{
     document::{self, Stamp},
 };
 
+/// Bytes of a client's key that are always taken: an `Idempotency-Key` has fewer, and so has the text of
+/// a number, however short the number is in JSON.
+const CLIENT_KEY_BYTES: usize = 1024;
+
 /// A batch, read up to its end or to the first record that this process cannot judge.
 #[derive(Debug)]
 pub struct Decoded {
@@ -131,6 +135,17 @@ fn meaning(
             stream: Some(stream.index),
         })
     };
+    // The gateway takes it from the event's own fields, or from a header of the request.
+    let key_bytes_max = config.gateway.event_bytes_max.max(CLIENT_KEY_BYTES);
+    if header.client_key.len() > key_bytes_max {
+        let bytes = header.client_key.len();
+        return dead(
+            Reason::TooLarge,
+            format!(
+                "what the client called the event has {bytes} bytes, at most {key_bytes_max} are allowed"
+            ),
+        );
+    }
     let Some(value) = record.value else {
         return dead(Reason::NoValue, "the record has no value".into());
     };

@@ -168,3 +168,25 @@ proptest! {
         prop_assert_eq!(own_fields(archived(&event.to_string())), event);
     }
 }
+
+/// The longest event and the longest key that the configuration allows, in the shapes that BSON makes the
+/// most of.
+#[test]
+fn a_document_of_the_largest_event_and_key_is_within_16_mib() {
+    const EVENT_BYTES_LIMIT: usize = 1_000_000;
+    const DOCUMENT_BYTES_MAX: usize = 16 << 20;
+    let key = vec![b'k'; EVENT_BYTES_LIMIT];
+    for element in [
+        "1", "[]", "{}", "\"\"", "null", "1.5", "1e9", "[1]", "{\"\":1}",
+    ] {
+        let times = (EVENT_BYTES_LIMIT - 10) / (element.len() + 1);
+        let json = format!("{{\"a\":[{}]}}", vec![element; times].join(","));
+        let position = position();
+        let written = Decoder::new(EVENT_BYTES_LIMIT).decode(json.as_bytes(), |event| {
+            write(event, json.len(), &stamp(&position, &key))
+        });
+        let document = written.expect(element).expect(element);
+        let bytes = document.as_bytes().len();
+        assert!(bytes < DOCUMENT_BYTES_MAX, "{element}: {bytes}");
+    }
+}

@@ -15,6 +15,10 @@ use crate::{backoff::Backoff, batch::Source, decode::Event, document::OURS, metr
 /// MongoDB's code for an id, or another unique value, that is there already.
 const DUPLICATE_KEY: i32 = 11000;
 
+/// MongoDB's codes for a document that it can never hold: Overflow (nested too deep), InvalidBSON and
+/// BSONObjectTooLarge. Others, such as BadValue, can also be an operator's to mend: those are waited for.
+const NEVER: [i32; 3] = [15, 22, 10334];
+
 /// What the archive holds of a batch's events, after the write.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Archived {
@@ -26,6 +30,8 @@ pub struct Archived {
     /// The highest stored offset of a document in the batch's partition that no event of the batch
     /// says the same as.
     pub strange: Option<i64>,
+    /// Why MongoDB can never hold the events whose fate is that.
+    pub refused: Vec<(usize, String)>,
 }
 
 /// What became of an event.
@@ -37,6 +43,8 @@ pub enum Fate {
     Repeat,
     /// The archive has another value under its id.
     Conflict,
+    /// MongoDB can never hold it, or another event of the batch with the same id.
+    Refused,
 }
 
 /// What the archive has under an id.
@@ -46,6 +54,8 @@ enum Held {
     Ours,
     /// One that was there.
     Other(Stored),
+    /// Nothing, and why that will be so for ever.
+    Refused(String),
 }
 
 /// What is asked of a document that was there.
@@ -86,7 +96,9 @@ impl Archive {
                     held[*i] = before.get(&events[*i].id.0[..]).cloned().map(Held::Other);
                 }
                 let rest: Vec<_> = indices.into_iter().filter(|i| held[*i].is_none()).collect();
-                let written = self.insert_into(collection, source, events, &rest).await;
+                let written = self
+                    .insert_into(collection, source, events, &rest, false)
+                    .await;
                 for (i, what) in rest.into_iter().zip(written) {
                     held[i] = Some(what);
                 }
@@ -101,16 +113,17 @@ impl Archive {
         fates(&streams, source, events, &first, &held)
     }
 
-    /// Writes the events `indices`, and says what the collection has under the id of each.
+    /// Writes the events `indices`, and says what the collection has under the id of each. `repeated`
+    /// says that this process has tried before.
     async fn insert_into(
         &self,
         collection: &Collection<RawDocumentBuf>,
         source: &Source,
         events: &[Event],
         indices: &[usize],
+        mut repeated: bool,
     ) -> Vec<Held> {
         let (started, mut backoff) = (Instant::now(), Backoff::new());
-        let mut repeated = false;
         if indices.is_empty() {
             return Vec::new();
         }
@@ -127,6 +140,19 @@ impl Archive {
                         _ => Held::Ours,
                     };
                     return indices.iter().map(held).collect();
+                }
+                Err(error) if can_never_succeed(&error) => {
+                    if let [_] = indices {
+                        return vec![Held::Refused(error.to_string())];
+                    }
+                    // Which of them it is shows when each is written by itself.
+                    let mut held = Vec::with_capacity(indices.len());
+                    for one in indices.chunks(1) {
+                        held.extend(
+                            Box::pin(self.insert_into(collection, source, events, one, true)).await,
+                        );
+                    }
+                    return held;
                 }
                 Err(error) => {
                     metrics::counter!(metric::ARCHIVE_RETRIES).increment(1);
@@ -190,6 +216,10 @@ fn fates(
                 (Fate::Repeat, here.then_some(stored.offset))
             }
             Some(Held::Other(_)) => (Fate::Conflict, None),
+            Some(Held::Refused(why)) => {
+                archived.refused.push((i, why.clone()));
+                (Fate::Refused, None)
+            }
             _ if first[i] == i => (Fate::New, Some(event.offset)),
             _ if events[first[i]].hash == event.hash => (Fate::Repeat, None),
             _ => (Fate::Conflict, None),
@@ -219,6 +249,20 @@ pub(super) fn only_duplicates(error: &Error) -> Option<Vec<usize>> {
     let all =
         failure.write_concern_error.is_none() && errors.iter().all(|e| e.code == DUPLICATE_KEY);
     all.then(|| errors.iter().map(|e| e.index).collect())
+}
+
+/// Whether one of the documents is such that trying again is of no use.
+pub(super) fn can_never_succeed(error: &Error) -> bool {
+    match error.kind.as_ref() {
+        // The driver's own judgement, such as of a document's size.
+        ErrorKind::InvalidArgument { .. } => true,
+        ErrorKind::Command(failure) => NEVER.contains(&failure.code),
+        ErrorKind::InsertMany(failure) => {
+            let mut errors = failure.write_errors.iter().flatten();
+            errors.any(|e| NEVER.contains(&e.code))
+        }
+        _ => false,
+    }
 }
 
 /// What the majority had under the ids of the events `indices` before anything was written; waits for

@@ -33,20 +33,15 @@ pub struct Letter(Document);
 impl Archive {
     /// Writes the dead letters of a batch, however long it takes. Again changes nothing.
     pub async fn bury(&self, batch: &Batch, letters: &[DeadLetter]) {
-        let documents: Vec<_> = letters
-            .iter()
-            .filter_map(|l| dead_letter::document(&self.config, batch, l))
-            .collect();
+        let document = |l| dead_letter::document(&self.config, batch, l);
+        let documents: Vec<_> = letters.iter().filter_map(document).collect();
         let (Some(first), Some(letter)) = (documents.first(), letters.first()) else {
             return;
         };
-        let mut backoff = Backoff::new();
-        loop {
-            match in_time(self.dead_letters.insert_many(&documents).ordered(false)).await {
-                Err(error) if insert::only_duplicates(&error).is_none() => {
-                    backoff.after("writing dead letters", &error).await;
-                }
-                _ => break,
+        if self.write_letters(&documents).await.is_err() {
+            // One of them can never be written; which one shows when each is written by itself.
+            for letter in letters {
+                self.bury_one(batch, letter).await;
             }
         }
         for letter in letters {
@@ -62,6 +57,37 @@ impl Archive {
             detail = letter.detail,
             "dead letters; the first of them is this"
         );
+    }
+
+    /// Writes a letter, or a small one if MongoDB can never hold the whole.
+    async fn bury_one(&self, batch: &Batch, letter: &DeadLetter) {
+        let Some(whole) = dead_letter::document(&self.config, batch, letter) else {
+            return;
+        };
+        let Err(error) = self.write_letters(&[whole]).await else {
+            return;
+        };
+        let small = dead_letter::small(&self.config, batch, letter, &error.to_string());
+        let Some(small) = small else { return };
+        // Nothing of the record is in it: if MongoDB refuses even that, it is not the record's fault, and
+        // nothing is skipped.
+        let mut backoff = Backoff::new();
+        while let Err(error) = self.write_letters(std::slice::from_ref(&small)).await {
+            backoff.after("writing a small dead letter", &error).await;
+        }
+    }
+
+    /// However long it takes; an error is one that would come for ever.
+    async fn write_letters(&self, documents: &[Document]) -> Result<(), Error> {
+        let mut backoff = Backoff::new();
+        loop {
+            match in_time(self.dead_letters.insert_many(documents).ordered(false)).await {
+                Ok(_) => return Ok(()),
+                Err(error) if insert::only_duplicates(&error).is_some() => return Ok(()),
+                Err(error) if insert::can_never_succeed(&error) => return Err(error),
+                Err(error) => backoff.after("writing dead letters", &error).await,
+            }
+        }
     }
 
     /// The letters that `filter` finds, oldest first.
@@ -183,10 +209,10 @@ impl Letter {
         })
     }
 
-    /// The header of ours, if it has one.
+    /// The header of ours that counts, if it has one: the last.
     #[must_use]
     pub fn header(&self) -> Option<&[u8]> {
-        self.headers().find(|(name, _)| *name == HEADER)?.1
+        self.headers().filter(|(name, _)| *name == HEADER).last()?.1
     }
 }
 

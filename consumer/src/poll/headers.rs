@@ -4,7 +4,8 @@ use std::{ffi::CStr, ptr};
 
 use rdkafka::{bindings as sys, message::BorrowedMessage};
 
-/// Names and values of the record's headers; a record whose headers librdkafka cannot read has none.
+/// Names and values of the record's headers; a record whose headers librdkafka cannot read (it reads up
+/// to 100,000) has none.
 ///
 /// rdkafka's own `Headers` panics at a name that is not UTF-8, and anybody who may write to the topic
 /// can send one. librdkafka ends a name at its first NUL.

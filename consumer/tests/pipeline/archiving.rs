@@ -1,7 +1,17 @@
 //! What reaches the archive, and what does not.
 
-use aguacero::id::{EventId, value_hash};
+use std::{sync::Arc, time::Duration};
+
+use aguacero::{
+    id::{EventId, value_hash},
+    ledger::Position,
+};
 use bson::{Binary, Bson, doc, spec::BinarySubtype};
+use consumer::{
+    archive::{Archive, Fate},
+    batch::Source,
+    decode::Event,
+};
 
 use crate::world::{World, borrowed, events, eventually, header};
 
@@ -242,4 +252,59 @@ async fn a_record_of_a_later_release_or_of_an_unknown_stream_stops_its_partition
     }
     assert_eq!(world.dead_letters().await, []);
     running.stop().await;
+}
+
+/// Acceptance lets no such event through; should one come nevertheless, it must not block the others.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_mongodb_can_never_hold_is_told_apart_and_the_others_are_written() {
+    let world = World::new(1).await;
+    let archive = Archive::new(Arc::new(world.config.clone())).await.unwrap();
+    let source = Source {
+        topic: 0,
+        position: Position {
+            incarnation: "i".into(),
+            partition: 0,
+        },
+        epoch: 1,
+    };
+    let mut deep = doc! { "a": 1 };
+    for _ in 0..250 {
+        deep = doc! { "a": deep };
+    }
+    let documents = [
+        doc! { "a": 1 },
+        doc! { "a": "x".repeat(17_000_000) },
+        doc! { "a": 2 },
+        deep,
+        doc! { "a": 3 },
+    ];
+    let events: Vec<_> = (0_u8..)
+        .zip(documents)
+        .map(|(n, fields)| {
+            let (id, hash) = (EventId([n; 16]), [n; 16]);
+            let mut document = doc! { "_id": consumer::decode::uuid(id) };
+            document.extend(fields);
+            Event {
+                record: n.into(),
+                offset: n.into(),
+                stream: 0,
+                id,
+                hash,
+                document: bson::RawDocumentBuf::try_from(&document).unwrap(),
+            }
+        })
+        .collect();
+    let writing = archive.insert(&source, &events, false);
+    let archived = tokio::time::timeout(Duration::from_secs(30), writing).await;
+    let archived = archived.expect("it is not tried for ever");
+    let refused = [false, true, false, true, false];
+    let fates: Vec<_> = archived
+        .fates
+        .iter()
+        .map(|fate| *fate == Fate::Refused)
+        .collect();
+    assert_eq!(fates, refused, "{archived:?}");
+    let told: Vec<_> = archived.refused.iter().map(|(i, _)| *i).collect();
+    assert_eq!(told, [1, 3]);
+    assert_eq!(world.archived().await, 3);
 }

@@ -20,6 +20,9 @@ fn header(stream: &str, n: u8) -> Vec<u8> {
     bytes
 }
 
+/// Name and value.
+type RawHeader<'a> = (&'a [u8], &'a [u8]);
+
 /// The reason that is to be found, the value, and the header.
 type Stranger<'a> = (&'a str, &'a [u8], Option<Vec<u8>>);
 
@@ -109,6 +112,55 @@ async fn a_header_whose_name_is_not_text_does_no_harm() {
     once("what is ours archived", async || {
         let archived = pipeline.archive.of_stream(stream).await;
         archived.len() == 1 && e2e::archive::id_of(&archived[0]) == EventId([7; 16])
+    })
+    .await;
+}
+
+/// The broker bounds what a record has compressed; MongoDB what a document has.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_record_that_expands_beyond_a_document_is_kept_in_parts_and_blocks_nothing() {
+    let pipeline = Pipeline::weather().start().await;
+    let topic = pipeline.topic("weather");
+    let large = vec![b'x'; 17_000_000];
+    let keyed = [header("weather", 8).as_slice(), &large].concat();
+    let (ours, event) = (header("weather", 9), tweet(9));
+    let many = vec![(&b"n"[..], &b""[..]); 50_000];
+    let name = HEADER.as_bytes();
+    let records: [(&[u8], &[RawHeader]); 5] = [
+        (b"hello", &[(&large, b"")]),
+        (event.as_bytes(), &[(name, &keyed)]),
+        (b"hello", &many),
+        (&large, &[(b"a", b"b"), (name, &ours)]),
+        (event.as_bytes(), &[(b"a", b"b"), (name, &ours)]),
+    ];
+    for (value, headers) in records {
+        pipeline.kafka.write_headers(topic, 0, value, headers).await;
+    }
+    let stream = pipeline.stream("weather");
+    once("what can be archived is", async || {
+        pipeline.archive.of_stream(stream).await.len() == 1
+    })
+    .await;
+    let mut letters = pipeline.archive.dead_letters().await;
+    letters.sort_by_key(|letter| letter.get_i64("offset").ok());
+    let told: Vec<_> = letters
+        .iter()
+        .map(|l| {
+            (
+                l.get_str("reason").unwrap_or_default(),
+                l.contains_key("cut"),
+            )
+        })
+        .collect();
+    let expected = [
+        ("no-header", true),
+        ("too-large", true),
+        ("no-header", true),
+        ("too-large", false),
+    ];
+    assert_eq!(told, expected);
+    once("and shown", async || {
+        pipeline.redis.shown(stream).await.total == 1
     })
     .await;
 }
