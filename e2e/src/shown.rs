@@ -71,7 +71,6 @@ impl Redis {
             ..Shown::default()
         };
         shown.overflow = self.ask(redis::cmd("HGETALL").arg(hash("overflow"))).await;
-        shown.overflow.retain(|_, n| *n != 0);
         for counter in &stream.counters {
             let counts: BTreeMap<String, i64> = self
                 .ask(redis::cmd("HGETALL").arg(hash(&counter.name)))
@@ -169,7 +168,8 @@ impl Shown {
     }
 
     /// What is wrong with this, if the archive holds what `truth` counts: the total must be equal, and so
-    /// must each key shown by name; the overflow has the rest.
+    /// must each key shown by name; the overflow has the rest. A field at zero is wrong too: it takes the
+    /// room of a key that counts.
     pub fn compare(&self, truth: &Self) -> Result<(), String> {
         if self.total != truth.total {
             return Err(format!(
@@ -177,9 +177,15 @@ impl Shown {
                 self.total, truth.total
             ));
         }
+        if let Some((name, _)) = self.overflow.iter().find(|(_, count)| **count == 0) {
+            return Err(format!("{name}: the overflow is shown, and is 0"));
+        }
         for (name, counts) in &self.counters {
             let all = &truth.counters[name];
             for (key, count) in counts {
+                if *count == 0 {
+                    return Err(format!("{name}: {key:?} is shown, and is 0"));
+                }
                 let archived = all.get(key).copied().unwrap_or(0);
                 if *count != archived {
                     return Err(format!(
