@@ -6,7 +6,14 @@ use aguacero_proto::deltas::{FromRedisWriter, ToRedisWriter, from_redis_writer, 
 use bytes::Bytes;
 use futures_util::{SinkExt as _, StreamExt as _};
 use prost::Message as _;
-use tokio::{net::UnixStream, time::timeout};
+use tokio::{
+    io::{AsyncReadExt as _, Join, Take},
+    net::{
+        UnixStream,
+        unix::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    time::timeout,
+};
 use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{
@@ -22,7 +29,31 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// The longest reason that fits into a close.
 const REASON_BYTES_MAX: usize = 123;
 
-pub(crate) type Socket = WebSocketStream<UnixStream>;
+/// What a connection may send before its hello, the WebSocket's own handshake included: a hello has
+/// some fifty bytes, and whoever is not known yet must not fill the memory.
+const GREETING_BYTES_MAX: u64 = 64 << 10;
+
+/// A connection of which only so much is read. The WebSocket's bounds on a message would do, if they
+/// could be changed after the hello.
+pub(crate) type Stream = Join<Take<OwnedReadHalf>, OwnedWriteHalf>;
+
+pub(crate) type Socket = WebSocketStream<Stream>;
+
+/// A connection of a gateway that has not said hello.
+pub(crate) fn strange(stream: UnixStream) -> Stream {
+    let (reader, writer) = stream.into_split();
+    tokio::io::join(reader.take(GREETING_BYTES_MAX), writer)
+}
+
+/// From here on, whatever comes is read.
+pub(crate) fn trust(socket: &mut Socket) {
+    socket.get_mut().reader_mut().set_limit(u64::MAX);
+}
+
+/// Whether the connection seems to end only because no more of it is read.
+pub(crate) fn is_exhausted(socket: &Socket) -> bool {
+    socket.get_ref().reader().limit() == 0
+}
 
 /// Why a session ended.
 #[derive(Debug)]

@@ -78,6 +78,40 @@ async fn garbage_closes_its_own_connection_and_no_other() {
 }
 
 #[tokio::test]
+async fn before_the_hello_only_so_much_is_read() {
+    let writer = Writer::start().await;
+    let mut healthy = writer.gateway(1).await;
+    // The beginning of a message of 15 MiB, masked with zeros.
+    let mut unfinished = vec![0x82, 0x80 | 127];
+    unfinished.extend_from_slice(&(15_u64 << 20).to_be_bytes());
+    unfinished.resize(unfinished.len() + 4 + (80 << 10), 0);
+
+    let mut stranger = writer.silent_gateway().await;
+    let socket = stranger.0.get_mut();
+    socket.write_all(&unfinished).await.expect("written");
+    let close = stranger.closed().await;
+    assert_eq!(close.code, CloseCode::Size, "{close}");
+
+    // A finished one is no better, even if it is small enough for a frame.
+    let mut stranger = writer.silent_gateway().await;
+    let hello = stranger.0.send(Message::Binary(vec![0; 80 << 10].into()));
+    _ = hello.await;
+    let close = stranger.closed().await;
+    assert_eq!(close.code, CloseCode::Size, "{close}");
+
+    // Whoever has said hello may send more than that, and what follows a hello at once is not lost.
+    let long = "k".repeat(15 << 20);
+    healthy.count(writer.frame(1, 0, &[&long])).await;
+    let mut hasty = writer.silent_gateway().await;
+    hasty
+        .send_hello(PROTOCOL, &[2; 16], writer.config.fingerprint)
+        .await;
+    hasty.send_frame(writer.frame(1, 1, &[&long])).await;
+    assert!(hasty.receive().await.is_ok(), "a welcome");
+    assert_eq!(hasty.ack().await.problems, [""; 0]);
+}
+
+#[tokio::test]
 async fn what_is_no_websocket_is_hung_up_on() {
     let writer = Writer::start().await;
     let mut healthy = writer.gateway(1).await;
