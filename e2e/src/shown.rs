@@ -220,3 +220,34 @@ fn text(stream: &Stream, field: usize, document: &Document) -> Option<String> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(total: i64, counts: &[(&str, i64)], overflow: &[(&str, i64)]) -> Shown {
+        let of = |counts: &[(&str, i64)]| {
+            let counts = counts.iter().map(|(key, n)| ((*key).to_owned(), *n));
+            counts.collect::<BTreeMap<_, _>>()
+        };
+        Shown {
+            total,
+            counters: BTreeMap::from([("by_key".to_owned(), of(counts))]),
+            overflow: of(overflow),
+        }
+    }
+
+    #[test]
+    fn a_field_at_zero_is_wrong() {
+        let truth = shown(3, &[("a", 1), ("b", 2)], &[]);
+        assert_eq!(truth.compare(&truth), Ok(()));
+        let overflowed = shown(3, &[("b", 2)], &[("by_key", 1)]);
+        assert_eq!(overflowed.compare(&truth), Ok(()));
+        for ghostly in [
+            shown(3, &[("a", 1), ("b", 2), ("c", 0)], &[]),
+            shown(3, &[("a", 1), ("b", 2)], &[("by_key", 0)]),
+        ] {
+            assert!(ghostly.compare(&truth).is_err(), "{ghostly:?}");
+        }
+    }
+}
