@@ -71,7 +71,6 @@ impl Redis {
             ..Shown::default()
         };
         shown.overflow = self.ask(redis::cmd("HGETALL").arg(hash("overflow"))).await;
-        shown.overflow.retain(|_, n| *n != 0);
         for counter in &stream.counters {
             let counts: BTreeMap<String, i64> = self
                 .ask(redis::cmd("HGETALL").arg(hash(&counter.name)))
@@ -169,7 +168,8 @@ impl Shown {
     }
 
     /// What is wrong with this, if the archive holds what `truth` counts: the total must be equal, and so
-    /// must each key shown by name; the overflow has the rest.
+    /// must each key shown by name; the overflow has the rest. A field at zero is wrong too: it takes the
+    /// room of a key that counts.
     pub fn compare(&self, truth: &Self) -> Result<(), String> {
         if self.total != truth.total {
             return Err(format!(
@@ -177,9 +177,15 @@ impl Shown {
                 self.total, truth.total
             ));
         }
+        if let Some((name, _)) = self.overflow.iter().find(|(_, count)| **count == 0) {
+            return Err(format!("{name}: the overflow is shown, and is 0"));
+        }
         for (name, counts) in &self.counters {
             let all = &truth.counters[name];
             for (key, count) in counts {
+                if *count == 0 {
+                    return Err(format!("{name}: {key:?} is shown, and is 0"));
+                }
                 let archived = all.get(key).copied().unwrap_or(0);
                 if *count != archived {
                     return Err(format!(
@@ -212,5 +218,36 @@ fn text(stream: &Stream, field: usize, document: &Document) -> Option<String> {
         Bson::Int64(n) => Some(n.to_string()),
         Bson::Double(n) => Some(n.to_string()),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(total: i64, counts: &[(&str, i64)], overflow: &[(&str, i64)]) -> Shown {
+        let of = |counts: &[(&str, i64)]| {
+            let counts = counts.iter().map(|(key, n)| ((*key).to_owned(), *n));
+            counts.collect::<BTreeMap<_, _>>()
+        };
+        Shown {
+            total,
+            counters: BTreeMap::from([("by_key".to_owned(), of(counts))]),
+            overflow: of(overflow),
+        }
+    }
+
+    #[test]
+    fn a_field_at_zero_is_wrong() {
+        let truth = shown(3, &[("a", 1), ("b", 2)], &[]);
+        assert_eq!(truth.compare(&truth), Ok(()));
+        let overflowed = shown(3, &[("b", 2)], &[("by_key", 1)]);
+        assert_eq!(overflowed.compare(&truth), Ok(()));
+        for ghostly in [
+            shown(3, &[("a", 1), ("b", 2), ("c", 0)], &[]),
+            shown(3, &[("a", 1), ("b", 2)], &[("by_key", 0)]),
+        ] {
+            assert!(ghostly.compare(&truth).is_err(), "{ghostly:?}");
+        }
     }
 }

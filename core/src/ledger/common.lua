@@ -24,34 +24,11 @@ local function claim()
   end
 end
 
--- Where the keys of a counter's deltas are shown: those that are there already, and as many new ones
--- as there is room for, by name; the others in the overflow.
-local function place(i, deltas)
-  local shown = tag .. ':' .. counters[i][1]
-  local keys, overflow = deltas[1], deltas[2]
-  local room = counters[i][2] - redis.call('HLEN', shown)
-  if #keys / 2 <= room then
-    return deltas
-  end
-  local named = {}
-  for k = 1, #keys, 2 do
-    local there = redis.call('HEXISTS', shown, keys[k]) == 1
-    if not there and room > 0 then
-      there, room = true, room - 1
-    end
-    if there then
-      named[#named + 1] = keys[k]
-      named[#named + 1] = keys[k + 1]
-    else
-      overflow = overflow + keys[k + 1]
-    end
-  end
-  return {named, overflow}
-end
-
+-- No field stays at zero: HLEN is how many keys a counter shows, and one at zero would take the room
+-- of a key that counts.
 local function add(key, field, n)
-  if n ~= 0 then
-    redis.call('HINCRBY', key, field, n)
+  if n ~= 0 and redis.call('HINCRBY', key, field, n) == 0 then
+    redis.call('HDEL', key, field)
   end
 end
 

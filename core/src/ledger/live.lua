@@ -13,6 +13,39 @@ end
 claim()
 redis.call('SET', run, ARGV[4], 'EX', 86400)
 
+-- Where the keys of a counter's deltas are shown until they are settled: those that have a field, and
+-- as many new ones as there is room for, by name; the others in the overflow. Settled keys may have
+-- taken names beyond the room that pending ones had left: then those get no more by theirs, so that
+-- they go away as what is pending is settled.
+local function place(i, deltas)
+  local shown = tag .. ':' .. counters[i][1]
+  local keys, overflow = deltas[1], deltas[2]
+  local room = counters[i][2] - redis.call('HLEN', shown)
+  if #keys / 2 <= room then
+    return deltas
+  end
+  local owners = room < 0 and tag .. ':settled:' .. counters[i][1]
+  local named = {}
+  for k = 1, #keys, 2 do
+    local there
+    if owners then
+      there = redis.call('SISMEMBER', owners, keys[k]) == 1
+    else
+      there = redis.call('HEXISTS', shown, keys[k]) == 1
+    end
+    if not there and room > 0 then
+      there, room = true, room - 1
+    end
+    if there then
+      named[#named + 1] = keys[k]
+      named[#named + 1] = keys[k + 1]
+    else
+      overflow = overflow + keys[k + 1]
+    end
+  end
+  return {named, overflow}
+end
+
 local pending_max = tonumber(ARGV[5])
 local added, merged, settled = 0, 0, 0
 for index = 6, #ARGV do

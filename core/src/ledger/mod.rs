@@ -21,6 +21,7 @@
 //! |---|---|---|
 //! | `{weather}:total` | hash | `events` |
 //! | `{weather}:NAME` | hash | for the counter NAME: key → number, and nothing of ours |
+//! | `{weather}:settled:NAME` | set | the keys of NAME that are settled by name |
 //! | `{weather}:overflow` | hash | NAME → what its keys count that have no field of their own |
 //! | `{weather}:watermark` | hash | `incarnation/partition` → offset |
 //! | `{weather}:pending` | set | each `incarnation/partition` that has pending entries |
@@ -28,13 +29,20 @@
 //! | `{weather}:run:RUN` | string | the highest sequence seen of a gateway's run; expires after a day |
 //! | `{weather}:meta` | hash | `counters`: fingerprint of their declaration |
 //!
-//! The configuration therefore refuses a counter by one of these names.
+//! The configuration therefore refuses a counter by one of these names. No field of the figures stays
+//! at zero.
 //!
 //! # Distinct keys
-//! A key has a field of its own if it is there already, or if the counter has fewer than `max_distinct`
-//! fields; otherwise it counts as overflow. This is decided inside the scripts, and pending stores what
-//! was decided. No field is ever removed, not even at zero: room that came back would let a key that
-//! has counted as overflow appear by name with only the rest of its figure.
+//! What is settled has the first right to a counter's names: the first `max_distinct` keys that are
+//! settled have a field of their own for good, the others count as overflow for good. What was live
+//! before changes nothing about it, so a counter whose keys are all settled shows by name as many as
+//! the archive has, up to `max_distinct`, and each with its whole figure.
+//!
+//! A key that is only pending has a field if it is there already, or if the counter has fewer than
+//! `max_distinct` fields; otherwise it counts as overflow. This is decided inside the scripts, and
+//! pending stores what was decided, so that each entry is taken out from where it was placed. Until
+//! then there may be up to twice `max_distinct` fields, and what is pending of a key may be in both
+//! places. A field that comes to zero is removed.
 
 mod live;
 mod pack;

@@ -1,7 +1,7 @@
 //! A stream on a real Redis, and short words for what happens to it.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     sync::atomic::{AtomicU32, Ordering},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -203,17 +203,14 @@ impl Ledger {
             .expect("readable")
     }
 
-    /// Asserts the total, and the first counter's keys that are not zero.
+    /// Asserts the total, and the first counter's keys: these and no other, not even at zero.
     pub(crate) async fn assert_shows(&self, events: i64, keys: &[(&str, i64)]) {
         let shown = self.shown().await;
-        let expected: HashMap<String, i64> = keys
+        let expected = keys
             .iter()
             .map(|(key, n)| ((*key).to_owned(), *n))
             .collect();
-        assert_eq!(
-            (shown.events, nonzero(&shown.counters[0])),
-            (events, expected)
-        );
+        assert_eq!((shown.events, &shown.counters[0]), (events, &expected));
     }
 
     /// Entries of partition 0 that are not settled.
@@ -234,6 +231,22 @@ impl Ledger {
             .query_async(&mut self.con.clone())
             .await
             .expect("a set or nothing")
+    }
+
+    /// Fields at zero of all that is shown, which there should not be, as `hash field`.
+    pub(crate) async fn zeros(&self) -> Vec<String> {
+        let counters = self.stream.counters.iter().map(|c| c.name.as_str());
+        let mut zeros = Vec::new();
+        for hash in counters.chain(["total", "overflow"]) {
+            let fields: BTreeMap<String, i64> = redis::cmd("HGETALL")
+                .arg(format!("{{{}}}:{hash}", self.stream.name))
+                .query_async(&mut self.con.clone())
+                .await
+                .expect("a hash or nothing");
+            let at_zero = fields.into_iter().filter(|(_, n)| *n == 0);
+            zeros.extend(at_zero.map(|(field, _)| format!("{hash} {field}")));
+        }
+        zeros
     }
 
     /// Everything that Redis holds for the stream.
@@ -269,13 +282,4 @@ impl Ledger {
             .await
             .expect("keys")
     }
-}
-
-/// Without the fields that stay behind at zero.
-pub(crate) fn nonzero(counts: &HashMap<String, i64>) -> HashMap<String, i64> {
-    counts
-        .iter()
-        .filter(|(_, n)| **n != 0)
-        .map(|(key, n)| (key.clone(), *n))
-        .collect()
 }

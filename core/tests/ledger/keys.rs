@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use aguacero::{counts::Deltas, ledger};
 
-use crate::fixture::{Ledger, PENDING_MAX, at, counter, nonzero};
+use crate::fixture::{Ledger, PENDING_MAX, at, counter};
 
 #[tokio::test]
 async fn keys_may_contain_anything() {
@@ -54,10 +54,7 @@ async fn there_may_be_more_keys_than_lua_can_unpack() {
     assert_eq!(ledger.shown().await.counters[0].len(), 30_000);
     ledger.settle(None, 29_999, &keys[1..]).await;
     let shown = ledger.shown().await;
-    assert_eq!(
-        (shown.events, nonzero(&shown.counters[0]).len()),
-        (29_999, 29_999)
-    );
+    assert_eq!((shown.events, shown.counters[0].len()), (29_999, 29_999));
 }
 
 #[tokio::test]
@@ -80,7 +77,38 @@ async fn keys_beyond_max_distinct_count_as_overflow() {
 }
 
 #[tokio::test]
-async fn a_key_that_overflowed_stays_overflow_even_where_another_is_back_at_zero() {
+async fn keys_that_the_archive_does_not_hold_leave_no_field_and_take_no_room() {
+    let ledger = Ledger::counting("ghosts", vec![counter("by_key", 3, &[])]).await;
+    for i in 0..10_i64 {
+        let (ghost, another) = (format!("ghost {i}"), format!("another ghost {i}"));
+        ledger
+            .live(
+                1,
+                1 + i as u64,
+                vec![ledger.entry(2 * i, 2 * i + 1, &[&ghost, &another])],
+            )
+            .await;
+    }
+    ledger.settle(None, 19, &[]).await;
+    ledger.assert_shows(0, &[]).await;
+    assert_eq!(ledger.zeros().await, [""; 0]);
+
+    let real = ["a", "b", "c", "d"];
+    ledger.live(1, 11, vec![ledger.entry(20, 23, &real)]).await;
+    let shown = ledger.shown().await;
+    assert_eq!(
+        (shown.counters[0].len(), &shown.overflow[..]),
+        (3, &[1][..])
+    );
+    ledger.settle(Some(19), 23, &real[..3]).await;
+    ledger
+        .assert_shows(3, &[("a", 1), ("b", 1), ("c", 1)])
+        .await;
+    assert_eq!(ledger.zeros().await, [""; 0]);
+}
+
+#[tokio::test]
+async fn the_archive_names_its_keys_whatever_was_live() {
     let ledger = Ledger::counting("no-room", vec![counter("by_key", 1, &[])]).await;
     ledger
         .live(
@@ -89,17 +117,65 @@ async fn a_key_that_overflowed_stays_overflow_even_where_another_is_back_at_zero
             vec![ledger.entry(0, 0, &["a"]), ledger.entry(1, 1, &["b"])],
         )
         .await;
+    assert_eq!(ledger.shown().await.overflow, [1]);
     ledger.settle(None, 1, &["b"]).await; // the "a" was a duplicate
     ledger.live(1, 2, vec![ledger.entry(2, 2, &["b"])]).await;
+    ledger.assert_shows(2, &[("b", 2)]).await;
     ledger.settle(Some(1), 2, &["b"]).await;
+    ledger.assert_shows(2, &[("b", 2)]).await;
+    assert_eq!(ledger.shown().await.overflow, [0]);
+}
 
+#[tokio::test]
+async fn a_key_that_is_only_pending_keeps_no_name_from_the_archive() {
+    let ledger = Ledger::counting("pending-names", vec![counter("by_key", 2, &[])]).await;
+    let elsewhere = |first, last, keys: &[&str]| ledger.entry_at(at(1), first, last, keys);
+    ledger
+        .live(1, 1, vec![elsewhere(0, 1, &["x", "y"])]) // pending, and slow to be settled
+        .await;
+    ledger.settle(None, 1, &["a", "b"]).await;
+    ledger.settle(Some(1), 2, &["x"]).await;
+    ledger
+        .assert_shows(5, &[("a", 1), ("b", 1), ("x", 1), ("y", 1)])
+        .await;
+    assert_eq!(ledger.shown().await.overflow, [1], "x, as it is settled");
+
+    // Pending names beyond max_distinct are not added to, or a busy key would keep part of its figure.
+    ledger
+        .live(1, 2, vec![elsewhere(2, 4, &["x", "a", "z"])])
+        .await;
+    ledger
+        .assert_shows(8, &[("a", 2), ("b", 1), ("x", 1), ("y", 1)])
+        .await;
+    for (from, to, truth) in [(None, 1, ["x"]), (Some(1), 4, ["a"])] {
+        ledger
+            .settle_at(&at(1), from, to, &truth)
+            .await
+            .expect("settled");
+    }
+    ledger.assert_shows(5, &[("a", 2), ("b", 1)]).await;
+    assert_eq!(ledger.shown().await.overflow, [2], "x, twice");
+}
+
+#[tokio::test]
+async fn a_key_that_vanished_comes_back_with_its_whole_figure() {
+    let ledger = Ledger::counting("back", vec![counter("by_key", 1, &[])]).await;
+    ledger.live(1, 1, vec![ledger.entry(0, 0, &["a"])]).await;
+    ledger.live(1, 2, vec![ledger.entry(1, 1, &["b"])]).await;
+    ledger.settle(None, 0, &[]).await; // the "a" was a duplicate; "b" is still in the overflow
+    ledger.assert_shows(1, &[]).await;
+    ledger
+        .live(1, 3, vec![ledger.entry(2, 3, &["a", "b"])])
+        .await;
+    ledger.settle(Some(0), 3, &["b", "a", "b"]).await;
     let shown = ledger.shown().await;
-    assert_eq!(
-        shown.counters[0],
-        HashMap::from([("a".to_owned(), 0)]),
-        "half of what b counts must not be shown as b"
-    );
-    assert_eq!((shown.events, &shown.overflow[..]), (2, &[2][..]));
+    let named: i64 = shown.counters[0].values().sum();
+    assert_eq!((shown.events, named + shown.overflow[0]), (3, 3));
+    let whole = HashMap::from([("a".to_owned(), 1), ("b".to_owned(), 2)]);
+    for (key, n) in &shown.counters[0] {
+        assert_eq!(whole.get(key), Some(n), "{key}");
+    }
+    assert_eq!(shown.counters[0].len(), 1);
 }
 
 #[tokio::test]

@@ -8,24 +8,31 @@ use aguacero_proto::{
 use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::net::UnixStream;
 use tokio_tungstenite::{
-    accept_async_with_config,
-    tungstenite::{Error as WsError, protocol::WebSocketConfig},
+    WebSocketStream, accept_async_with_config,
+    tungstenite::{
+        Error as WsError,
+        protocol::{Role, WebSocketConfig, frame::coding::CloseCode},
+    },
 };
 
 use crate::{
     metric,
-    wire::{End, Socket, close, decode, message},
+    wire::{End, Socket, close, decode, is_exhausted, message, strange, trust},
 };
 
 /// One message. The gateway's bounds on a frame are far below.
 const MESSAGE_BYTES_MAX: usize = 16 << 20;
 
+/// What is read at once. It is zeroed for each read, and most frames are far smaller.
+const READ_BYTES: usize = 16 << 10;
+
 /// Shakes hands and exchanges hello and welcome. Returns the gateway's run.
 pub(crate) async fn greet(stream: UnixStream, config: &Config) -> Result<(Socket, [u8; 16]), End> {
     let limits = WebSocketConfig::default()
+        .read_buffer_size(READ_BYTES)
         .max_message_size(Some(MESSAGE_BYTES_MAX))
         .max_frame_size(Some(MESSAGE_BYTES_MAX));
-    let mut socket = match accept_async_with_config(stream, Some(limits)).await {
+    let mut socket = match accept_async_with_config(strange(stream), Some(limits)).await {
         Ok(socket) => socket,
         Err(error @ (WsError::Http(_) | WsError::HttpFormat(_))) => {
             return Err(End::protocol(format!("no WebSocket handshake: {error}")));
@@ -34,11 +41,18 @@ pub(crate) async fn greet(stream: UnixStream, config: &Config) -> Result<(Socket
     };
     let (run, theirs) = match hello(&mut socket).await {
         Ok(hello) => hello,
-        Err(end) => {
+        Err(mut end) => {
+            if is_exhausted(&socket) {
+                end = End::Refused(CloseCode::Size, "the hello is too long".to_owned());
+                // This WebSocket takes it for the end of the connection, and says nothing any more.
+                let stream = socket.into_inner();
+                socket = WebSocketStream::from_raw_socket(stream, Role::Server, None).await;
+            }
             close(&mut socket, &end).await;
             return Err(end);
         }
     };
+    trust(&mut socket);
     compare(config, theirs);
     let welcome = from_redis_writer::Kind::Welcome(DeltaWelcome {
         protocol: PROTOCOL,

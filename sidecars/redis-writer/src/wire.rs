@@ -4,9 +4,16 @@ use std::time::Duration;
 
 use aguacero_proto::deltas::{FromRedisWriter, ToRedisWriter, from_redis_writer, to_redis_writer};
 use bytes::Bytes;
-use futures_util::{SinkExt as _, StreamExt as _};
+use futures_util::SinkExt as _;
 use prost::Message as _;
-use tokio::{net::UnixStream, time::timeout};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _, Join, Take},
+    net::{
+        UnixStream,
+        unix::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    time::timeout,
+};
 use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{
@@ -16,13 +23,37 @@ use tokio_tungstenite::{
     },
 };
 
-/// How long a gateway may take to answer a close.
+/// How long a gateway may take to end what it is sending, once it was sent a close.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The longest reason that fits into a close.
 const REASON_BYTES_MAX: usize = 123;
 
-pub(crate) type Socket = WebSocketStream<UnixStream>;
+/// What a connection may send before its hello, the WebSocket's own handshake included: a hello has
+/// some fifty bytes, and whoever is not known yet must not fill the memory.
+const GREETING_BYTES_MAX: u64 = 64 << 10;
+
+/// A connection of which only so much is read. The WebSocket's bounds on a message would do, if they
+/// could be changed after the hello.
+pub(crate) type Stream = Join<Take<OwnedReadHalf>, OwnedWriteHalf>;
+
+pub(crate) type Socket = WebSocketStream<Stream>;
+
+/// A connection of a gateway that has not said hello.
+pub(crate) fn strange(stream: UnixStream) -> Stream {
+    let (reader, writer) = stream.into_split();
+    tokio::io::join(reader.take(GREETING_BYTES_MAX), writer)
+}
+
+/// From here on, whatever comes is read.
+pub(crate) fn trust(socket: &mut Socket) {
+    socket.get_mut().reader_mut().set_limit(u64::MAX);
+}
+
+/// Whether the connection seems to end only because no more of it is read.
+pub(crate) fn is_exhausted(socket: &Socket) -> bool {
+    socket.get_ref().reader().limit() == 0
+}
 
 /// Why a session ended.
 #[derive(Debug)]
@@ -50,7 +81,7 @@ impl End {
                 ProtocolError::ResetWithoutClosingHandshake | ProtocolError::HandshakeIncomplete,
             ) => Self::Left,
             WsError::Protocol(e) => Self::protocol(e.to_string()),
-            WsError::Utf8(e) => Self::protocol(e),
+            WsError::Utf8(e) => Self::Refused(CloseCode::Invalid, e),
             _ => Self::Left,
         }
     }
@@ -67,13 +98,19 @@ impl End {
     }
 }
 
-/// Says why, and waits until the gateway has heard it: a socket that is closed with unread input
-/// would take the reason back.
+/// Says why, and lets the gateway finish what it is sending: one whose writing fails would not come to
+/// read the reason. What it sends is read past the WebSocket, which after a message that it refused
+/// knows no more where the next one begins.
 pub(crate) async fn close(socket: &mut Socket, end: &End) {
     let Some(frame) = end.close() else { return };
     let closing = async {
-        if socket.send(Message::Close(Some(frame))).await.is_ok() {
-            while let Some(Ok(_)) = socket.next().await {}
+        if socket.send(Message::Close(Some(frame))).await.is_err() {
+            return;
+        }
+        trust(socket);
+        let stream = socket.get_mut();
+        if stream.writer_mut().shutdown().await.is_ok() {
+            _ = tokio::io::copy(stream.reader_mut(), &mut tokio::io::sink()).await;
         }
     };
     _ = timeout(CLOSE_TIMEOUT, closing).await;
@@ -98,6 +135,9 @@ pub(crate) fn decode(
     match ToRedisWriter::decode(bytes) {
         Ok(ToRedisWriter { kind: Some(kind) }) => Ok(Some(kind)),
         Ok(ToRedisWriter { kind: None }) => Err(End::protocol("a message of no known kind")),
-        Err(error) => Err(End::protocol(format!("a message that is none: {error}"))),
+        Err(error) => Err(End::Refused(
+            CloseCode::Invalid,
+            format!("a message that is none: {error}"),
+        )),
     }
 }
