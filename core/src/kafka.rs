@@ -14,12 +14,15 @@ use std::{
 use rdkafka::{
     ClientConfig,
     admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication},
-    client::DefaultClientContext,
+    client::ClientContext,
     error::KafkaError,
     types::RDKafkaErrorCode,
 };
 
-use crate::config::{Kafka, Topic};
+use crate::{
+    bootstrap::Bootstrap,
+    config::{Kafka, Topic},
+};
 
 /// How long one call to the broker may take.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -61,9 +64,23 @@ pub enum TopicError {
     Refused(String),
 }
 
+/// Notices lost connections.
+#[derive(Default)]
+struct Context {
+    bootstrap: Bootstrap,
+}
+
+impl ClientContext for Context {
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!(%error, reason, "librdkafka");
+        self.bootstrap.note(&error);
+    }
+}
+
 /// Asks and creates topics.
 pub struct Topics {
-    admin: AdminClient<DefaultClientContext>,
+    admin: AdminClient<Context>,
+    brokers: String,
     /// Whether the broker answered the last time.
     answers: AtomicBool,
 }
@@ -72,7 +89,8 @@ impl Topics {
     /// Connects in the background.
     pub fn new(kafka: &Kafka, process: &str) -> Result<Self, KafkaError> {
         Ok(Self {
-            admin: client_config(kafka, process).create()?,
+            admin: client_config(kafka, process).create_with_context(Context::default())?,
+            brokers: kafka.brokers.clone(),
             answers: AtomicBool::new(false),
         })
     }
@@ -99,12 +117,15 @@ impl Topics {
 
     /// The topics called `names` that exist. Blocks for up to some seconds.
     pub fn describe(&self, names: &[&str]) -> Result<HashMap<String, Described>, KafkaError> {
+        let client = self.admin.inner().native_ptr();
+        let context = self.admin.inner().context();
+        context.bootstrap.mend(client, &self.brokers);
         // While there is no broker, an admin call of librdkafka 2.12 keeps a core busy until it times
         // out; a query for metadata sleeps.
         if !self.answers.load(Ordering::Relaxed) {
             self.admin.inner().fetch_metadata(None, CALL_TIMEOUT)?;
         }
-        let found = describe(self.admin.inner().native_ptr(), names);
+        let found = describe(client, names);
         self.answers.store(found.is_ok(), Ordering::Relaxed);
         found
     }

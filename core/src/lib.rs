@@ -6,6 +6,7 @@
 
 pub mod accept;
 pub mod admin;
+pub mod bootstrap;
 pub mod cli;
 pub mod config;
 pub mod counts;

@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use aguacero::{config::Config, kafka::client_config};
+use aguacero::{bootstrap::Bootstrap, config::Config, kafka::client_config};
 use rdkafka::{
     ClientContext, TopicPartitionList,
     consumer::{BaseConsumer, Consumer, ConsumerContext},
@@ -31,6 +31,7 @@ pub(super) struct Group {
     changes: Mutex<Vec<Change>>,
     leaving: AtomicBool,
     commit_failed: AtomicBool,
+    pub(super) bootstrap: Bootstrap,
 }
 
 impl Group {

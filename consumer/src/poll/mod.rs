@@ -186,10 +186,16 @@ impl<S: Sink> Poller<S> {
                 Some(Err(error @ KafkaError::MessageConsumptionFatal(_))) => {
                     return Err(error).context("polling Kafka");
                 }
-                Some(Err(error)) => self.complain(&error),
+                Some(Err(error)) => {
+                    consumer.context().bootstrap.note(&error);
+                    self.complain(&error);
+                }
             }
             timeout = Duration::ZERO;
         }
+        let client = consumer.client().native_ptr();
+        let brokers = &self.config.kafka.brokers;
+        consumer.context().bootstrap.mend(client, brokers);
         Ok(())
     }
 

@@ -28,6 +28,9 @@ struct Arguments {
     /// No round begins after so many minutes.
     #[arg(long, default_value_t = 600)]
     minutes: u64,
+    /// Only faults with this in their names, each alone, three times a round: "kafka frozen".
+    #[arg(long)]
+    only: Option<String>,
     /// Makes the same choices again; printed at the start and in the report.
     #[arg(long)]
     seed: Option<u64>,
@@ -42,6 +45,14 @@ async fn main() -> ExitCode {
             .unwrap_or_default();
         now.as_secs()
     });
+    let only = match arguments.only.as_deref().map(named) {
+        Some(faults) if faults.is_empty() => {
+            eprintln!("chaos: no fault is called like that; there are:");
+            Fault::all().iter().for_each(|fault| eprintln!("  {fault}"));
+            return ExitCode::from(2);
+        }
+        only => only,
+    };
     let mut dice = Dice::new(seed);
     let outages = Outages::prepare().await;
     let began = Instant::now();
@@ -51,9 +62,10 @@ async fn main() -> ExitCode {
         if began.elapsed() > Duration::from_secs(60 * arguments.minutes) {
             break;
         }
-        let mix = match number % 2 {
-            1 => Mix::Alone(shuffled(Fault::all(), &mut dice)),
-            _ => Mix::Mixture(arguments.faults),
+        let mix = match (&only, number % 2) {
+            (Some(faults), _) => Mix::Alone(faults.repeat(3)),
+            (None, 1) => Mix::Alone(shuffled(Fault::all(), &mut dice)),
+            (None, _) => Mix::Mixture(arguments.faults),
         };
         let before = began.elapsed().as_secs();
         let mut count = 0;
@@ -76,6 +88,13 @@ async fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     ExitCode::FAILURE
+}
+
+/// Those that have `part` in their name.
+fn named(part: &str) -> Vec<Fault> {
+    let all = Fault::all().into_iter();
+    all.filter(|fault| fault.to_string().contains(part))
+        .collect()
 }
 
 /// One line that is written over, where there is somebody to look at it.

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use aguacero::{config::Config, id::EventId, kafka, record};
+use aguacero::{bootstrap::Bootstrap, config::Config, id::EventId, kafka, record};
 use aguacero_proto::produce::{Outcome, Receipt, Slab};
 use rdkafka::{
     ClientConfig, ClientContext, Message as _,
@@ -37,7 +37,9 @@ pub(crate) struct Producers {
     topics: Known,
 }
 
-struct Context {
+pub(crate) struct Context {
+    bootstrap: Bootstrap,
+    brokers: String,
     fatal: AtomicBool,
     failed: Arc<Notify>,
 }
@@ -59,7 +61,16 @@ impl ClientContext for Context {
             self.failed.notify_one();
         } else {
             tracing::warn!(%error, reason, "librdkafka");
+            self.bootstrap.note(&error);
         }
+    }
+}
+
+impl Context {
+    /// To be called every second or so.
+    pub(crate) fn mend(&self, producer: &BaseProducer<Self>) {
+        let client = producer.client().native_ptr();
+        self.bootstrap.mend(client, &self.brokers);
     }
 }
 
@@ -255,6 +266,11 @@ fn make(
     failed: &Arc<Notify>,
 ) -> anyhow::Result<Arc<BaseProducer<Context>>> {
     let context = Context {
+        bootstrap: Bootstrap::default(),
+        brokers: settings
+            .get("bootstrap.servers")
+            .unwrap_or_default()
+            .to_owned(),
         fatal: AtomicBool::new(false),
         failed: Arc::clone(failed),
     };

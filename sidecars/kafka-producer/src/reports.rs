@@ -17,6 +17,8 @@ use rdkafka::{
 };
 use tokio::{io::AsyncReadExt as _, net::UnixStream};
 
+use crate::produce::Context;
+
 /// How often a producer that is to end is asked whether it has.
 const END_EVERY: Duration = Duration::from_millis(20);
 
@@ -91,12 +93,13 @@ impl Reports {
     }
 
     /// Serves the reports of `producer` until nobody else holds it and the last one has come.
-    pub(crate) async fn serve<C: ProducerContext>(mut self, producer: Arc<BaseProducer<C>>) {
+    pub(crate) async fn serve(mut self, producer: Arc<BaseProducer<Context>>) {
         let mut bytes = [0; 64];
         loop {
             while !self.queue.is_empty() {
                 producer.poll(Duration::ZERO);
             }
+            producer.context().mend(&producer);
             let retired = Arc::strong_count(&producer) == 1;
             if retired && producer.in_flight_count() == 0 && self.queue.is_empty() {
                 return;
