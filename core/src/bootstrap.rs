@@ -11,7 +11,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rdkafka::{bindings as sys, error::KafkaError, types::RDKafkaErrorCode};
+use rdkafka::{
+    bindings as sys,
+    client::{Client, ClientContext},
+    error::KafkaError,
+    types::RDKafkaErrorCode,
+};
 
 /// librdkafka tries to connect at least once a second (`reconnect.backoff.max.ms`) and reports each
 /// failure, so that silence of this length after one is either service or the end.
@@ -36,15 +41,15 @@ impl Bootstrap {
     /// To be called every second or so: gives `client` the bootstrap servers again, once for each time
     /// that it fell silent after a lost connection. Where it knows them, or others, this does nothing.
     #[allow(unsafe_code)]
-    pub fn mend(&self, client: *mut sys::rd_kafka_t, brokers: &str) {
+    pub fn mend<C: ClientContext>(&self, client: &Client<C>, brokers: &str) {
         if !self.is_due(Instant::now()) {
             return;
         }
         let Ok(brokers) = CString::new(brokers) else {
             return;
         };
-        // SAFETY: the caller's client is alive; the text is copied. rdkafka 0.39 has no safe call for it.
-        unsafe { sys::rd_kafka_brokers_add(client, brokers.as_ptr()) };
+        // SAFETY: the client is alive; the text is copied. rdkafka 0.39 has no safe call for it.
+        unsafe { sys::rd_kafka_brokers_add(client.native_ptr(), brokers.as_ptr()) };
     }
 
     fn is_due(&self, now: Instant) -> bool {

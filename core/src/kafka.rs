@@ -117,15 +117,14 @@ impl Topics {
 
     /// The topics called `names` that exist. Blocks for up to some seconds.
     pub fn describe(&self, names: &[&str]) -> Result<HashMap<String, Described>, KafkaError> {
-        let client = self.admin.inner().native_ptr();
-        let context = self.admin.inner().context();
-        context.bootstrap.mend(client, &self.brokers);
+        let client = self.admin.inner();
+        client.context().bootstrap.mend(client, &self.brokers);
         // While there is no broker, an admin call of librdkafka 2.12 keeps a core busy until it times
         // out; a query for metadata sleeps.
         if !self.answers.load(Ordering::Relaxed) {
-            self.admin.inner().fetch_metadata(None, CALL_TIMEOUT)?;
+            client.fetch_metadata(None, CALL_TIMEOUT)?;
         }
-        let found = describe(client, names);
+        let found = describe(client.native_ptr(), names);
         self.answers.store(found.is_ok(), Ordering::Relaxed);
         found
     }

@@ -24,10 +24,11 @@ mod repository;
 pub mod seed;
 mod services;
 pub mod shown;
+pub mod wire;
 
 pub use client::{Answer, Client, Request, raw};
 pub use eventually::{DEADLINE, eventually, once};
-pub use pipeline::{Builder, Pipeline, Pod};
+pub use pipeline::{Builder, Link, Pipeline, Pod};
 pub use process::{Kind, Process};
 pub use repository::repository;
 pub use services::Services;

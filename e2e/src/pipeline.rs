@@ -21,8 +21,9 @@ use crate::{
     declaration::with_topics_called,
     kafka::{Kafka, Record},
     process::{Kind, NotReady, Process},
-    services::Services,
+    services::{Services, address_of},
     shown::Redis,
+    wire::{Address, Wire},
 };
 
 /// Pipelines at the same time: more only make each other slow.
@@ -44,6 +45,24 @@ pub struct Builder {
     without: BTreeSet<Kind>,
     consumers: usize,
     pods: usize,
+    is_wired: bool,
+}
+
+/// Which connections a wire carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Link {
+    /// Of clients to a gateway.
+    Clients,
+    /// Of a gateway to its kafka-producer.
+    Frames,
+    /// Of a gateway to its redis-writer.
+    Deltas,
+    /// Of kafka-producers and consumers to the broker.
+    Kafka,
+    /// Of consumers to MongoDB.
+    MongoDb,
+    /// Of redis-writers and consumers to Redis.
+    Redis,
 }
 
 /// A pipeline that runs. Dropped, it is killed; if a test failed, it shows the ends of all logs.
@@ -66,6 +85,8 @@ pub struct Pipeline {
     pub archive: Archive,
     /// This pipeline's own database of Redis.
     pub redis: Redis,
+    /// What the processes are connected by, if it is wired.
+    pub wires: Vec<(Link, Wire)>,
     mongodb: String,
     database: String,
     prefix: String,
@@ -121,6 +142,13 @@ impl Builder {
         self
     }
 
+    /// With wires that a test can cut between all of them.
+    #[must_use]
+    pub fn wired(mut self) -> Self {
+        self.is_wired = true;
+        self
+    }
+
     /// Starts it and waits until every process is ready.
     pub async fn start(self) -> Pipeline {
         for _ in 0..ATTEMPTS {
@@ -164,12 +192,42 @@ impl Builder {
         let database = format!("e2e-{id}");
         let group = format!("{test}-{id}");
 
+        let mut wires = Vec::new();
+        let (mut brokers, mut mongodb, mut redis_seen) = (
+            services.brokers.clone(),
+            services.mongodb.clone(),
+            redis_url.clone(),
+        );
+        if self.is_wired {
+            let advertised = services
+                .kafka_wires
+                .iter()
+                .map(|(from, _)| from.to_string());
+            let advertised: Vec<_> = advertised.collect();
+            for (from, to) in &services.kafka_wires {
+                wires.push((Link::Kafka, Wire::from_port(*from, *to).await));
+            }
+            if !advertised.is_empty() {
+                brokers = advertised.join(",");
+            }
+            if let Some(address) = address_of(&redis_url) {
+                let wire = Wire::to_port(address).await;
+                redis_seen = format!("redis://{}/{number}", wire.address);
+                wires.push((Link::Redis, wire));
+            }
+            // Only a single member can be reached through a proxy: others would be found by their names.
+            if let Some(address) = address_of(&services.mongodb) {
+                let wire = Wire::to_port(address).await;
+                mongodb = format!("mongodb://{}/?directConnection=true", wire.address);
+                wires.push((Link::MongoDb, wire));
+            }
+        }
         let mut environment = BTreeMap::new();
         for (key, value) in [
-            ("kafka.brokers", services.brokers.clone()),
-            ("mongodb.uri", services.mongodb.clone()),
+            ("kafka.brokers", brokers),
+            ("mongodb.uri", mongodb),
             ("mongodb.database", database.clone()),
-            ("redis.url", redis_url.clone()),
+            ("redis.url", redis_seen),
             ("consumer.group", group.clone()),
         ] {
             environment.insert(variable(key), value);
@@ -192,12 +250,13 @@ impl Builder {
                 new(&name, Kind::Consumer, &[("consumer.instance", &name)])
             }
         };
-        let pod = |number: usize| {
+        let mut pods = Vec::new();
+        for number in 0..self.pods {
             let name = |program: &str| match number {
                 0 => program.to_owned(),
                 n => format!("{program}-{n}"),
             };
-            let address = free_address();
+            let mut address = free_address();
             let listen = address.to_string();
             let frames = socket(folder.path(), &name("kafka-producer"));
             let deltas = socket(folder.path(), &name("redis-writer"));
@@ -206,25 +265,47 @@ impl Builder {
                 ("kafka_producer.socket", &frames),
                 ("redis_writer.socket", &deltas),
             ];
-            Pod {
-                gateway: new(&name("gateway"), Kind::Gateway, &settings),
+            let (mut frames_seen, mut deltas_seen) = (frames.clone(), deltas.clone());
+            if self.is_wired {
+                let wire = Wire::to_port(address).await;
+                if let Address::Tcp(wired) = wire.address {
+                    address = wired;
+                }
+                wires.push((Link::Clients, wire));
+                for (link, seen) in [
+                    (Link::Frames, &mut frames_seen),
+                    (Link::Deltas, &mut deltas_seen),
+                ] {
+                    let wire = Wire::to_socket(Path::new(seen));
+                    *seen = wire.address.to_string();
+                    wires.push((link, wire));
+                }
+            }
+            let of_gateway = [
+                ("gateway.listen", &*listen),
+                ("kafka_producer.socket", &frames_seen),
+                ("redis_writer.socket", &deltas_seen),
+            ];
+            pods.push(Pod {
+                gateway: new(&name("gateway"), Kind::Gateway, &of_gateway),
                 kafka_producer: new(&name("kafka-producer"), Kind::KafkaProducer, &settings),
                 redis_writer: new(&name("redis-writer"), Kind::RedisWriter, &settings),
                 address,
-            }
-        };
-        let first = pod(0);
+            });
+        }
+        let first = pods.remove(0);
         Pipeline {
             gateway: first.gateway,
             kafka_producer: first.kafka_producer,
             redis_writer: first.redis_writer,
             address: first.address,
-            pods: (1..self.pods).map(pod).collect(),
+            pods,
             consumers: (0..self.consumers).map(consumer).collect(),
             config,
             kafka: Kafka::new(&services.brokers),
             archive: Archive::open(&services.mongodb, &database).await,
             redis,
+            wires,
             mongodb: services.mongodb,
             database,
             prefix,
@@ -245,6 +326,7 @@ impl Pipeline {
             without: BTreeSet::new(),
             consumers: 1,
             pods: 1,
+            is_wired: false,
         }
     }
 

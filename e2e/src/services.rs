@@ -1,6 +1,8 @@
 //! Where the real services are.
 
-use std::env;
+use std::{env, net::SocketAddr};
+
+use serde_json::Value;
 
 /// The addresses of Kafka, MongoDB and Redis.
 #[derive(Debug, Clone)]
@@ -11,6 +13,9 @@ pub struct Services {
     pub mongodb: String,
     /// Redis' URL, with any database.
     pub redis: String,
+    /// For each broker that has a listener to be reached through a proxy: where it tells clients to
+    /// connect to, and where it listens.
+    pub kafka_wires: Vec<(SocketAddr, SocketAddr)>,
 }
 
 impl Services {
@@ -21,6 +26,7 @@ impl Services {
             brokers: variable("AGUACERO_KAFKA_BROKERS"),
             mongodb: variable("AGUACERO_MONGODB_URI"),
             redis: variable("AGUACERO_REDIS_URL"),
+            kafka_wires: kafka_wires().unwrap_or_default(),
         }
     }
 
@@ -34,6 +40,27 @@ impl Services {
         let host = rest.split('/').next().unwrap_or(rest);
         format!("{scheme}://{host}/{number}")
     }
+}
+
+/// What the file of `scripts/services` says, if it has started them.
+fn kafka_wires() -> Option<Vec<(SocketAddr, SocketAddr)>> {
+    let file = std::fs::read(env::var_os("AGUACERO_SERVICES_STATE")?).ok()?;
+    let state: Value = serde_json::from_slice(&file).ok()?;
+    let wires = state["services"].as_object()?.values();
+    let wires = wires.filter_map(|service| {
+        let port = |key: &str| {
+            let port = service["wire"][key].as_u64()?;
+            Some(SocketAddr::from(([127, 0, 0, 1], port as u16)))
+        };
+        Some((port("from")?, port("to")?))
+    });
+    Some(wires.collect())
+}
+
+/// The only host and port of a URL.
+pub(crate) fn address_of(url: &str) -> Option<SocketAddr> {
+    let rest = url.split_once("://")?.1;
+    rest.split('/').next()?.parse().ok()
 }
 
 fn variable(name: &str) -> String {

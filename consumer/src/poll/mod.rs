@@ -193,9 +193,8 @@ impl<S: Sink> Poller<S> {
             }
             timeout = Duration::ZERO;
         }
-        let client = consumer.client().native_ptr();
-        let brokers = &self.config.kafka.brokers;
-        consumer.context().bootstrap.mend(client, brokers);
+        let (context, brokers) = (consumer.context(), &self.config.kafka.brokers);
+        context.bootstrap.mend(consumer.client(), brokers);
         Ok(())
     }
 

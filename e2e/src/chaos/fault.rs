@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use crate::{Kind, Pipeline, outage::Outages, seed::Dice};
+use crate::{Kind, Link, Pipeline, outage::Outages, seed::Dice, wire::Wire};
 
 /// Something that goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -19,6 +19,10 @@ pub enum Fault {
     ServiceFrozen(Service),
     /// FLUSHDB.
     RedisEmptied,
+    /// Ended in the middle of what it carries; for a while every new one is ended as well.
+    Cut(Link),
+    /// Kept open, and nothing comes through.
+    Held(Link),
 }
 
 /// One of the services.
@@ -37,6 +41,8 @@ pub(super) struct Begun {
     pub(super) fault: Fault,
     /// The process that it happens to, if it is one of ours.
     pub(super) process: Option<usize>,
+    /// The wire, if it happens to one.
+    wire: Option<usize>,
 }
 
 const KINDS: [Kind; 4] = [
@@ -44,6 +50,14 @@ const KINDS: [Kind; 4] = [
     Kind::KafkaProducer,
     Kind::RedisWriter,
     Kind::Consumer,
+];
+const LINKS: [Link; 6] = [
+    Link::Clients,
+    Link::Frames,
+    Link::Deltas,
+    Link::Kafka,
+    Link::MongoDb,
+    Link::Redis,
 ];
 const SERVICES: [Service; 3] = [Service::Kafka, Service::MongoDb, Service::Redis];
 
@@ -68,7 +82,21 @@ impl fmt::Display for Fault {
             Self::ServiceKilled(service) => write!(f, "{} killed", service.name()),
             Self::ServiceFrozen(service) => write!(f, "{} frozen", service.name()),
             Self::RedisEmptied => f.write_str("redis emptied"),
+            Self::Cut(link) => write!(f, "{} cut", ends(*link)),
+            Self::Held(link) => write!(f, "{} held", ends(*link)),
         }
+    }
+}
+
+/// What a link joins.
+fn ends(link: Link) -> &'static str {
+    match link {
+        Link::Clients => "client - gateway",
+        Link::Frames => "gateway - kafka-producer",
+        Link::Deltas => "gateway - redis-writer",
+        Link::Kafka => "any - kafka",
+        Link::MongoDb => "consumer - mongodb",
+        Link::Redis => "any - redis",
     }
 }
 
@@ -86,20 +114,27 @@ impl Fault {
         let services = SERVICES
             .into_iter()
             .flat_map(|service| [Self::ServiceKilled(service), Self::ServiceFrozen(service)]);
-        ours.chain(services).chain([Self::RedisEmptied]).collect()
+        let links = LINKS
+            .into_iter()
+            .flat_map(|link| [Self::Cut(link), Self::Held(link)]);
+        let all = ours.chain(services).chain([Self::RedisEmptied]);
+        all.chain(links).collect()
     }
 
     /// Any one. Kills of our own processes are the most frequent.
     pub(super) fn any(dice: &mut Dice) -> Self {
         let kind = KINDS[dice.below(4) as usize];
         let service = SERVICES[dice.below(3) as usize];
-        match dice.below(16) {
-            0..=8 => Self::Killed(kind),
-            9 | 10 => Self::Frozen(kind),
-            11 => Self::Restarted(kind),
-            12 | 13 => Self::ServiceKilled(service),
-            14 => Self::ServiceFrozen(service),
-            _ => Self::RedisEmptied,
+        let link = LINKS[dice.below(6) as usize];
+        match dice.below(24) {
+            0..=11 => Self::Killed(kind),
+            12 | 13 => Self::Frozen(kind),
+            14 => Self::Restarted(kind),
+            15..=17 => Self::ServiceKilled(service),
+            18 => Self::ServiceFrozen(service),
+            19 => Self::RedisEmptied,
+            20..=22 => Self::Cut(link),
+            _ => Self::Held(link),
         }
     }
 
@@ -112,13 +147,15 @@ impl Fault {
     pub(super) fn lasts(self, dice: &mut Dice) -> Duration {
         Duration::from_millis(match self {
             Self::Killed(_) | Self::ServiceKilled(_) => dice.below(600),
-            Self::Frozen(_) => 200 + dice.below(2500),
+            Self::Frozen(_) | Self::Held(_) => 200 + dice.below(2500),
+            Self::Cut(_) => dice.below(2) * dice.below(1000),
             Self::ServiceFrozen(_) => 200 + dice.below(4000),
             Self::Restarted(_) | Self::RedisEmptied => 0,
         })
     }
 
-    /// Lets it happen, to a process that nothing happens to yet. None if there is no such process.
+    /// Lets it happen, to a process that nothing happens to yet. None if there is nothing that it could
+    /// happen to.
     pub(super) async fn begin(
         self,
         pipeline: &mut Pipeline,
@@ -126,7 +163,7 @@ impl Fault {
         busy: &[usize],
         dice: &mut Dice,
     ) -> Option<Begun> {
-        let mut process = None;
+        let (mut process, mut wire) = (None, None);
         match self {
             Self::Killed(kind) | Self::Frozen(kind) | Self::Restarted(kind) => {
                 let of_kind = pipeline.processes().enumerate();
@@ -146,10 +183,22 @@ impl Fault {
             Self::ServiceKilled(service) => outages.begin(service.name()).await,
             Self::ServiceFrozen(service) => outages.freeze(service.name()),
             Self::RedisEmptied => pipeline.redis.flush().await,
+            Self::Cut(link) | Self::Held(link) => {
+                let all = pipeline.wires.iter().enumerate();
+                let of_link: Vec<_> = all.filter(|(_, (l, _))| *l == link).collect();
+                let any = dice.below(of_link.len().max(1) as u64) as usize;
+                let (number, (_, chosen)) = *of_link.get(any)?;
+                match self {
+                    Self::Cut(_) => chosen.cut(),
+                    _ => chosen.hold(),
+                }
+                wire = Some(number);
+            }
         }
         Some(Begun {
             fault: self,
             process,
+            wire,
         })
     }
 }
@@ -169,6 +218,10 @@ impl Begun {
             (Fault::ServiceKilled(_), _) => outages.end().await,
             (Fault::ServiceFrozen(service), _) => outages.thaw(service.name()),
             _ => {}
+        }
+        let wire = self.wire.and_then(|number| pipeline.wires.get(number));
+        if let Some((_, wire)) = wire {
+            Wire::mend(wire);
         }
     }
 }

@@ -69,8 +69,7 @@ impl ClientContext for Context {
 impl Context {
     /// To be called every second or so.
     pub(crate) fn mend(&self, producer: &BaseProducer<Self>) {
-        let client = producer.client().native_ptr();
-        self.bootstrap.mend(client, &self.brokers);
+        self.bootstrap.mend(producer.client(), &self.brokers);
     }
 }
 
