@@ -18,6 +18,7 @@ pub mod kafka;
 pub mod load;
 pub mod oracle;
 pub mod outage;
+pub mod overload;
 mod pipeline;
 pub mod process;
 mod repository;

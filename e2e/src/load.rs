@@ -81,6 +81,7 @@ pub struct Load {
     plan: Plan,
     stop: Arc<AtomicBool>,
     stored: Arc<AtomicUsize>,
+    era: Arc<AtomicUsize>,
     clients: Vec<JoinHandle<Report>>,
 }
 
@@ -99,6 +100,12 @@ pub struct Report {
     pub broken: usize,
     /// How many clients there were.
     pub clients: usize,
+    /// How often an event was sent at most.
+    pub attempts_max: usize,
+    /// Those that were first sent before somebody destroyed what was stored: see [`Load::forgive`].
+    pub forgiven: BTreeSet<usize>,
+    /// In which era each was first sent.
+    eras: BTreeMap<usize, usize>,
 }
 
 impl Load {
@@ -120,12 +127,14 @@ impl Load {
     pub fn follow(plan: Plan, gateways: &[SocketAddr]) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let stored = Arc::new(AtomicUsize::new(0));
+        let era = Arc::new(AtomicUsize::new(0));
         let clients = (0..plan.clients).map(|number| {
             let worker = Worker {
                 number,
                 plan: plan.clone(),
                 stop: Arc::clone(&stop),
                 stored: Arc::clone(&stored),
+                era: Arc::clone(&era),
                 gateways: gateways.iter().map(|&a| Client::new(a)).collect(),
                 at: number % gateways.len(),
                 report: Report::default(),
@@ -137,7 +146,13 @@ impl Load {
             plan,
             stop,
             stored,
+            era,
         }
+    }
+
+    /// The topic was just deleted: what was sent until now, stored or not, need not be there any more.
+    pub fn forgive(&self) {
+        self.era.fetch_add(1, Ordering::SeqCst);
     }
 
     /// Waits until `more` further tweets were answered 200.
@@ -168,10 +183,15 @@ impl Load {
             all.refused.extend(report.refused);
             all.unknown.extend(report.unknown);
             all.broken += report.broken;
+            all.attempts_max = all.attempts_max.max(report.attempts_max);
+            all.eras.extend(report.eras);
             for (status, count) in report.answers {
                 *all.answers.entry(status).or_default() += count;
             }
         }
+        let last = self.era.load(Ordering::SeqCst);
+        let before = all.eras.iter().filter(|(_, era)| **era < last);
+        all.forgiven = before.map(|(n, _)| *n).collect();
         all
     }
 }
@@ -181,6 +201,7 @@ struct Worker {
     plan: Plan,
     stop: Arc<AtomicBool>,
     stored: Arc<AtomicUsize>,
+    era: Arc<AtomicUsize>,
     gateways: Vec<Client>,
     at: usize,
     report: Report,
@@ -218,7 +239,11 @@ impl Worker {
         };
         let request = Request::json("/input", body).key(&key(n));
         let (began, mut may_be_there) = (Instant::now(), false);
+        self.report.eras.insert(n, self.era.load(Ordering::SeqCst));
+        let mut attempts = 0;
         loop {
+            attempts += 1;
+            self.report.attempts_max = self.report.attempts_max.max(attempts);
             let answer = self.gateways[self.at].send(&request).await;
             match self.note(n, answer.as_ref().ok()) {
                 Attempt::Stored => {

@@ -3,7 +3,7 @@
 
 use std::{path::Path, process::Command};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use serde_json::Value;
 use tokio::{
     sync::{Mutex, MutexGuard},
@@ -11,6 +11,9 @@ use tokio::{
 };
 
 use crate::once;
+
+/// The `client.id` of every kafka-producer.
+const PRODUCER: &str = "aguacero-kafka-producer";
 
 /// One outage at a time.
 static ONE: Mutex<()> = Mutex::const_new(());
@@ -43,6 +46,22 @@ impl Outages {
     pub async fn begin(&self, service: &str) {
         let pid = self.pid(service);
         self.signal(service, Signal::KILL);
+        self.until_ended(service, pid).await;
+    }
+
+    /// Lets a service write no byte more to any file, as if its disk were full, and waits until it has
+    /// given up: Kafka's broker ends when its only log directory fails.
+    pub async fn fill_disk(&self, service: &str) {
+        let pid = self.pid(service);
+        let none = Rlimit {
+            current: Some(1),
+            maximum: None,
+        };
+        prlimit(Some(pid), Resource::Fsize, none).unwrap_or_else(|e| panic!("{service}: {e}"));
+        self.until_ended(service, pid).await;
+    }
+
+    async fn until_ended(&self, service: &str, pid: Pid) {
         let stat = format!("/proc/{}/stat", pid.as_raw_nonzero());
         once(&format!("{service} ended"), async || {
             let stat = std::fs::read_to_string(&stat).unwrap_or_default();
@@ -60,6 +79,45 @@ impl Outages {
     /// Lets it go on.
     pub fn thaw(&self, service: &str) {
         self.signal(service, Signal::CONT);
+    }
+
+    /// Lets every kafka-producer together write so many bytes a second; without a number, as many as it
+    /// can. The broker holds answers back until the rate is kept.
+    pub async fn quota(&self, bytes_per_second: Option<u64>) {
+        let change = match bytes_per_second {
+            Some(bytes) => [
+                "--add-config".to_owned(),
+                format!("producer_byte_rate={bytes}"),
+            ],
+            None => [
+                "--delete-config".to_owned(),
+                "producer_byte_rate".to_owned(),
+            ],
+        };
+        let mut arguments = vec!["--alter"];
+        arguments.extend(change.iter().map(String::as_str));
+        arguments.extend(["--entity-type", "clients", "--entity-name", PRODUCER]);
+        self.kafka_tool("kafka.admin.ConfigCommand", &arguments)
+            .await;
+    }
+
+    /// Runs one of Kafka's own tools.
+    async fn kafka_tool(&self, class: &str, arguments: &[&str]) {
+        let state = read(&self.state);
+        let services = state["services"].as_object().expect("services");
+        let broker = services.iter().find(|(name, _)| name.starts_with("kafka"));
+        let broker = broker.expect("a broker").1;
+        let argv = broker["argv"].as_array().expect("its command");
+        let argv: Vec<_> = argv.iter().filter_map(Value::as_str).collect();
+        let classpath = argv.iter().skip_while(|word| **word != "-cp").nth(1);
+        let mut tool = tokio::process::Command::new(argv[0]);
+        tool.args(["-XX:TieredStopAtLevel=1", "-cp"])
+            .arg(classpath.expect("a class path"))
+            .args([class, "--bootstrap-server"])
+            .arg(format!("127.0.0.1:{}", broker["port"]))
+            .args(arguments);
+        let output = tool.output().await.expect("Java");
+        assert!(output.status.success(), "{class}: {output:?}");
     }
 
     fn pid(&self, service: &str) -> Pid {

@@ -46,6 +46,7 @@ pub struct Builder {
     consumers: usize,
     pods: usize,
     is_wired: bool,
+    has_clocks: bool,
 }
 
 /// Which connections a wire carries.
@@ -146,6 +147,13 @@ impl Builder {
     #[must_use]
     pub fn wired(mut self) -> Self {
         self.is_wired = true;
+        self
+    }
+
+    /// With a wall clock of its own for each process, which a test can step.
+    #[must_use]
+    pub fn clocks(mut self) -> Self {
+        self.has_clocks = true;
         self
     }
 
@@ -294,7 +302,7 @@ impl Builder {
             });
         }
         let first = pods.remove(0);
-        Pipeline {
+        let pipeline = Pipeline {
             gateway: first.gateway,
             kafka_producer: first.kafka_producer,
             redis_writer: first.redis_writer,
@@ -312,7 +320,13 @@ impl Builder {
             group,
             _folder: folder,
             _room: room,
+        };
+        if self.has_clocks {
+            pipeline
+                .processes()
+                .for_each(|process| process.set_clock(0));
         }
+        pipeline
     }
 }
 
@@ -327,6 +341,7 @@ impl Pipeline {
             consumers: 1,
             pods: 1,
             is_wired: false,
+            has_clocks: false,
         }
     }
 

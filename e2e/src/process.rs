@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     fmt,
     fs::{File, OpenOptions},
+    io::Write as _,
     net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
@@ -152,6 +153,12 @@ impl Process {
             .arg("--config")
             .arg(&self.config)
             .envs(&self.environment);
+        if self.clock().exists() {
+            let clock = self.program.with_file_name("libclock.so");
+            command
+                .env("LD_PRELOAD", clock)
+                .env("E2E_CLOCK", self.clock());
+        }
         command
     }
 
@@ -263,6 +270,23 @@ impl Process {
             is_stopped(Path::new(&tasks))
         })
         .await;
+    }
+
+    /// Steps its wall clock to so many seconds off the true time.
+    pub fn set_clock(&self, seconds: i64) {
+        // Not truncated: the process has mapped it.
+        let clock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(self.clock());
+        clock
+            .and_then(|mut clock| clock.write_all(&seconds.to_le_bytes()))
+            .expect("a clock in our own folder");
+    }
+
+    fn clock(&self) -> PathBuf {
+        self.log.with_extension("clock")
     }
 
     /// SIGCONT.

@@ -48,6 +48,14 @@ impl Redis {
         self.ask::<()>(&redis::cmd("FLUSHDB")).await;
     }
 
+    /// Lets the whole server refuse every write for want of memory, or take them again.
+    pub async fn set_full(&self, is_full: bool) {
+        let bytes = u8::from(is_full); // 0 is no bound
+        let mut command = redis::cmd("CONFIG");
+        self.ask::<()>(command.arg("SET").arg("maxmemory").arg(bytes))
+            .await;
+    }
+
     /// Makes what is shown of a stream wrong, as nobody of ours would.
     pub async fn spoil(&self, stream: &Stream) {
         let total = format!("{{{}}}:total", stream.name);

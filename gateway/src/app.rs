@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use socket2::{Domain, Socket, Type};
 use tokio::sync::{mpsc, watch};
 
-use crate::worker;
+use crate::{descriptors, worker};
 
 /// Connections that wait to be accepted; with the 128 of the standard library, a thousand clients that
 /// connect at once wait a second for their second attempt. The system's `somaxconn` bounds it.
@@ -51,6 +51,7 @@ impl App {
         let workers = self.config.gateway.workers;
         tracing::info!(%address, admin = %self.admin_addr(), workers, "listening");
         warn_of_open_streams(&self.config);
+        descriptors::make_room(self.config.gateway.connections_max);
 
         let (ready_sender, ready) = watch::channel(false);
         tokio::spawn(self.admin.serve(ready, shutdown.clone()));

@@ -15,6 +15,7 @@
 
 pub mod app;
 mod body;
+mod descriptors;
 mod ids;
 mod judge;
 mod lane;

@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use crate::{Kind, Link, Pipeline, outage::Outages, seed::Dice, wire::Wire};
+use crate::{Kind, Link, Pipeline, load::Load, outage::Outages, seed::Dice, wire::Wire};
 
 /// Something that goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,6 +23,16 @@ pub enum Fault {
     Cut(Link),
     /// Kept open, and nothing comes through.
     Held(Link),
+    /// SIGKILL; started again on its data after a minute.
+    ServiceAway(Service),
+    /// Every write is refused for want of memory.
+    RedisFull,
+    /// Not a byte more can be written: the broker gives up; later started again on its data.
+    KafkaDiskFull,
+    /// The topic is deleted with everything in it, and made again.
+    TopicRecreated,
+    /// The wall clock steps back by up to an hour; later forward again.
+    ClockStepped(Kind),
 }
 
 /// One of the services.
@@ -45,6 +55,8 @@ pub(super) struct Begun {
     wire: Option<usize>,
 }
 
+/// The stream that the clients write to.
+const STREAM: &str = "weather";
 const KINDS: [Kind; 4] = [
     Kind::Gateway,
     Kind::KafkaProducer,
@@ -82,6 +94,11 @@ impl fmt::Display for Fault {
             Self::ServiceKilled(service) => write!(f, "{} killed", service.name()),
             Self::ServiceFrozen(service) => write!(f, "{} frozen", service.name()),
             Self::RedisEmptied => f.write_str("redis emptied"),
+            Self::ServiceAway(service) => write!(f, "{} away for a minute", service.name()),
+            Self::RedisFull => f.write_str("redis full"),
+            Self::KafkaDiskFull => f.write_str("kafka's disk full"),
+            Self::TopicRecreated => f.write_str("topic recreated"),
+            Self::ClockStepped(kind) => write!(f, "{}'s clock back", kind.program()),
             Self::Cut(link) => write!(f, "{} cut", ends(*link)),
             Self::Held(link) => write!(f, "{} held", ends(*link)),
         }
@@ -117,8 +134,24 @@ impl Fault {
         let links = LINKS
             .into_iter()
             .flat_map(|link| [Self::Cut(link), Self::Held(link)]);
-        let all = ours.chain(services).chain([Self::RedisEmptied]);
-        all.chain(links).collect()
+        let others = [
+            Self::RedisEmptied,
+            Self::RedisFull,
+            Self::KafkaDiskFull,
+            Self::TopicRecreated,
+            Self::ServiceAway(Service::Kafka),
+        ];
+        let clocks = KINDS.into_iter().map(Self::ClockStepped);
+        let all = ours.chain(services).chain(others);
+        all.chain(links).chain(clocks).collect()
+    }
+
+    /// Every one that is over within seconds.
+    #[must_use]
+    pub fn short() -> Vec<Self> {
+        let mut all = Self::all();
+        all.retain(|fault| !matches!(fault, Self::ServiceAway(_)));
+        all
     }
 
     /// Any one. Kills of our own processes are the most frequent.
@@ -126,7 +159,7 @@ impl Fault {
         let kind = KINDS[dice.below(4) as usize];
         let service = SERVICES[dice.below(3) as usize];
         let link = LINKS[dice.below(6) as usize];
-        match dice.below(24) {
+        match dice.below(28) {
             0..=11 => Self::Killed(kind),
             12 | 13 => Self::Frozen(kind),
             14 => Self::Restarted(kind),
@@ -134,23 +167,44 @@ impl Fault {
             18 => Self::ServiceFrozen(service),
             19 => Self::RedisEmptied,
             20..=22 => Self::Cut(link),
-            _ => Self::Held(link),
+            23 => Self::Held(link),
+            24 => Self::RedisFull,
+            25 => Self::KafkaDiskFull,
+            26 => Self::TopicRecreated,
+            _ => Self::ClockStepped(kind),
         }
     }
 
-    /// Whether it happens to a service that every round shares.
+    /// Whether a service is away while it lasts.
     pub(super) fn is_of_a_service(self) -> bool {
-        matches!(self, Self::ServiceKilled(_) | Self::ServiceFrozen(_))
+        matches!(
+            self,
+            Self::ServiceKilled(_)
+                | Self::ServiceFrozen(_)
+                | Self::ServiceAway(_)
+                | Self::KafkaDiskFull
+        )
+    }
+
+    /// Whether it needs the services to be there.
+    pub(super) fn needs_services(self) -> bool {
+        matches!(
+            self,
+            Self::RedisEmptied | Self::RedisFull | Self::TopicRecreated
+        )
     }
 
     /// How long it goes on.
     pub(super) fn lasts(self, dice: &mut Dice) -> Duration {
         Duration::from_millis(match self {
-            Self::Killed(_) | Self::ServiceKilled(_) => dice.below(600),
-            Self::Frozen(_) | Self::Held(_) => 200 + dice.below(2500),
+            Self::Killed(_) | Self::ServiceKilled(_) | Self::KafkaDiskFull => dice.below(600),
+            Self::Frozen(_) | Self::Held(_) | Self::RedisFull | Self::ClockStepped(_) => {
+                200 + dice.below(2500)
+            }
+            Self::ServiceAway(_) => 60_000,
             Self::Cut(_) => dice.below(2) * dice.below(1000),
             Self::ServiceFrozen(_) => 200 + dice.below(4000),
-            Self::Restarted(_) | Self::RedisEmptied => 0,
+            Self::Restarted(_) | Self::RedisEmptied | Self::TopicRecreated => 0,
         })
     }
 
@@ -159,13 +213,17 @@ impl Fault {
     pub(super) async fn begin(
         self,
         pipeline: &mut Pipeline,
+        load: &Load,
         outages: &Outages,
         busy: &[usize],
         dice: &mut Dice,
     ) -> Option<Begun> {
         let (mut process, mut wire) = (None, None);
         match self {
-            Self::Killed(kind) | Self::Frozen(kind) | Self::Restarted(kind) => {
+            Self::Killed(kind)
+            | Self::Frozen(kind)
+            | Self::Restarted(kind)
+            | Self::ClockStepped(kind) => {
                 let of_kind = pipeline.processes().enumerate();
                 let free: Vec<usize> = of_kind
                     .filter(|(n, p)| p.kind() == kind && !busy.contains(n))
@@ -177,10 +235,24 @@ impl Fault {
                 match self {
                     Self::Killed(_) => process.kill(),
                     Self::Frozen(_) => process.freeze().await,
+                    Self::ClockStepped(_) => process.set_clock(-1 - dice.below(3600) as i64),
                     _ => process.terminate(),
                 }
             }
-            Self::ServiceKilled(service) => outages.begin(service.name()).await,
+            Self::ServiceKilled(service) | Self::ServiceAway(service) => {
+                outages.begin(service.name()).await;
+            }
+            Self::RedisFull => pipeline.redis.set_full(true).await,
+            Self::KafkaDiskFull => outages.fill_disk(Service::Kafka.name()).await,
+            Self::TopicRecreated => {
+                let topic = pipeline.config.topic_of(pipeline.stream(STREAM));
+                if topic.replication > 1 {
+                    return None;
+                }
+                let (name, partitions) = (topic.name.clone(), topic.partitions);
+                pipeline.kafka.recreate(&name, partitions).await;
+                load.forgive();
+            }
             Self::ServiceFrozen(service) => outages.freeze(service.name()),
             Self::RedisEmptied => pipeline.redis.flush().await,
             Self::Cut(link) | Self::Held(link) => {
@@ -215,7 +287,11 @@ impl Begun {
                 assert!(status.success(), "{} ended with {status}", process.name());
                 process.start();
             }
-            (Fault::ServiceKilled(_), _) => outages.end().await,
+            (Fault::ClockStepped(_), Some(number)) => pipeline.process(number).set_clock(0),
+            (Fault::RedisFull, _) => pipeline.redis.set_full(false).await,
+            (Fault::ServiceKilled(_) | Fault::ServiceAway(_) | Fault::KafkaDiskFull, _) => {
+                outages.end().await;
+            }
             (Fault::ServiceFrozen(service), _) => outages.thaw(service.name()),
             _ => {}
         }

@@ -2,10 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use crate::{Client, Pipeline, Request, once};
+use crate::{Client, Pipeline, Request};
 
 /// Events for each gateway: enough to meet every partition, and so every consumer.
 const EACH: usize = 6;
+/// How long one answer is waited for.
+const ANSWER_MAX: Duration = Duration::from_secs(15);
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(10);
 
@@ -56,11 +58,19 @@ impl Probe {
             let request = Request::json("/probe", format!(r#"{{"n": {n}}}"#));
             let request = request.key(&format!("probe-{n}"));
             let mut client = Client::new(address);
-            once("a probe stored", async || {
-                let answer = tokio::time::timeout(Duration::from_secs(15), client.send(&request));
-                matches!(answer.await, Ok(Ok(answer)) if answer.status == 200)
-            })
-            .await;
+            let until = Instant::now() + crate::DEADLINE;
+            loop {
+                let answer = tokio::time::timeout(ANSWER_MAX, client.send(&request)).await;
+                if matches!(&answer, Ok(Ok(answer)) if answer.status == 200) {
+                    break;
+                }
+                if Instant::now() > until {
+                    return Err(format!(
+                        "a probe through {address} is not stored: {answer:?}"
+                    ));
+                }
+                tokio::time::sleep(PAUSE).await;
+            }
             self.stored += 1;
         }
         let answered = since.elapsed();

@@ -41,6 +41,7 @@ fn pipeline() -> crate::Builder {
         .pods(2)
         .consumers(2)
         .wired()
+        .clocks()
         .with("consumer.session_timeout_ms", 6000)
         .with("consumer.batch_records_max", 200)
         // Shorter than a broker may be frozen, so that outcomes do become unknown.
@@ -75,7 +76,7 @@ pub async fn round(
             first.expect("normal service before any fault");
             for &fault in faults {
                 tell(&fault.to_string());
-                let begun = fault.begin(&mut pipeline, outages, &[], dice).await;
+                let begun = fault.begin(&mut pipeline, &load, outages, &[], dice).await;
                 let Some(begun) = begun else {
                     continue; // no wire to what has several members
                 };
@@ -92,7 +93,16 @@ pub async fn round(
             }
         }
         Mix::Mixture(faults) => {
-            mixture(*faults, &mut pipeline, outages, dice, figures, &mut tell).await;
+            mixture(
+                *faults,
+                &mut pipeline,
+                &load,
+                outages,
+                dice,
+                figures,
+                &mut tell,
+            )
+            .await;
         }
     }
     load.progress(SETTLE).await;
@@ -108,6 +118,7 @@ pub async fn round(
 async fn mixture(
     faults: usize,
     pipeline: &mut Pipeline,
+    load: &Load,
     outages: &Outages,
     dice: &mut Dice,
     figures: &mut Figures,
@@ -125,10 +136,9 @@ async fn mixture(
         if left > 0 {
             let fault = Fault::any(dice);
             let service_away = active.iter().any(|(_, b)| b.fault.is_of_a_service());
-            let redis_away = matches!(fault, Fault::RedisEmptied) && service_away;
-            if !(redis_away || fault.is_of_a_service() && service_away) {
+            if !(service_away && (fault.needs_services() || fault.is_of_a_service())) {
                 let busy: Vec<_> = active.iter().filter_map(|(_, b)| b.process).collect();
-                if let Some(begun) = fault.begin(pipeline, outages, &busy, dice).await {
+                if let Some(begun) = fault.begin(pipeline, load, outages, &busy, dice).await {
                     tell(&fault.to_string());
                     figures.happened(fault);
                     active.push((Instant::now() + fault.lasts(dice), begun));

@@ -1,6 +1,7 @@
 //! What the services' own failures cost: some 503 and 504, and nothing that was answered 200.
 
 mod chaos;
+mod overload;
 
 use e2e::{
     Pipeline, Request,

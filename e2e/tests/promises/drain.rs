@@ -1,10 +1,10 @@
 //! Shutting down: what was accepted is answered, and what was answered 200 is archived.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use e2e::{
     Client, Pipeline, Request,
-    load::{Load, Then, key, tweet},
+    load::{Load, Plan, Then, key, tweet},
     once,
 };
 
@@ -157,4 +157,31 @@ async fn a_kept_connection_ends_politely() {
             .accepted(1);
         assert_eq!(client.connections(), 2);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rolling_restart_costs_no_client_more_than_a_retry() {
+    let mut pipeline = Pipeline::weather().pods(2).consumers(2).start().await;
+    let plan = Plan {
+        clients: 8,
+        give_up: 0,
+        pause: Duration::from_millis(5),
+        some_are_bad: false,
+    };
+    let load = Load::follow(plan, &pipeline.addresses());
+    load.progress(50).await;
+    for number in 0..pipeline.processes().count() {
+        pipeline.process(number).restart().await;
+        load.progress(20).await;
+    }
+    let report = load.finish().await;
+    assert!(
+        report.attempts_max <= 2,
+        "an event was sent {} times: {:?}, {} without an answer",
+        report.attempts_max,
+        report.answers,
+        report.broken
+    );
+    let verdict = pipeline.judge(&report).await;
+    assert!(verdict.violations.is_empty(), "{verdict}");
 }
