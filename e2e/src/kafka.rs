@@ -105,6 +105,14 @@ impl Kafka {
             .expect("reading a topic")
     }
 
+    /// How many records a topic holds.
+    pub async fn count(&self, topic: &str) -> u64 {
+        let ends = self.ends(topic).await;
+        ends.values()
+            .map(|(first, next)| (next - first) as u64)
+            .sum()
+    }
+
     /// The first and the next offset of each partition that holds any record.
     pub async fn ends(&self, topic: &str) -> BTreeMap<i32, (i64, i64)> {
         let (client, topic) = (self.client(), topic.to_owned());

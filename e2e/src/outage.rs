@@ -101,6 +101,27 @@ impl Outages {
             .await;
     }
 
+    /// Bytes of a topic in the broker's log.
+    #[must_use]
+    pub fn bytes_of(&self, topic: &str) -> u64 {
+        let state = read(&self.state);
+        let data = state["services"]["kafka"]["data"].as_str();
+        let log = Path::new(data.expect("the broker's folder")).join("log");
+        let partitions = std::fs::read_dir(log).expect("the broker's log").flatten();
+        let partitions = partitions.filter(|folder| {
+            let name = folder.file_name();
+            let name = name.to_string_lossy();
+            name.rsplit_once('-').is_some_and(|(of, _)| of == topic)
+        });
+        let files = partitions.filter_map(|folder| std::fs::read_dir(folder.path()).ok());
+        let segments = files
+            .flat_map(Iterator::flatten)
+            .filter(|file| file.path().extension().is_some_and(|e| e == "log"));
+        segments
+            .filter_map(|file| Some(file.metadata().ok()?.len()))
+            .sum()
+    }
+
     /// Runs one of Kafka's own tools.
     async fn kafka_tool(&self, class: &str, arguments: &[&str]) {
         let state = read(&self.state);

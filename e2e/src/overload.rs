@@ -6,7 +6,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{Answer, Client, Request, load::tweet};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::{Answer, Client, Pipeline, Request, load::tweet, outage::Outages};
 
 /// What clients are to offer.
 #[derive(Debug, Clone)]
@@ -85,6 +87,11 @@ impl Offered {
         }
     }
 
+    fn sort(&mut self) {
+        self.waited.sort_unstable();
+        self.waited_stored.sort_unstable();
+    }
+
     fn add(&mut self, other: Self) {
         self.stored += other.stored;
         self.refused += other.refused;
@@ -99,9 +106,86 @@ impl Offered {
     }
 }
 
+/// What an overload came to.
+#[derive(Debug, Clone)]
+pub struct Figures {
+    /// What was offered.
+    pub plan: Plan,
+    /// What clients were told.
+    pub told: Offered,
+    /// Events per second that were answered as stored, over those that the quota allows.
+    pub goodput: f64,
+    /// Bytes that were resident at most.
+    pub gateway_peak: u64,
+    /// The same.
+    pub kafka_producer_peak: u64,
+    /// From the end of the overload until a lone event was stored within [`NORMAL`].
+    pub recovered: Duration,
+    /// From then until everything was archived and shown.
+    pub exact: Duration,
+}
+
+/// An answer that takes no longer is normal service again.
+pub const NORMAL: Duration = Duration::from_millis(100);
+/// How long the broker's quota takes to bite, and the first burst to be worked off.
+const WARM_UP: Duration = Duration::from_secs(15);
+
+/// Offers a whole pipeline, whose broker takes `quota` bytes a second of it, what `plan` says.
+pub async fn measure(plan: &Plan, quota: u64, outages: &Outages) -> Figures {
+    let pipeline = Pipeline::weather().with("gateway.connections_max", 20_000);
+    let pipeline = pipeline.start().await;
+    outages.quota(Some(quota)).await;
+    let warm_up = Plan {
+        duration: WARM_UP,
+        ..plan.clone()
+    };
+    let mut told = warm_up.offer(&pipeline.addresses()).await;
+    let (stored_before, bytes_before) = (told.stored, outages.bytes_of(pipeline.topic("weather")));
+    let records_before = pipeline.kafka.count(pipeline.topic("weather")).await;
+    let began = Instant::now();
+    told.add(plan.offer(&pipeline.addresses()).await);
+    let seconds = began.elapsed().as_secs_f64();
+    let over = Instant::now();
+    let records = pipeline.kafka.count(pipeline.topic("weather")).await - records_before;
+    let bytes = outages.bytes_of(pipeline.topic("weather")) - bytes_before;
+    let capacity = quota as f64 * records as f64 / bytes.max(1) as f64;
+    let goodput = (told.stored - stored_before) as f64 / seconds / capacity;
+    told.sort();
+
+    let mut client = pipeline.client();
+    crate::once("an event stored at once", async || {
+        let request = Request::json("/input", tweet(0)).key("afterwards");
+        let sent = Instant::now();
+        client.answer(&request).await.status == 200 && sent.elapsed() < NORMAL
+    })
+    .await;
+    let recovered = over.elapsed();
+    outages.quota(None).await;
+    let archived = pipeline.records("weather").await;
+    let ids: std::collections::HashSet<_> = archived.iter().map(|record| record.id()).collect();
+    let before = Instant::now();
+    pipeline.exact("weather", ids.len()).await;
+    Figures {
+        plan: plan.clone(),
+        told,
+        goodput,
+        gateway_peak: pipeline.gateway.memory_peak(),
+        kafka_producer_peak: pipeline.kafka_producer.memory_peak(),
+        recovered,
+        exact: before.elapsed(),
+    }
+}
+
 impl Plan {
     /// Follows it. Clients are spread over the gateways, and over time.
     pub async fn offer(&self, gateways: &[SocketAddr]) -> Offered {
+        // Each connection is an open file.
+        let limit = getrlimit(Resource::Nofile);
+        let raised = Rlimit {
+            current: limit.maximum,
+            ..limit
+        };
+        _ = setrlimit(Resource::Nofile, raised);
         let began = tokio::time::Instant::now();
         let each = self.connections as u32 * self.batch as u32;
         let every = Duration::from_secs(1) * each / self.events_per_second as u32;
@@ -115,8 +199,7 @@ impl Plan {
         for client in clients {
             all.add(client.await.expect("a client that does not panic"));
         }
-        all.waited.sort_unstable();
-        all.waited_stored.sort_unstable();
+        all.sort();
         all
     }
 

@@ -11,6 +11,7 @@ use clap::Parser;
 use e2e::{
     chaos::{Fault, Figures, Mix, round},
     outage::Outages,
+    overload::{Offered, Plan, measure},
     seed::Dice,
 };
 
@@ -31,6 +32,10 @@ struct Arguments {
     /// Only faults with this in their names, each alone, three times a round: "kafka frozen".
     #[arg(long)]
     only: Option<String>,
+    /// Instead of faults: five times the events that the broker's quota allows, over 100, 1,000 and 10,000
+    /// connections, for so many seconds each.
+    #[arg(long, value_name = "SECONDS")]
+    overload: Option<u64>,
     /// Makes the same choices again; printed at the start and in the report.
     #[arg(long)]
     seed: Option<u64>,
@@ -55,6 +60,9 @@ async fn main() -> ExitCode {
     };
     let mut dice = Dice::new(seed);
     let outages = Outages::prepare().await;
+    if let Some(seconds) = arguments.overload {
+        return overload(&outages, Duration::from_secs(seconds)).await;
+    }
     let began = Instant::now();
     let mut figures = Figures::default();
     eprintln!("chaos: {} rounds, --seed {seed}", arguments.rounds);
@@ -88,6 +96,81 @@ async fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     ExitCode::FAILURE
+}
+
+/// About 5,000 events a second in requests of ten.
+const QUOTA: u64 = 800_000;
+const EVENTS_PER_SECOND: u64 = 25_000;
+/// Goodput may fall short of the quota by so much.
+const GOODPUT_MIN: f64 = 0.9;
+
+async fn overload(outages: &Outages, duration: Duration) -> ExitCode {
+    println!(
+        "overload: {QUOTA} bytes a second are allowed, {EVENTS_PER_SECOND} events a second offered\n"
+    );
+    println!(
+        "{:>11}{:>9}{:>9}{:>9}{:>9}{:>9}{:>10}{:>10}{:>10}{:>9}{:>9}{:>10}",
+        "",
+        "events/s",
+        "of the",
+        "events",
+        "events",
+        "stored",
+        "stored",
+        "any",
+        "gateway",
+        "producer",
+        "normal",
+        "exact"
+    );
+    println!(
+        "{:>11}{:>9}{:>9}{:>9}{:>9}{:>9}{:>10}{:>10}{:>10}{:>9}{:>9}{:>10}",
+        "connections",
+        "stored",
+        "quota",
+        "503",
+        "504",
+        "p50, s",
+        "p99, s",
+        "worst, s",
+        "MiB",
+        "MiB",
+        "after, s",
+        "after, s"
+    );
+    let mut is_good = true;
+    for connections in [100, 1_000, 10_000] {
+        let plan = Plan {
+            connections,
+            batch: 10,
+            events_per_second: EVENTS_PER_SECOND,
+            duration,
+        };
+        let figures = measure(&plan, QUOTA, outages).await;
+        let told = &figures.told;
+        let seconds = |times: &[Duration], share| Offered::quantile(times, share).as_secs_f64();
+        println!(
+            "{connections:>11}{:>9.0}{:>8.0}%{:>9}{:>9}{:>9.2}{:>10.2}{:>10.2}{:>10}{:>9}{:>9.2}{:>10.2}",
+            told.stored as f64 / (duration.as_secs_f64() + 15.0),
+            figures.goodput * 100.0,
+            told.refused,
+            told.unknown,
+            seconds(&told.waited_stored, 0.5),
+            seconds(&told.waited_stored, 0.99),
+            seconds(&told.waited, 1.0),
+            figures.gateway_peak >> 20,
+            figures.kafka_producer_peak >> 20,
+            figures.recovered.as_secs_f64(),
+            figures.exact.as_secs_f64(),
+        );
+        println!("  {:?}, {} without an answer", told.answers, told.broken);
+        is_good &= figures.goodput > GOODPUT_MIN && told.without_retry_after == 0;
+    }
+    if is_good {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 /// Those that have `part` in their name.
