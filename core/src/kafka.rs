@@ -53,7 +53,7 @@ pub struct Described {
 /// Why the broker does not have a topic as it was declared.
 #[derive(Debug, thiserror::Error)]
 pub enum TopicError {
-    /// The broker did not answer: worth another try.
+    /// The broker did not answer, or does not know yet: worth another try.
     #[error("Kafka did not answer: {0}")]
     Unreachable(#[from] KafkaError),
     /// The broker answered, and the topic is not there as declared.
@@ -209,6 +209,10 @@ impl Topics {
             .admin
             .describe_configs([&ResourceSpecifier::Topic(topic)], &options)
             .await?;
+        // With several brokers, the one that was asked may not have heard of a new topic yet.
+        if let Some(Err(code @ RDKafkaErrorCode::UnknownTopicOrPartition)) = answers.first() {
+            return Err(TopicError::Unreachable(KafkaError::AdminOp(*code)));
+        }
         let mut values = [0; N];
         for (value, name) in values.iter_mut().zip(names) {
             let entry = answers.iter().flatten().find_map(|config| config.get(name));
