@@ -7,7 +7,7 @@
 use std::{
     collections::HashMap,
     ffi::{CStr, CString},
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -64,8 +64,8 @@ pub enum TopicError {
 /// Asks and creates topics.
 pub struct Topics {
     admin: AdminClient<DefaultClientContext>,
-    /// Whether the broker answered the last time.
-    answers: AtomicBool,
+    /// The broker that answered the last time, if one did.
+    answering: Mutex<Option<i32>>,
 }
 
 impl Topics {
@@ -73,7 +73,7 @@ impl Topics {
     pub fn new(kafka: &Kafka, process: &str) -> Result<Self, KafkaError> {
         Ok(Self {
             admin: client_config(kafka, process).create()?,
-            answers: AtomicBool::new(false),
+            answering: Mutex::default(),
         })
     }
 
@@ -99,14 +99,30 @@ impl Topics {
 
     /// The topics called `names` that exist. Blocks for up to some seconds.
     pub fn describe(&self, names: &[&str]) -> Result<HashMap<String, Described>, KafkaError> {
-        // While there is no broker, an admin call of librdkafka 2.12 keeps a core busy until it times
-        // out; a query for metadata sleeps.
-        if !self.answers.load(Ordering::Relaxed) {
-            self.admin.inner().fetch_metadata(None, CALL_TIMEOUT)?;
+        let broker = self.answering()?;
+        let found = describe(self.admin.inner().native_ptr(), names, broker);
+        if found.is_err() {
+            *self
+                .answering
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner) = None;
         }
-        let found = describe(self.admin.inner().native_ptr(), names);
-        self.answers.store(found.is_ok(), Ordering::Relaxed);
         found
+    }
+
+    /// A broker that answers. An admin call of librdkafka 2.12 goes to the one that is said to be the
+    /// controller, and while that is away keeps a core busy until it times out, even if others are there;
+    /// a query for metadata goes to any, and sleeps.
+    fn answering(&self) -> Result<i32, KafkaError> {
+        let mut answering = self
+            .answering
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(broker) = *answering {
+            return Ok(broker);
+        }
+        let metadata = self.admin.inner().fetch_metadata(None, CALL_TIMEOUT)?;
+        Ok(*answering.insert(metadata.orig_broker_id()))
     }
 
     /// The first and the next offset of a partition. Blocks for up to some seconds.
@@ -204,7 +220,9 @@ impl Topics {
         topic: &str,
         names: [&str; N],
     ) -> Result<[i64; N], TopicError> {
-        let options = AdminOptions::new().request_timeout(Some(CALL_TIMEOUT));
+        let options = AdminOptions::new()
+            .request_timeout(Some(CALL_TIMEOUT))
+            .broker_id(Some(self.answering()?).filter(|id| *id >= 0));
         let answers = self
             .admin
             .describe_configs([&ResourceSpecifier::Topic(topic)], &options)
@@ -229,12 +247,12 @@ impl Topics {
     }
 }
 
-/// The topics called `names` that exist, as the broker that `client` is connected to sees them.
-/// The safe API of rdkafka does not ask for the topic's id.
+/// The topics called `names` that exist, as `broker` sees them (any, if it is negative). The safe API of rdkafka does not ask for the topic's id.
 #[allow(unsafe_code)]
 fn describe(
     client: *mut rdkafka::bindings::rd_kafka_t,
     names: &[&str],
+    broker: i32,
 ) -> Result<HashMap<String, Described>, KafkaError> {
     use rdkafka::bindings as sys;
 
@@ -260,6 +278,9 @@ fn describe(
             std::ptr::null_mut(),
             0,
         );
+        if broker >= 0 {
+            sys::rd_kafka_AdminOptions_set_broker(options, broker, std::ptr::null_mut(), 0);
+        }
         sys::rd_kafka_DescribeTopics(client, topics, options, queue);
         let event = sys::rd_kafka_queue_poll(queue, timeout_ms + 1000);
         if event.is_null() {
