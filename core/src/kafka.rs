@@ -23,6 +23,8 @@ use crate::config::{Kafka, Topic};
 
 /// How long one call to the broker may take.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+/// Until a broker that has not heard of a new topic is asked again.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// Settings that every client of the broker shares.
 #[must_use]
@@ -53,7 +55,7 @@ pub struct Described {
 /// Why the broker does not have a topic as it was declared.
 #[derive(Debug, thiserror::Error)]
 pub enum TopicError {
-    /// The broker did not answer, or does not know yet: worth another try.
+    /// The broker did not answer: worth another try.
     #[error("Kafka did not answer: {0}")]
     Unreachable(#[from] KafkaError),
     /// The broker answered, and the topic is not there as declared.
@@ -146,7 +148,7 @@ impl Topics {
                     "topics {missing:?} do not appear after they were created"
                 )));
             }
-            std::thread::sleep(Duration::from_millis(20));
+            std::thread::sleep(LOOK_AGAIN);
         }
     }
 
@@ -223,14 +225,18 @@ impl Topics {
         let options = AdminOptions::new()
             .request_timeout(Some(CALL_TIMEOUT))
             .broker_id(Some(self.answering()?).filter(|id| *id >= 0));
-        let answers = self
-            .admin
-            .describe_configs([&ResourceSpecifier::Topic(topic)], &options)
-            .await?;
-        // With several brokers, the one that was asked may not have heard of a new topic yet.
-        if let Some(Err(code @ RDKafkaErrorCode::UnknownTopicOrPartition)) = answers.first() {
-            return Err(TopicError::Unreachable(KafkaError::AdminOp(*code)));
-        }
+        let deadline = Instant::now() + CALL_TIMEOUT;
+        let answers = loop {
+            let resource = ResourceSpecifier::Topic(topic);
+            let answers = self.admin.describe_configs([&resource], &options).await?;
+            let is_empty = answers.iter().flatten().all(|c| c.entries.is_empty());
+            // With several brokers, the one that is asked may not have heard of a new topic yet. It says
+            // so, and rdkafka 0.39 makes a topic without settings of it.
+            if !is_empty || Instant::now() > deadline {
+                break answers;
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        };
         let mut values = [0; N];
         for (value, name) in values.iter_mut().zip(names) {
             let entry = answers.iter().flatten().find_map(|config| config.get(name));
