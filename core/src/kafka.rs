@@ -7,7 +7,7 @@
 use std::{
     collections::HashMap,
     ffi::{CStr, CString},
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -26,6 +26,8 @@ use crate::{
 
 /// How long one call to the broker may take.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+/// Until a broker that has not heard of a new topic is asked again.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// Settings that every client of the broker shares.
 #[must_use]
@@ -81,8 +83,8 @@ impl ClientContext for Context {
 pub struct Topics {
     admin: AdminClient<Context>,
     brokers: String,
-    /// Whether the broker answered the last time.
-    answers: AtomicBool,
+    /// The broker that answered the last time, if one did.
+    answering: Mutex<Option<i32>>,
 }
 
 impl Topics {
@@ -91,7 +93,7 @@ impl Topics {
         Ok(Self {
             admin: client_config(kafka, process).create_with_context(Context::default())?,
             brokers: kafka.brokers.clone(),
-            answers: AtomicBool::new(false),
+            answering: Mutex::default(),
         })
     }
 
@@ -119,14 +121,30 @@ impl Topics {
     pub fn describe(&self, names: &[&str]) -> Result<HashMap<String, Described>, KafkaError> {
         let client = self.admin.inner();
         client.context().bootstrap.mend(client, &self.brokers);
-        // While there is no broker, an admin call of librdkafka 2.12 keeps a core busy until it times
-        // out; a query for metadata sleeps.
-        if !self.answers.load(Ordering::Relaxed) {
-            client.fetch_metadata(None, CALL_TIMEOUT)?;
+        let broker = self.answering()?;
+        let found = describe(client.native_ptr(), names, broker);
+        if found.is_err() {
+            *self
+                .answering
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner) = None;
         }
-        let found = describe(client.native_ptr(), names);
-        self.answers.store(found.is_ok(), Ordering::Relaxed);
         found
+    }
+
+    /// A broker that answers. An admin call of librdkafka 2.12 goes to the one that is said to be the
+    /// controller, and while that is away keeps a core busy until it times out, even if others are there;
+    /// a query for metadata goes to any, and sleeps.
+    fn answering(&self) -> Result<i32, KafkaError> {
+        let mut answering = self
+            .answering
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(broker) = *answering {
+            return Ok(broker);
+        }
+        let metadata = self.admin.inner().fetch_metadata(None, CALL_TIMEOUT)?;
+        Ok(*answering.insert(metadata.orig_broker_id()))
     }
 
     /// The first and the next offset of a partition. Blocks for up to some seconds.
@@ -150,7 +168,7 @@ impl Topics {
                     "topics {missing:?} do not appear after they were created"
                 )));
             }
-            std::thread::sleep(Duration::from_millis(20));
+            std::thread::sleep(LOOK_AGAIN);
         }
     }
 
@@ -224,11 +242,21 @@ impl Topics {
         topic: &str,
         names: [&str; N],
     ) -> Result<[i64; N], TopicError> {
-        let options = AdminOptions::new().request_timeout(Some(CALL_TIMEOUT));
-        let answers = self
-            .admin
-            .describe_configs([&ResourceSpecifier::Topic(topic)], &options)
-            .await?;
+        let options = AdminOptions::new()
+            .request_timeout(Some(CALL_TIMEOUT))
+            .broker_id(Some(self.answering()?).filter(|id| *id >= 0));
+        let deadline = Instant::now() + CALL_TIMEOUT;
+        let answers = loop {
+            let resource = ResourceSpecifier::Topic(topic);
+            let answers = self.admin.describe_configs([&resource], &options).await?;
+            let is_empty = answers.iter().flatten().all(|c| c.entries.is_empty());
+            // With several brokers, the one that is asked may not have heard of a new topic yet. It says
+            // so, and rdkafka 0.39 makes a topic without settings of it.
+            if !is_empty || Instant::now() > deadline {
+                break answers;
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        };
         let mut values = [0; N];
         for (value, name) in values.iter_mut().zip(names) {
             let entry = answers.iter().flatten().find_map(|config| config.get(name));
@@ -245,12 +273,12 @@ impl Topics {
     }
 }
 
-/// The topics called `names` that exist, as the broker that `client` is connected to sees them.
-/// The safe API of rdkafka does not ask for the topic's id.
+/// The topics called `names` that exist, as `broker` sees them (any, if it is negative). The safe API of rdkafka does not ask for the topic's id.
 #[allow(unsafe_code)]
 fn describe(
     client: *mut rdkafka::bindings::rd_kafka_t,
     names: &[&str],
+    broker: i32,
 ) -> Result<HashMap<String, Described>, KafkaError> {
     use rdkafka::bindings as sys;
 
@@ -276,6 +304,9 @@ fn describe(
             std::ptr::null_mut(),
             0,
         );
+        if broker >= 0 {
+            sys::rd_kafka_AdminOptions_set_broker(options, broker, std::ptr::null_mut(), 0);
+        }
         sys::rd_kafka_DescribeTopics(client, topics, options, queue);
         let event = sys::rd_kafka_queue_poll(queue, timeout_ms + 1000);
         if event.is_null() {

@@ -1,4 +1,4 @@
-"""One Kafka broker that is its own controller (KRaft)."""
+"""Kafka: brokers that are also the controllers (KRaft)."""
 
 import base64
 import os
@@ -19,6 +19,7 @@ FOLDER = f"kafka-{VERSION}"
 # throughput. Without the C2 compiler (TieredStopAtLevel=1) the broker starts 0.3 s sooner, but then
 # costs 35 % more CPU in bulk and up to 60 % more with small batches: right for formatting only.
 JVM = ["-Xms256m", "-Xmx768m", "-XX:+UseSerialGC"]
+JVM_OF_SEVERAL = ["-Xms128m", "-Xmx400m", "-XX:+UseSerialGC"]
 FORMAT_JVM = ["-XX:TieredStopAtLevel=1"]
 
 
@@ -53,36 +54,67 @@ def fetch(folder):
            cwd=folder)
 
 
-def plan(program, data, ports):
+def plan(program, folders, ports):
+    """One broker for each folder."""
     java, classpath = program
-    port, controller_port = next(ports), next(ports)
+    chosen = [[next(ports) for _ in range(4)] for _ in folders]
+    replication = min(len(folders), 3)
     template = string.Template((HERE / "server.properties").read_text())
-    settings = data / "server.properties"
-    settings.write_text(template.substitute(port=port, controller_port=controller_port, data=data))
-    argv = [java, *JVM, f"-Dlog4j2.configurationFile={HERE}/log4j2.properties",
-            "-cp", classpath, "kafka.Kafka", str(settings)]
-    return {"port": port, "argv": argv, "env": {}}
+    services = []
+    for node, (data, (port, controller_port, proxied_port, proxy_port)) in enumerate(zip(folders, chosen), 1):
+        settings = data / "server.properties"
+        settings.write_text(template.substitute(
+            node=node, port=port, controller_port=controller_port, data=data,
+            proxied_port=proxied_port, proxy_port=proxy_port,
+            voters=",".join(f"{other}@127.0.0.1:{controller}"
+                            for other, (_, controller, *_) in enumerate(chosen, 1)),
+            replication=replication, min_insync=min(replication, 2)))
+        jvm = JVM if len(folders) == 1 else JVM_OF_SEVERAL
+        argv = [java, *jvm, f"-Dlog4j2.configurationFile={HERE}/log4j2.properties",
+                "-cp", classpath, "kafka.Kafka", str(settings)]
+        services.append({"port": port, "argv": argv, "env": {},
+                         "wire": {"from": proxy_port, "to": proxied_port}})
+    return services
 
 
-def prepare(service):
-    """Format the storage, without which a broker does not start. Returns whether it worked."""
-    if Path(service["data"], "log").exists():
-        return True
+def address(ports):
+    return ",".join(f"127.0.0.1:{port}" for port in ports)
+
+
+def prepare(services):
+    """Format the storage of those that are new, side by side: without it a broker does not start.
+    Returns one for which that failed, or None."""
+    new = [service for service in services if not Path(service["data"], "log").exists()]
+    formats = [(service, format_storage(service)) for service in new]
+    failed = [service for service, process in formats if process.wait() != 0]
+    return failed[0] if failed else None
+
+
+def format_storage(service):
     java, *options, _, settings = service["argv"]
-    cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+    # The same for every broker of these services, and for no others.
+    folder = os.path.dirname(service["data"])
+    cluster = base64.urlsafe_b64encode(uuid.uuid5(uuid.NAMESPACE_URL, folder).bytes).decode()
     with open(service["log"], "ab") as log:
-        done = subprocess.run([java, *FORMAT_JVM, *options, "kafka.tools.StorageTool", "format",
-                               "--standalone", f"--cluster-id={cluster}", f"--config={settings}"],
-                              stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-    return done.returncode == 0
+        return subprocess.Popen([java, *FORMAT_JVM, *options, "kafka.tools.StorageTool", "format",
+                                 f"--cluster-id={cluster.rstrip('=')}", f"--config={settings}"],
+                                stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
 
-def answers(port):
-    """Whether it lists a broker when it is asked for its metadata."""
+def answers(port, ports):
+    """Whether it lists all the brokers that run when it is asked for its metadata."""
     # Metadata, version 0, correlation id 1, no client id, and no topics listed, which means all.
     request = struct.pack(">hhihi", 3, 0, 1, -1, 0)
     reply = ask(port, struct.pack(">i", len(request)) + request, ">i", length_counts_itself=False)
-    if reply is None:
-        return False
-    _correlation, brokers = struct.unpack(">ii", reply[:8])
-    return brokers > 0
+    return reply is not None and listed(reply) >= set(ports)
+
+
+def listed(reply):
+    """The ports of the brokers in a reply: for each its id, its host and its port."""
+    _correlation, brokers = struct.unpack_from(">ii", reply)
+    at, ports = 8, set()
+    for _ in range(brokers):
+        _node, length = struct.unpack_from(">ih", reply, at)
+        ports.add(*struct.unpack_from(">i", reply, at + 6 + length))
+        at += 10 + length
+    return ports

@@ -1,5 +1,6 @@
-"""One mongod, a replica set of one, so that it knows majority writes."""
+"""MongoDB: the members of a replica set, if only of one, so that it knows majority writes."""
 
+import re
 import shutil
 import struct
 import sys
@@ -39,24 +40,57 @@ def fetch(folder):
     client([folder / "mongod", "--version"], hint)
 
 
-def plan(program, data, ports):
-    port = next(ports)
-    argv = [program, "--dbpath", str(data), "--port", str(port), "--bind_ip", "127.0.0.1",
-            "--replSet", "rs0", "--oplogSize", "512", "--wiredTigerCacheSizeGB", "0.5",
-            "--nounixsocket", "--setParameter", "diagnosticDataCollectionEnabled=false"]
-    return {"port": port, "argv": argv, "env": {}}
+def plan(program, folders, ports):
+    """One member for each folder."""
+    cache_gb = "0.5" if len(folders) == 1 else "0.25"
+    services = []
+    for data in folders:
+        port = next(ports)
+        argv = [program, "--dbpath", str(data), "--port", str(port), "--bind_ip", "127.0.0.1",
+                "--replSet", "rs0", "--oplogSize", "512", "--wiredTigerCacheSizeGB", cache_gb,
+                "--nounixsocket", "--setParameter", "diagnosticDataCollectionEnabled=false"]
+        services.append({"port": port, "argv": argv, "env": {}})
+    return services
 
 
-def answers(port):
-    """Whether it is a primary that takes writes; a new one is first made a replica set."""
+def address(ports):
+    return f"mongodb://{','.join(f'127.0.0.1:{port}' for port in ports)}/?replicaSet=rs0"
+
+
+def answers(port, ports):
+    """Whether it is a primary that takes writes, or follows one. New ones are first made a replica
+    set, by the first of them."""
     hello = command(port, {"hello": 1, "$db": "admin"})
     if hello is None:
         return False
     if b"\x02setName\x00" not in hello:  # no such element of type string
-        members = [{"_id": 0, "host": f"127.0.0.1:{port}"}]
-        command(port, {"replSetInitiate": {"_id": "rs0", "members": members}, "$db": "admin"})
+        if port == ports[0]:
+            command(port, {"replSetInitiate": replica_set(ports), "$db": "admin"})
         return False
+    return is_primary(hello) or is_secondary(hello) and is_primary(hello_of_primary(hello))
+
+
+def is_primary(hello):
     return b"\x08isWritablePrimary\x00\x01" in hello  # an element of type boolean: true
+
+
+def is_secondary(hello):
+    return b"\x08secondary\x00\x01" in hello
+
+
+def hello_of_primary(hello):
+    """What the member says that this one takes for the primary, which may have ended meanwhile."""
+    found = re.search(rb"\x02primary\x00....[^\x00]*:(\d+)\x00", hello, re.DOTALL)
+    return found and command(int(found[1]), {"hello": 1, "$db": "admin"}) or b""
+
+
+def replica_set(ports):
+    return {
+        "_id": "rs0",
+        "members": [{"_id": index, "host": f"127.0.0.1:{port}"} for index, port in enumerate(ports)],
+        # A primary that was killed is replaced after 2 s instead of 10 s.
+        "settings": {"electionTimeoutMillis": 2000, "heartbeatIntervalMillis": 500},
+    }
 
 
 def command(port, document):

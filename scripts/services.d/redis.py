@@ -69,16 +69,21 @@ def download(folder):
     client(["apt-get", "-q", "download", *packages], HINT, cwd=folder)
 
 
-def plan(program, data, ports):
+def plan(program, folders, ports):
+    data, = folders
     port = next(ports)
     path, env = program
     argv = [path, "--port", str(port), "--bind", "127.0.0.1", "--dir", str(data),
             "--databases", "512", "--maxmemory-policy", "noeviction", "--save", "",
             "--appendonly", "no", "--daemonize", "no"]
-    return {"port": port, "argv": argv, "env": env}
+    return [{"port": port, "argv": argv, "env": env}]
 
 
-def answers(port):
+def address(ports):
+    return f"redis://127.0.0.1:{ports[0]}/0"
+
+
+def answers(port, _ports):
     with contextlib.suppress(OSError), connected(port) as connection:
         connection.sendall(b"PING\r\n")
         return connection.recv(64) == b"+PONG\r\n"

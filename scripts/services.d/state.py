@@ -18,7 +18,9 @@ import redis
 from cache import HERE, Failure, last_lines, locked, require, say
 from processes import ended, launch, running, stop
 
-KINDS = {"mongodb": mongodb, "redis": redis, "kafka": kafka}  # in this order they are started
+KINDS = {"mongodb": mongodb, "redis": redis, "kafka": kafka}
+ADDRESSES = {"kafka": "AGUACERO_KAFKA_BROKERS", "mongodb": "AGUACERO_MONGODB_URI",
+             "redis": "AGUACERO_REDIS_URL"}
 STATES = HERE.parent.parent / ".run"
 TEMPORARY_PREFIX = "aguacero-"
 
@@ -65,21 +67,28 @@ def is_up(state):
 
 # ---------------------------------------------------------------- up
 
-def bring_up(name):
-    """Start what is not running and wait for all; returns the state, and whether all were running."""
+def bring_up(name, counts, only=None):
+    """Start what is not running and wait for all; returns the state, and whether all were running.
+
+    `counts` says how many there are to be of a kind, or None: one, or as many as there are already.
+    If `only` some services are asked for, the others are left as they are."""
     with name_lock(name):
         state = load(name)
         if state and not Path(state["data"]).is_dir():  # a reboot, or somebody, emptied the folder
             discard(state)
             state = None
-        state = state or plan(name)
-        missing = {key: service for key, service in state["services"].items()
-                   if not running(service)}
+        if state:
+            check(state, counts)
+        elif only:
+            raise Failure(f"{name} is not up, so there is no {' or '.join(only)}")
+        state = state or plan(name, counts)
+        wanted = chosen(state, only)
+        missing = {key: service for key, service in wanted.items() if not running(service)}
         begin = time.monotonic()
         try:
             if missing:
                 start(state, missing)
-            wait_ready(state["services"], begin + READY_SECONDS_MAX)
+            wait_ready(wanted, begin + READY_SECONDS_MAX)
         except BaseException:
             discard(state)
             raise
@@ -88,29 +97,63 @@ def bring_up(name):
         return state, not missing
 
 
+def check(state, counts):
+    for kind, wanted in counts.items():
+        there = len(of_kind(state["services"], kind))
+        if wanted not in (None, there):
+            raise Failure(f"{state['name']} has {there} of {kind}, not {wanted}; "
+                          f"to begin anew: scripts/services down --name {state['name']}")
+
+
+def chosen(state, only):
+    services = state["services"]
+    for key in only or ():
+        if key not in services:
+            raise Failure(f"{state['name']} has no {key}, but {', '.join(services)}")
+    return {key: service for key, service in services.items() if not only or key in only}
+
+
+def kind_of(key):
+    """`kafka` and `kafka-2` are both of the kind `kafka`."""
+    return key.partition("-")[0]
+
+
+def of_kind(services, kind):
+    return [service for key, service in services.items() if kind_of(key) == kind]
+
+
+def answers(services, key):
+    """Whether the service answers, and knows of the others of its kind in `services`."""
+    kind = kind_of(key)
+    ports = [service["port"] for service in of_kind(services, kind)]
+    return KINDS[kind].answers(services[key]["port"], ports)
+
+
 def find_programs():
     require(*(tool for kind in KINDS.values() for tool in kind.needs()))
     return {key: kind.find() for key, kind in KINDS.items()}
 
 
-def plan(name):
+def plan(name, counts):
     programs = find_programs()
     data = Path(tempfile.mkdtemp(prefix=f"{TEMPORARY_PREFIX}{name}-")).resolve()
-    services = {}
+    services, env = {}, {}
     with contextlib.closing(free_ports()) as ports:
-        for key, kind in KINDS.items():
-            folder = data / key
-            folder.mkdir()
-            services[key] = {"pid": 0, **kind.plan(programs[key], folder, ports),
-                             "data": str(folder), "log": f"{folder}.log"}
-    port = {key: service["port"] for key, service in services.items()}
-    env = {
-        "AGUACERO_KAFKA_BROKERS": f"127.0.0.1:{port['kafka']}",
-        "AGUACERO_MONGODB_URI": f"mongodb://127.0.0.1:{port['mongodb']}/?replicaSet=rs0",
-        "AGUACERO_REDIS_URL": f"redis://127.0.0.1:{port['redis']}/0",
-        "AGUACERO_SERVICES_STATE": str(path_of(name)),
-    }
+        for name_of_kind, kind in KINDS.items():
+            folders = [data / key for key in keys(name_of_kind, counts.get(name_of_kind) or 1)]
+            for folder in folders:
+                folder.mkdir()
+            planned = kind.plan(programs[name_of_kind], folders, ports)
+            for folder, service in zip(folders, planned):
+                services[folder.name] = {"pid": 0, **service,
+                                         "data": str(folder), "log": f"{folder}.log"}
+            env[ADDRESSES[name_of_kind]] = kind.address([service["port"] for service in planned])
+    env["AGUACERO_SERVICES_STATE"] = str(path_of(name))
     return {"name": name, "data": str(data), "env": env, "services": services}
+
+
+def keys(kind, count):
+    return [kind] if count == 1 else [f"{kind}-{number}" for number in range(1, count + 1)]
 
 
 def free_ports():
@@ -127,9 +170,14 @@ def start(state, missing):
     """Side by side: Kafka comes last, as the others start while its storage is formatted."""
     say(f"services {state['name']}: starting {', '.join(missing)} …")
     save(state)  # before anything runs, so that `down` finds it even if we are killed
-    for key, service in missing.items():
-        if key == "kafka" and not kafka.prepare(service):
-            raise failure(key, service, "could not format its storage")
+    others = [service for key, service in missing.items() if kind_of(key) != "kafka"]
+    brokers = of_kind(missing, "kafka")
+    for service in others:
+        launch(service)
+    unformatted = kafka.prepare(brokers)
+    if unformatted:
+        raise failure(Path(unformatted["data"]).name, unformatted, "could not format its storage")
+    for service in brokers:
         launch(service)
     save(state)
 
@@ -141,7 +189,7 @@ def wait_ready(services, deadline):
             how = ended(service)
             if how:
                 raise failure(key, service, f"{how} before it was ready")
-            elif KINDS[key].answers(service["port"]):
+            elif answers(services, key):
                 del waiting[key]
             elif time.monotonic() > deadline:
                 raise failure(key, service, f"did not answer within {READY_SECONDS_MAX} s")
