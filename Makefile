@@ -24,7 +24,7 @@ test: ## lints, unit, property and end-to-end tests on real Kafka, MongoDB and R
 lint: ## rustfmt and clippy, warnings denied
 	@scripts/test lint
 
-chaos: ## kills, outages and mixtures of them under load, judged (ARGS="--rounds 40 --seed 7")
+chaos: ## kills, outages and mixtures of them under load, judged (ARGS="--rounds 40 --brokers 3 --members 3")
 	@scripts/chaos $(ARGS)
 
 bench-lone: ## what a lone client pays, beside its limits (a few minutes)

@@ -6,6 +6,8 @@ use aguacero::{config::Stream, id::EventId};
 use bson::{Bson, Document, RawDocumentBuf, doc, spec::BinarySubtype};
 use mongodb::{Client, Database, options::ClientOptions};
 
+use crate::eventually;
+
 /// The field that is the archive's own.
 pub const OURS: &str = "_aguacero";
 
@@ -25,6 +27,18 @@ impl Archive {
         Self {
             database: client.database(name),
         }
+    }
+
+    /// The port of the member that takes writes.
+    pub async fn primary_port(&self) -> u16 {
+        eventually("a primary", async || {
+            let hello = self.database.run_command(doc! { "hello": 1 }).await;
+            let hello = hello.map_err(|e| e.to_string())?;
+            let address = hello.get_str("primary").map_err(|e| e.to_string())?;
+            let port = address.rsplit(':').next().and_then(|p| p.parse().ok());
+            port.ok_or_else(|| format!("its address is {address}"))
+        })
+        .await
     }
 
     /// How many documents a collection holds.

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     ffi::{CString, c_void},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use aguacero::{
@@ -26,6 +26,7 @@ use crate::eventually;
 
 const CALL_TIMEOUT: Duration = Duration::from_secs(20);
 const FORGET_TIMEOUT: Duration = Duration::from_secs(3);
+const POLL_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A record, as any consumer would see it.
 #[derive(Debug, Clone)]
@@ -70,7 +71,18 @@ impl Record {
     }
 }
 
-/// The broker.
+/// Where a partition is, by the brokers' ids.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// Negative if there is none at the moment.
+    pub leader: i32,
+    /// All that are to hold it.
+    pub replicas: Vec<i32>,
+    /// Those of them that have everything that is acknowledged.
+    pub in_sync: Vec<i32>,
+}
+
+/// The brokers.
 #[derive(Debug, Clone)]
 pub struct Kafka {
     brokers: String,
@@ -118,6 +130,28 @@ impl Kafka {
         let (client, topic) = (self.client(), topic.to_owned());
         let ends = move || ends(&client.create().expect("a consumer"), &topic);
         spawn_blocking(ends).await.expect("reading offsets")
+    }
+
+    /// Where each partition of a topic is.
+    pub async fn places(&self, topic: &str) -> BTreeMap<i32, Place> {
+        let (client, topic) = (self.client(), topic.to_owned());
+        let places = move || places(&client, Some(&topic));
+        let all = spawn_blocking(places).await.expect("asking for metadata");
+        all.into_iter().map(|((_, p), place)| (p, place)).collect()
+    }
+
+    /// Waits until every partition of every topic is in sync on all of its brokers.
+    pub async fn in_sync(&self) {
+        eventually("every replica in sync", async || {
+            let client = self.client();
+            let all = spawn_blocking(move || places(&client, None)).await;
+            let mut all = all.expect("asking for metadata").into_iter();
+            match all.find(|(_, p)| p.leader < 0 || p.in_sync.len() < p.replicas.len()) {
+                Some(behind) => Err(format!("{behind:?}")),
+                None => Ok(()),
+            }
+        })
+        .await;
     }
 
     /// The topic as the broker has it, if it is there.
@@ -347,6 +381,24 @@ fn ends(consumer: &BaseConsumer, topic: &str) -> BTreeMap<i32, (i64, i64)> {
     ends.filter(|(_, (first, next))| next > first).collect()
 }
 
+fn places(client: &ClientConfig, topic: Option<&str>) -> BTreeMap<(String, i32), Place> {
+    let consumer: BaseConsumer = client.create().expect("a consumer");
+    let metadata = consumer
+        .fetch_metadata(topic, CALL_TIMEOUT)
+        .expect("Kafka answers");
+    let topics = metadata.topics().iter();
+    let partitions = topics.flat_map(|t| t.partitions().iter().map(|p| (t.name().to_owned(), p)));
+    let place = |(topic, p): (String, &rdkafka::metadata::MetadataPartition)| {
+        let place = Place {
+            leader: p.leader(),
+            replicas: p.replicas().to_vec(),
+            in_sync: p.isr().to_vec(),
+        };
+        ((topic, p.id()), place)
+    };
+    partitions.map(place).collect()
+}
+
 fn read(mut client: ClientConfig, topic: &str) -> Vec<Record> {
     client
         .set("group.id", "e2e-reads-and-never-commits")
@@ -362,11 +414,17 @@ fn read(mut client: ClientConfig, topic: &str) -> Vec<Record> {
     consumer.assign(&assignment).expect("an assignment");
     let mut left: i64 = ends.values().map(|(first, next)| next - first).sum();
     let mut records = Vec::new();
+    let mut deadline = Instant::now() + CALL_TIMEOUT;
     while left > 0 {
-        let message = consumer
-            .poll(CALL_TIMEOUT)
-            .expect("a record in time")
-            .expect("a record");
+        let message = match consumer.poll(POLL_TIMEOUT) {
+            Some(Ok(message)) => message,
+            // Such as that a broker is away: others may have what is asked for.
+            other => {
+                assert!(Instant::now() < deadline, "{left} records left: {other:?}");
+                continue;
+            }
+        };
+        deadline = Instant::now() + CALL_TIMEOUT;
         if message.offset() >= ends[&message.partition()].1 {
             continue; // came after we looked
         }

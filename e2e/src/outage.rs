@@ -22,6 +22,8 @@ static ONE: Mutex<()> = Mutex::const_new(());
 pub struct Outages {
     name: String,
     state: String,
+    /// Brokers and members.
+    several: [usize; 2],
     _one: MutexGuard<'static, ()>,
 }
 
@@ -34,15 +36,33 @@ impl Outages {
         );
         let one = ONE.lock().await;
         let name = read(&state)["name"].as_str().expect("a name").to_owned();
+        let several = ["kafka", "mongodb"].map(|kind| named(&state, kind).len());
         Self {
             name,
             state,
+            several,
             _one: one,
         }
     }
 
-    /// Kills `kafka`, `mongodb` or `redis`, and waits until it has ended: until then it would look as if
-    /// it were up.
+    /// What the services of a kind are called: `kafka` alone, or `kafka-1`, `kafka-2`…
+    #[must_use]
+    pub fn of_kind(&self, kind: &str) -> Vec<String> {
+        named(&self.state, kind)
+    }
+
+    /// What the service is called that listens on a port.
+    #[must_use]
+    pub fn on_port(&self, port: u16) -> String {
+        let state = read(&self.state);
+        let services = state["services"].as_object().expect("services");
+        let mut named = services.iter().filter(|(_, s)| s["port"] == port);
+        let (name, _) = named.next().unwrap_or_else(|| panic!("none on {port}"));
+        name.clone()
+    }
+
+    /// Kills a service, such as `kafka` or `mongodb-2`, and waits until it has ended: until then it would
+    /// look as if it were up.
     pub async fn begin(&self, service: &str) {
         let pid = self.pid(service);
         self.signal(service, Signal::KILL);
@@ -153,7 +173,15 @@ impl Outages {
 
     /// Starts what is down, and waits until it answers.
     pub async fn end(&self) {
+        self.end_only(&[]).await;
+    }
+
+    /// Starts these, if they are down, and leaves the others as they are.
+    pub async fn end_only(&self, services: &[&str]) {
         let mut up = self.up();
+        for service in services {
+            up.args(["--only", service]);
+        }
         let output = spawn_blocking(move || up.output())
             .await
             .expect("joined")
@@ -165,6 +193,9 @@ impl Outages {
         let services = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/services");
         let mut up = Command::new(services);
         up.args(["up", "--name", &self.name]);
+        // Should they have to be made anew, as many as there were.
+        let [brokers, members] = self.several.map(|n| n.to_string());
+        up.args(["--brokers", &brokers, "--members", &members]);
         up
     }
 }
@@ -175,6 +206,15 @@ impl Drop for Outages {
             _ = self.up().output(); // for the tests that come next
         }
     }
+}
+
+fn named(state: &str, kind: &str) -> Vec<String> {
+    let state = read(state);
+    let services = state["services"].as_object().expect("services");
+    let named = services
+        .keys()
+        .filter(|name| name.split('-').next() == Some(kind));
+    named.cloned().collect()
 }
 
 fn read(state: &str) -> Value {

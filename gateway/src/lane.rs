@@ -31,6 +31,8 @@ const FRAME_BYTES_MAX: usize = 4 << 20;
 const EVENT_OVERHEAD: usize = 64;
 /// Pause before a slab whose outcome was unknown is sent again, for each attempt.
 const RESEND_PAUSE: Duration = Duration::from_millis(50);
+/// How long sticky spreading prefers others to a partition that did not store, in `partition_slow`.
+const AVOIDED_FOR: u32 = 10;
 
 /// The slabs of one worker.
 pub(crate) struct Lane {
@@ -89,6 +91,8 @@ struct Slot {
     is_ready: bool,
     /// Its oldest receipt is overdue.
     is_slow: bool,
+    /// Not everything of its last receipt was stored: until then, sticky spreading prefers others.
+    avoided_until: Option<Instant>,
     /// Nothing is sent again before.
     resend_at: Option<Instant>,
 }
@@ -201,7 +205,7 @@ impl Lane {
         if limit.is_some_and(|limit| event.value.len() + event.key.map_or(0, <[u8]>::len) > limit) {
             return Err(Refused::TooLarge(limit));
         }
-        let at = self.slot_for(event).ok_or(Refused::Away)?;
+        let at = self.slot_for(event, now).ok_or(Refused::Away)?;
         let bytes = event.bytes();
         if self.bytes + bytes > self.bounds.bytes_max
             || self.slots[at].bytes + bytes > self.bounds.partition_bytes_max
@@ -220,16 +224,19 @@ impl Lane {
     }
 
     /// The topic-partition of an event; none if every one that it may enter is slow.
-    fn slot_for(&mut self, event: &Append<'_>) -> Option<usize> {
+    fn slot_for(&mut self, event: &Append<'_>, now: Instant) -> Option<usize> {
         let topic = &mut self.topics[event.stream.topic];
         let n = topic.ordinary.len();
         let partition = match (event.reserved, event.key, &event.stream.spread.otherwise) {
             (Some(reserved), _, _) => reserved,
             (None, Some(key), Partitioning::Key(_)) => topic.ordinary[partition_of(key, n)],
             _ => {
-                let slow =
-                    |i: usize| self.slots[topic.first_slot + topic.ordinary[i] as usize].is_slow;
-                topic.sticky = (0..n).map(|i| (topic.sticky + i) % n).find(|&i| !slow(i))?;
+                let slot = |i: usize| &self.slots[topic.first_slot + topic.ordinary[i] as usize];
+                let takes = |i: &usize| !slot(*i).is_slow;
+                let stores = |i: &usize| takes(i) && !slot(*i).is_avoided(now);
+                let mut from_here = (0..n).map(|i| (topic.sticky + i) % n);
+                let chosen = from_here.clone().find(stores);
+                topic.sticky = chosen.or_else(|| from_here.find(takes))?;
                 topic.ordinary[topic.sticky]
             }
         };
@@ -340,6 +347,17 @@ impl Lane {
             slot.is_slow = false;
         }
         let verdict = verdict(receipt, slab.attempts);
+        let stored = |outcome: &Outcome| !matches!(outcome, Outcome::NotStored | Outcome::Unknown);
+        let mut outcomes = verdict.exceptions.iter().map(|(_, outcome)| outcome);
+        if !stored(&verdict.outcome) || !outcomes.all(stored) {
+            slot.avoided_until = Some(now + AVOIDED_FOR * self.bounds.partition_slow);
+        } else if slot.avoided_until.take().is_some() {
+            // What kept it may have kept others too.
+            let topic = slot.topic;
+            let slots = self.slots.iter_mut().filter(|s| s.topic == topic);
+            slots.for_each(|s| s.avoided_until = None);
+        }
+        let slot = &mut self.slots[at];
         let unknown = verdict.outcome == Outcome::Unknown
             || verdict
                 .exceptions
@@ -374,6 +392,7 @@ impl Lane {
         for at in 0..self.slots.len() {
             let slot = &mut self.slots[at];
             slot.is_slow = false;
+            slot.avoided_until = None;
             slot.resend_at = None;
             while let Some((id, _)) = slot.sent.pop_back() {
                 if let Some(slab) = self.slabs.get_mut(&id) {
@@ -490,8 +509,13 @@ impl Slot {
             bytes: 0,
             is_ready: false,
             is_slow: false,
+            avoided_until: None,
             resend_at: None,
         }
+    }
+
+    fn is_avoided(&self, now: Instant) -> bool {
+        self.avoided_until.is_some_and(|until| now < until)
     }
 
     fn has_more(&self) -> bool {

@@ -293,6 +293,39 @@ fn a_slow_partition_stops_nobody_else() {
 }
 
 #[test]
+fn a_partition_that_does_not_store_is_tried_now_and_then_as_long_as_another_does() {
+    let mut b = Bench::new();
+    let (mut refused, mut id) = (0, 0);
+    let ill = b.lane.topics[0].ordinary[0] as usize;
+    for ms in (0..20_000).step_by(100) {
+        let (place, _) = b.append(id, None, ms).unwrap();
+        b.frame(ms).unwrap();
+        let outcome = match b.lane.slabs[&place.slab].slot == ill {
+            true => produce::Outcome::NotStored,
+            false => produce::Outcome::Stored,
+        };
+        refused += u32::from(outcome == produce::Outcome::NotStored);
+        b.receive(place.slab, outcome, ms + 50).unwrap();
+        id += 1;
+    }
+    assert_eq!(refused, 2, "once, and again after ten seconds");
+    // One stores again, and so the other may.
+    for slot in 0..2 {
+        b.lane.slots[slot].avoided_until = Some(b.at(60_000));
+    }
+    let used: HashSet<_> = (0..4)
+        .map(|i| {
+            let (place, _) = b.append(id + i, None, 30_000).unwrap();
+            b.frame(30_000).unwrap();
+            let slot = b.lane.slabs[&place.slab].slot;
+            b.receive(place.slab, produce::Outcome::Stored, 30_000);
+            slot
+        })
+        .collect();
+    assert_eq!(used.len(), 2);
+}
+
+#[test]
 fn while_the_link_is_away_for_long_events_are_refused_at_once() {
     let mut b = Bench::new();
     let now = b.at(0);
