@@ -236,6 +236,12 @@ impl Topics {
         }
     }
 
+    /// Most bytes of one batch of records of a topic, as the broker has it now.
+    pub async fn batch_bytes_max(&self, topic: &str) -> Result<usize, TopicError> {
+        let [bytes] = self.settings(topic, ["max.message.bytes"]).await?;
+        Ok(usize::try_from(bytes).unwrap_or(0))
+    }
+
     /// Numeric settings of a topic as the broker applies them.
     async fn settings<const N: usize>(
         &self,

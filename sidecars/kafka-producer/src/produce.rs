@@ -1,10 +1,7 @@
 //! Slabs into librdkafka, delivery reports out of it.
 
 use std::{
-    sync::{
-        Arc, PoisonError, RwLock,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
 
@@ -14,7 +11,7 @@ use rdkafka::{
     ClientConfig, ClientContext, Message as _,
     bindings::{rd_kafka_message_status, rd_kafka_msg_status_t},
     error::KafkaError,
-    message::{DeliveryResult, Header, OwnedHeaders},
+    message::{BorrowedMessage, DeliveryResult, Header, OwnedHeaders},
     producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext, PurgeConfig},
     types::RDKafkaErrorCode,
 };
@@ -40,8 +37,9 @@ pub(crate) struct Producers {
 pub(crate) struct Context {
     bootstrap: Bootstrap,
     brokers: String,
-    fatal: AtomicBool,
+    /// Told of every error: which of them was the last one, only the client knows.
     failed: Arc<Notify>,
+    topics: Known,
 }
 
 /// Which record of which slab a delivery report belongs to.
@@ -51,18 +49,11 @@ pub(crate) struct Ticket {
 }
 
 impl ClientContext for Context {
+    /// Of a fatal error too this is told by the error behind it.
     fn error(&self, error: KafkaError, reason: &str) {
-        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal) {
-            tracing::error!(
-                reason,
-                "the idempotent producer failed for good: making a new one"
-            );
-            self.fatal.store(true, Ordering::Release);
-            self.failed.notify_one();
-        } else {
-            tracing::warn!(%error, reason, "librdkafka");
-            self.bootstrap.note(&error);
-        }
+        tracing::warn!(%error, reason, "librdkafka");
+        self.bootstrap.note(&error);
+        self.failed.notify_one();
     }
 }
 
@@ -79,7 +70,9 @@ impl ProducerContext for Context {
     fn delivery(&self, result: &DeliveryResult<'_>, ticket: Box<Ticket>) {
         let report = match result {
             Ok(message) => Report::Stored(Some(message.offset()).filter(|&o| o >= 0)),
-            Err((error, message)) => Report::Failed(outcome_of(error, message), error.to_string()),
+            Err((error, message)) => {
+                Report::Failed(outcome_of(error, message, &self.topics), error.to_string())
+            }
         };
         ticket.slab.report(ticket.index, report);
     }
@@ -87,21 +80,34 @@ impl ProducerContext for Context {
 
 /// Whether a record whose delivery failed may be in the log all the same.
 #[allow(unsafe_code)]
-fn outcome_of(error: &KafkaError, message: &rdkafka::message::BorrowedMessage<'_>) -> Outcome {
+fn outcome_of(error: &KafkaError, message: &BorrowedMessage<'_>, topics: &Known) -> Outcome {
     // SAFETY: the message is alive for the borrow, and the call only reads it. The safe API of
     // rdkafka 0.39 does not expose the status.
     match unsafe { rd_kafka_message_status(message.ptr()) } {
-        rd_kafka_msg_status_t::RD_KAFKA_MSG_STATUS_NOT_PERSISTED => refusal(error),
+        rd_kafka_msg_status_t::RD_KAFKA_MSG_STATUS_NOT_PERSISTED if is_size(error) => {
+            // The broker refuses a whole batch: most of its records can go in a smaller one.
+            let bytes = message.payload_len() + message.key_len();
+            match topics.is_too_large(message.topic(), bytes) {
+                true => Outcome::TooLarge,
+                false => Outcome::NotStored,
+            }
+        }
+        rd_kafka_msg_status_t::RD_KAFKA_MSG_STATUS_NOT_PERSISTED => Outcome::NotStored,
         _ => Outcome::Unknown,
     }
 }
 
-/// The outcome of a record that certainly is not in the log.
+/// The outcome of a record that librdkafka itself did not take.
 fn refusal(error: &KafkaError) -> Outcome {
-    match error.rdkafka_error_code() {
-        Some(RDKafkaErrorCode::MessageSizeTooLarge) => Outcome::TooLarge,
-        _ => Outcome::NotStored,
+    if is_size(error) {
+        Outcome::TooLarge
+    } else {
+        Outcome::NotStored
     }
+}
+
+fn is_size(error: &KafkaError) -> bool {
+    error.rdkafka_error_code() == Some(RDKafkaErrorCode::MessageSizeTooLarge)
 }
 
 impl Producers {
@@ -109,8 +115,13 @@ impl Producers {
     pub(crate) fn new(config: &Config, topics: Known) -> anyhow::Result<Self> {
         let settings = settings(config, &topics);
         let failed = Arc::new(Notify::new());
-        let current = Arc::new(RwLock::new(make(&settings, &failed)?));
-        tokio::spawn(replace_failed(settings, failed, Arc::clone(&current)));
+        let current = Arc::new(RwLock::new(make(&settings, &failed, &topics)?));
+        tokio::spawn(replace_failed(
+            settings,
+            failed,
+            topics.clone(),
+            Arc::clone(&current),
+        ));
         Ok(Self { current, topics })
     }
 
@@ -263,6 +274,7 @@ fn settings(config: &Config, topics: &Known) -> ClientConfig {
 fn make(
     settings: &ClientConfig,
     failed: &Arc<Notify>,
+    topics: &Known,
 ) -> anyhow::Result<Arc<BaseProducer<Context>>> {
     let context = Context {
         bootstrap: Bootstrap::default(),
@@ -270,8 +282,8 @@ fn make(
             .get("bootstrap.servers")
             .unwrap_or_default()
             .to_owned(),
-        fatal: AtomicBool::new(false),
         failed: Arc::clone(failed),
+        topics: topics.clone(),
     };
     let producer: Arc<BaseProducer<Context>> = Arc::new(settings.create_with_context(context)?);
     tokio::spawn(Reports::of(&producer)?.serve(Arc::clone(&producer)));
@@ -283,19 +295,25 @@ fn make(
 async fn replace_failed(
     settings: ClientConfig,
     failed: Arc<Notify>,
+    topics: Known,
     current: Arc<RwLock<Arc<BaseProducer<Context>>>>,
 ) {
     loop {
         failed.notified().await;
-        let is_fatal = {
+        let fatal = {
             let current = current.read().unwrap_or_else(PoisonError::into_inner);
-            current.context().fatal.load(Ordering::Acquire)
+            current.client().fatal_error()
         };
-        if !is_fatal {
-            continue; // told twice of the same failure
-        }
+        let Some((error, reason)) = fatal else {
+            continue; // one that passes, or told twice
+        };
+        tracing::error!(
+            %error,
+            reason,
+            "the idempotent producer failed for good: making a new one"
+        );
         let new = loop {
-            match make(&settings, &failed) {
+            match make(&settings, &failed, &topics) {
                 Ok(new) => break new,
                 Err(error) => {
                     tracing::error!(%error, "making a new producer");
@@ -312,3 +330,7 @@ async fn replace_failed(
         old.purge(PurgeConfig::default().queue().inflight());
     }
 }
+
+#[cfg(test)]
+#[path = "produce_tests.rs"]
+mod tests;

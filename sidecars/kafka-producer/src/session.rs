@@ -18,14 +18,11 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::{
     metric,
     produce::{BATCH_BYTES_MAX, Producers},
-    topics::Known,
+    topics::{Known, RECORD_OVERHEAD},
 };
 
 /// Receipts in one message.
 const RECEIPTS_MAX: usize = 256;
-/// What a record batch of one record adds to value and key: the batch's head, the record's varints,
-/// the header `aguacero` with a stream's name and a client's key of the greatest length, `traceparent`.
-const RECORD_OVERHEAD: usize = 1024;
 
 /// The gRPC service.
 pub(crate) struct Service {

@@ -3,7 +3,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, RwLock},
+    sync::{
+        Arc, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -16,14 +19,37 @@ use anyhow::Context as _;
 
 /// How often the broker is asked for the topics' incarnations.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// What a record batch of one record adds to value and key: the batch's head, the record's varints,
+/// the header `aguacero` with a stream's name and a client's key of the greatest length, `traceparent`.
+pub(crate) const RECORD_OVERHEAD: usize = 1024;
 /// Pause between two attempts to reach the broker at start.
 const RETRY_EVERY: Duration = Duration::from_millis(500);
 
 /// What is known of the declared topics. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Known(Arc<RwLock<HashMap<String, Described>>>);
+pub(crate) struct Known {
+    topics: Arc<RwLock<HashMap<String, Described>>>,
+    /// The broker takes less than is known: to be asked again.
+    refused: Arc<AtomicBool>,
+}
 
 impl Known {
+    /// These topics.
+    pub(crate) fn new(found: HashMap<String, Described>) -> Self {
+        Self {
+            topics: Arc::new(RwLock::new(found)),
+            refused: Arc::default(),
+        }
+    }
+
+    /// The broker has refused a batch of `topic` as too large. Whether a record of `bytes`, by itself,
+    /// is the reason, as far as is known by now.
+    pub(crate) fn is_too_large(&self, topic: &str, bytes: usize) -> bool {
+        self.refused.store(true, Ordering::Relaxed);
+        self.get(topic, |t| bytes + RECORD_OVERHEAD > t.batch_bytes_max)
+            .unwrap_or(false)
+    }
+
     /// The incarnation of `topic`, or an empty text if there is no such topic.
     pub(crate) fn incarnation(&self, topic: &str) -> String {
         self.get(topic, |t| t.incarnation.clone())
@@ -38,7 +64,7 @@ impl Known {
     /// Every topic with the most bytes of one of its batches.
     pub(crate) fn batch_bytes_max(&self) -> Vec<(String, usize)> {
         let known = self
-            .0
+            .topics
             .read()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
         known
@@ -47,8 +73,27 @@ impl Known {
             .collect()
     }
 
+    /// Notes that the batches of `topic` may have so many bytes.
+    fn limit(&self, topic: &str, bytes: usize) {
+        let mut known = self
+            .topics
+            .write()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(known) = known.get_mut(topic)
+            && known.batch_bytes_max != bytes
+        {
+            let was = std::mem::replace(&mut known.batch_bytes_max, bytes);
+            tracing::error!(
+                topic,
+                was,
+                is = bytes,
+                "max.message.bytes was changed: restart the kafka-producer, or whole batches are refused"
+            );
+        }
+    }
+
     fn get<T>(&self, topic: &str, read: impl FnOnce(&Described) -> T) -> Option<T> {
-        self.0
+        self.topics
             .read()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
             .get(topic)
@@ -57,7 +102,7 @@ impl Known {
 
     fn update(&self, found: HashMap<String, Described>) {
         let mut known = self
-            .0
+            .topics
             .write()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
         for (name, new) in found {
@@ -83,7 +128,7 @@ pub(crate) async fn watch(config: &Config, shutdown: Shutdown) -> anyhow::Result
         found = ensure(&topics, config) => found?,
         () = shutdown.requested() => return Ok(None),
     };
-    let known = Known(Arc::new(RwLock::new(found)));
+    let known = Known::new(found);
     tokio::spawn(look(Arc::new(topics), known.clone(), shutdown));
     Ok(Some(known))
 }
@@ -117,14 +162,32 @@ async fn look(topics: Arc<Topics>, known: Known, shutdown: Shutdown) {
             () = tokio::time::sleep(LOOK_EVERY) => {}
             () = shutdown.requested() => return,
         }
-        let (topics, names) = (Arc::clone(&topics), Arc::clone(&names));
+        let (asking, names) = (Arc::clone(&topics), Arc::clone(&names));
+        let topics = Arc::clone(&topics);
         let described = tokio::task::spawn_blocking(move || {
             topics.describe(&names.iter().map(String::as_str).collect::<Vec<_>>())
         });
         match described.await {
-            Ok(Ok(found)) => known.update(found),
+            Ok(Ok(found)) => {
+                known.update(found);
+                if known.refused.swap(false, Ordering::Relaxed) {
+                    look_at_limits(&asking, &known).await;
+                }
+            }
             Ok(Err(error)) => tracing::debug!(%error, "asking for the topics"),
             Err(_) => return, // the runtime is ending
+        }
+    }
+}
+
+async fn look_at_limits(topics: &Topics, known: &Known) {
+    for (topic, _) in known.batch_bytes_max() {
+        match topics.batch_bytes_max(&topic).await {
+            Ok(bytes) => known.limit(&topic, bytes),
+            Err(error) => {
+                tracing::debug!(%error, topic, "asking for max.message.bytes");
+                known.refused.store(true, Ordering::Relaxed);
+            }
         }
     }
 }
