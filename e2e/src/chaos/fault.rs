@@ -23,8 +23,10 @@ pub enum Fault {
     Cut(Link),
     /// Kept open, and nothing comes through.
     Held(Link),
-    /// SIGKILL; started again on its data after a minute.
+    /// SIGKILL, of all of a kind; started again on their data after a minute.
     ServiceAway(Service),
+    /// SIGKILL of a consumer that does not come back: the others take over.
+    ConsumerGone,
     /// Every write is refused for want of memory.
     RedisFull,
     /// Not a byte more can be written: the broker gives up; later started again on its data.
@@ -53,6 +55,8 @@ pub(super) struct Begun {
     pub(super) process: Option<usize>,
     /// The wire, if it happens to one.
     wire: Option<usize>,
+    /// The services, as `scripts/services` calls them, if it happens to some.
+    services: Vec<String>,
 }
 
 /// The stream that the clients write to.
@@ -95,6 +99,7 @@ impl fmt::Display for Fault {
             Self::ServiceFrozen(service) => write!(f, "{} frozen", service.name()),
             Self::RedisEmptied => f.write_str("redis emptied"),
             Self::ServiceAway(service) => write!(f, "{} away for a minute", service.name()),
+            Self::ConsumerGone => f.write_str("consumer gone"),
             Self::RedisFull => f.write_str("redis full"),
             Self::KafkaDiskFull => f.write_str("kafka's disk full"),
             Self::TopicRecreated => f.write_str("topic recreated"),
@@ -139,6 +144,7 @@ impl Fault {
             Self::RedisFull,
             Self::KafkaDiskFull,
             Self::TopicRecreated,
+            Self::ConsumerGone,
             Self::ServiceAway(Service::Kafka),
         ];
         let clocks = KINDS.into_iter().map(Self::ClockStepped);
@@ -204,7 +210,9 @@ impl Fault {
             Self::ServiceAway(_) => 60_000,
             Self::Cut(_) => dice.below(2) * dice.below(1000),
             Self::ServiceFrozen(_) => 200 + dice.below(4000),
-            Self::Restarted(_) | Self::RedisEmptied | Self::TopicRecreated => 0,
+            Self::Restarted(_) | Self::RedisEmptied | Self::TopicRecreated | Self::ConsumerGone => {
+                0
+            }
         })
     }
 
@@ -218,7 +226,13 @@ impl Fault {
         busy: &[usize],
         dice: &mut Dice,
     ) -> Option<Begun> {
-        let (mut process, mut wire) = (None, None);
+        let (mut process, mut wire, mut services) = (None, None, Vec::new());
+        let mut one_of = |service: Service| {
+            let all = outages.of_kind(service.name());
+            let any = dice.below(all.len().max(1) as u64) as usize;
+            services.extend(all.into_iter().nth(any));
+            services.clone()
+        };
         match self {
             Self::Killed(kind)
             | Self::Frozen(kind)
@@ -239,11 +253,29 @@ impl Fault {
                     _ => process.terminate(),
                 }
             }
-            Self::ServiceKilled(service) | Self::ServiceAway(service) => {
-                outages.begin(service.name()).await;
+            Self::ConsumerGone => {
+                let mut all = pipeline.processes();
+                process = all.position(|p| p.kind() == Kind::Consumer);
+                drop(all);
+                pipeline.process(process?).kill();
+            }
+            Self::ServiceKilled(service) => {
+                for name in one_of(service) {
+                    outages.begin(&name).await;
+                }
+            }
+            Self::ServiceAway(service) => {
+                services = outages.of_kind(service.name());
+                for name in &services {
+                    outages.begin(name).await;
+                }
             }
             Self::RedisFull => pipeline.redis.set_full(true).await,
-            Self::KafkaDiskFull => outages.fill_disk(Service::Kafka.name()).await,
+            Self::KafkaDiskFull => {
+                for name in one_of(Service::Kafka) {
+                    outages.fill_disk(&name).await;
+                }
+            }
             Self::TopicRecreated => {
                 let topic = pipeline.config.topic_of(pipeline.stream(STREAM));
                 if topic.replication > 1 {
@@ -253,7 +285,9 @@ impl Fault {
                 pipeline.kafka.recreate(&name, partitions).await;
                 load.forgive();
             }
-            Self::ServiceFrozen(service) => outages.freeze(service.name()),
+            Self::ServiceFrozen(service) => {
+                one_of(service).iter().for_each(|name| outages.freeze(name));
+            }
             Self::RedisEmptied => pipeline.redis.flush().await,
             Self::Cut(link) | Self::Held(link) => {
                 let all = pipeline.wires.iter().enumerate();
@@ -271,11 +305,19 @@ impl Fault {
             fault: self,
             process,
             wire,
+            services,
         })
     }
 }
 
 impl Begun {
+    /// Makes everything as it was before, where an end does not.
+    pub(super) fn undo(&self, pipeline: &mut Pipeline) {
+        if let (Fault::ConsumerGone, Some(number)) = (self.fault, self.process) {
+            pipeline.process(number).start();
+        }
+    }
+
     /// Ends it: what was killed is started, what was frozen goes on. Does not wait for its service.
     pub(super) async fn end(&self, pipeline: &mut Pipeline, outages: &Outages) {
         match (self.fault, self.process) {
@@ -292,7 +334,9 @@ impl Begun {
             (Fault::ServiceKilled(_) | Fault::ServiceAway(_) | Fault::KafkaDiskFull, _) => {
                 outages.end().await;
             }
-            (Fault::ServiceFrozen(service), _) => outages.thaw(service.name()),
+            (Fault::ServiceFrozen(_), _) => {
+                self.services.iter().for_each(|name| outages.thaw(name));
+            }
             _ => {}
         }
         let wire = self.wire.and_then(|number| pipeline.wires.get(number));

@@ -33,11 +33,22 @@ pub enum Mix {
 }
 
 /// Two pods, two consumers, and the countries kept in order.
-fn pipeline() -> crate::Builder {
-    let weather = crate::repository("aguacero.toml");
-    let keyed = weather.replace("spread  = \"sticky\"", "key = \"país\"");
-    assert_ne!(keyed, weather, "aguacero.toml spreads its events otherwise");
-    Pipeline::builder(&format!("{keyed}\n{}", probe::DECLARATION))
+fn pipeline(outages: &Outages) -> crate::Builder {
+    let mut toml = format!(
+        "{}\n{}",
+        crate::repository("aguacero.toml"),
+        probe::DECLARATION
+    );
+    let mut edits = vec![("spread  = \"sticky\"", "key = \"país\"")];
+    if outages.of_kind("kafka").len() > 1 {
+        edits.push(("replication = 1", "replication = 3"));
+        edits.push(("min_insync  = 1", "min_insync  = 2"));
+    }
+    for (there, wanted) in edits {
+        assert!(toml.contains(there), "aguacero.toml has no {there}");
+        toml = toml.replace(there, wanted);
+    }
+    Pipeline::builder(&toml)
         .pods(2)
         .consumers(2)
         .wired()
@@ -59,7 +70,7 @@ pub async fn round(
     mut tell: impl FnMut(&str),
 ) -> Verdict {
     tell("starting");
-    let mut pipeline = pipeline().start().await;
+    let mut pipeline = pipeline(outages).start().await;
     let plan = Plan {
         clients: CLIENTS,
         give_up: GIVE_UP,
@@ -84,7 +95,10 @@ pub async fn round(
                 begun.end(&mut pipeline, outages).await;
                 figures.happened(fault);
                 match probe.measure(&pipeline, Instant::now()).await {
-                    Ok(recovery) => figures.recovered(fault, recovery),
+                    Ok(recovery) => {
+                        figures.recovered(fault, recovery);
+                        begun.undo(&mut pipeline);
+                    }
                     Err(what) => {
                         unserved = Some(format!("{what}, {:?} after {fault}", crate::DEADLINE));
                         break;
