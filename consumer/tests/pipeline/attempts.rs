@@ -173,3 +173,25 @@ async fn a_settle_whose_answer_is_lost_twice_counts_once() {
     }
     running.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_whose_answer_is_lost_is_archived_and_counted_once() {
+    let mut world = World::new(1).await;
+    let uri = &world.config.mongodb.uri;
+    let host = uri.split_once("://").unwrap().1.to_owned();
+    let mongodb = Proxy::to(host.split(['/', '?']).next().unwrap()).await;
+    world.config.mongodb.uri = format!("mongodb://{}/?directConnection=true", mongodb.address);
+    let running = world.start().await;
+    world.send(0, &borrowed(&events(5)));
+    world.settled(5).await;
+    for sent in [12, 19] {
+        // The driver tries each of our attempts twice.
+        mongodb.lose_answers(4, b"\x02insert\0");
+        world.send(0, &borrowed(&events(7)));
+        world.settled(sent).await;
+        world.has_committed(0, sent).await;
+        assert_eq!(mongodb.answers_to_lose(), 0, "all were lost");
+    }
+    assert_eq!(world.dead_letters().await, []);
+    running.stop().await;
+}

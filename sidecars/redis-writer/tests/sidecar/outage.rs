@@ -1,12 +1,22 @@
 //! Redis is away: frames wait, and nothing is acknowledged that is not there.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    time::Duration,
+};
 
 use aguacero::{
     counts::Deltas,
     ledger::{self, Settled},
 };
-use tokio::time::{sleep, timeout};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+    time::{sleep, timeout},
+};
 
 use crate::fixture::{Gateway, OwnRedis, PATIENCE, Writer, keys};
 
@@ -36,6 +46,81 @@ async fn frames_wait_while_redis_is_away_and_are_applied_when_it_is_back() {
         (2, 3)
     );
     assert_eq!(writer.shown().await, (2, keys(&[("a", 1), ("b", 1)])));
+}
+
+/// Passes everything on to Redis, and ends the connection instead of the answer to a script, `times` times.
+async fn losing_answers(redis: &OwnRedis, times: usize) -> (String, Arc<AtomicUsize>) {
+    let target = redis.url().replace("redis://", "").replace("/0", "");
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let url = format!("redis://{}/0", listener.local_addr().expect("bound"));
+    let left = Arc::new(AtomicUsize::new(times));
+    let losing = Arc::clone(&left);
+    tokio::spawn(async move {
+        while let Ok((from, _)) = listener.accept().await {
+            let to = TcpStream::connect(&target).await.expect("Redis");
+            tokio::spawn(pass(from, to, Arc::clone(&losing)));
+        }
+    });
+    (url, left)
+}
+
+async fn pass(mut from: TcpStream, mut to: TcpStream, left: Arc<AtomicUsize>) {
+    let (mut request, mut answer) = ([0; 4096], [0; 4096]);
+    let mut is_script = false;
+    loop {
+        tokio::select! {
+            Ok(n) = from.read(&mut request) => {
+                is_script = request[..n].windows(7).any(|w| w == b"EVALSHA");
+                if n == 0 || to.write_all(&request[..n]).await.is_err() {
+                    return;
+                }
+            }
+            Ok(n) = to.read(&mut answer) => {
+                let less = |n: usize| n.checked_sub(1);
+                let is_answer = is_script && !answer.starts_with(b"-NOSCRIPT");
+                if is_answer && left.fetch_update(SeqCst, SeqCst, less).is_ok() {
+                    return;
+                }
+                if n == 0 || from.write_all(&answer[..n]).await.is_err() {
+                    return;
+                }
+            }
+            else => return,
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_frame_whose_answer_from_redis_is_lost_twice_is_acknowledged_and_counted_once() {
+    let redis = OwnRedis::start().await;
+    let (url, left) = losing_answers(&redis, 2).await;
+    let writer = Writer::on(&url, 20_000).await;
+    let mut gateway = writer.gateway(1).await;
+    gateway.count(writer.frame(1, 0, &["a", "b"])).await;
+    assert_eq!(left.load(SeqCst), 0, "both were lost");
+    left.store(2, SeqCst);
+    gateway.count(writer.frame(2, 2, &["b"])).await;
+    assert_eq!(left.load(SeqCst), 0, "both were lost");
+    assert_eq!(writer.shown().await, (3, keys(&[("a", 1), ("b", 2)])));
+}
+
+#[tokio::test]
+async fn scripts_that_are_forgotten_between_two_frames_are_loaded_each_time() {
+    let redis = OwnRedis::start().await;
+    let writer = Writer::on(&redis.url(), 20_000).await;
+    let mut gateway = writer.gateway(1).await;
+    let mut con = ledger::connect(&redis.url(), PATIENCE)
+        .await
+        .expect("Redis");
+    for n in 0..3 {
+        let flushed: Result<(), _> = redis::cmd("SCRIPT")
+            .arg("FLUSH")
+            .query_async(&mut con)
+            .await;
+        flushed.expect("flushed");
+        gateway.count(writer.frame(n + 1, n as i64, &["a"])).await;
+    }
+    assert_eq!(writer.shown().await, (3, keys(&[("a", 3)])));
 }
 
 #[tokio::test]
