@@ -51,6 +51,8 @@ pub struct Described {
     pub incarnation: String,
     /// Number of partitions.
     pub partitions: i32,
+    /// Replicas of the partition that has the most.
+    pub replicas: usize,
     /// Most bytes of one batch of records, `max.message.bytes`; 0 before [`Topics::ensure`].
     pub batch_bytes_max: usize,
 }
@@ -332,7 +334,15 @@ fn describe(
                 match code {
                     RDKafkaErrorCode::NoError => {
                         let mut partitions = 0;
-                        sys::rd_kafka_TopicDescription_partitions(topic, &raw mut partitions);
+                        let list =
+                            sys::rd_kafka_TopicDescription_partitions(topic, &raw mut partitions);
+                        let replicas = |i| {
+                            let mut replicas = 0;
+                            let partition = *list.add(i);
+                            sys::rd_kafka_TopicPartitionInfo_replicas(partition, &raw mut replicas);
+                            replicas
+                        };
+                        let replicas = (0..partitions).map(replicas).max();
                         let id = sys::rd_kafka_Uuid_base64str(
                             sys::rd_kafka_TopicDescription_topic_id(topic),
                         );
@@ -343,6 +353,7 @@ fn describe(
                             Described {
                                 incarnation: CStr::from_ptr(id).to_string_lossy().into_owned(),
                                 partitions: i32::try_from(partitions).unwrap_or(i32::MAX),
+                                replicas: replicas.unwrap_or(0),
                                 batch_bytes_max: 0,
                             },
                         );

@@ -92,9 +92,21 @@ fn outcome_of(error: &KafkaError, message: &BorrowedMessage<'_>, topics: &Known)
                 false => Outcome::NotStored,
             }
         }
+        // A leader that gives its partition up while a record waits for the replicas says that it is
+        // not the leader. librdkafka takes that for "not persisted", tries again, and in the end tells
+        // only that time has run out.
+        rd_kafka_msg_status_t::RD_KAFKA_MSG_STATUS_NOT_PERSISTED
+            if is_timeout(error) && topics.is_replicated(message.topic()) =>
+        {
+            Outcome::Unknown
+        }
         rd_kafka_msg_status_t::RD_KAFKA_MSG_STATUS_NOT_PERSISTED => Outcome::NotStored,
         _ => Outcome::Unknown,
     }
+}
+
+fn is_timeout(error: &KafkaError) -> bool {
+    error.rdkafka_error_code() == Some(RDKafkaErrorCode::MessageTimedOut)
 }
 
 /// The outcome of a record that librdkafka itself did not take.

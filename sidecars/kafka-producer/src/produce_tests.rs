@@ -54,6 +54,11 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
+        Self::with_replicas(1)
+    }
+
+    /// Of a topic that is said to have so many.
+    fn with_replicas(replicas: usize) -> Self {
         let cluster = MockCluster::new(1).unwrap();
         cluster.create_topic("t", 1, 1).unwrap();
         let toml = format!(
@@ -63,6 +68,7 @@ impl Bench {
         );
         let config = Config::parse(&toml, "test", []).unwrap();
         let described = Described {
+            replicas,
             incarnation: "i".into(),
             partitions: 1,
             batch_bytes_max: 1_000_000,
@@ -248,6 +254,21 @@ async fn what_a_broker_refuses_for_long_is_not_stored_only_if_that_is_certain() 
         b.goes_on("after").await;
         let log = b.log().await;
         assert_eq!(log, ["before", "after"], "{error:?}");
+    }
+}
+
+/// It may have reached the replicas before the leader gave its partition up.
+#[tokio::test]
+async fn what_a_leader_of_others_disowns_until_time_has_run_out_nobody_knows() {
+    for error in [
+        Error::RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION,
+        Error::RD_KAFKA_RESP_ERR_KAFKA_STORAGE_ERROR,
+    ] {
+        let mut b = Bench::with_replicas(3);
+        b.goes_on("before").await;
+        b.fail_produce(error, 10_000);
+        let slab = b.produce(&["a"]);
+        assert_eq!(b.outcome(slab).await, Outcome::Unknown, "{error:?}");
     }
 }
 

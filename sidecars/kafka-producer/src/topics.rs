@@ -61,6 +61,11 @@ impl Known {
         self.get(topic, |t| t.partitions)
     }
 
+    /// Whether the leader of a partition of `topic` may wait for others to have a record.
+    pub(crate) fn is_replicated(&self, topic: &str) -> bool {
+        self.get(topic, |t| t.replicas > 1).unwrap_or(true)
+    }
+
     /// Every topic with the most bytes of one of its batches.
     pub(crate) fn batch_bytes_max(&self) -> Vec<(String, usize)> {
         let known = self
