@@ -42,6 +42,8 @@ pub struct Offered {
     pub waited: Vec<Duration>,
     /// How long each answer took that stored something, ascending.
     pub waited_stored: Vec<Duration>,
+    /// How long each refusal took, ascending.
+    pub waited_refused: Vec<Duration>,
 }
 
 impl Offered {
@@ -63,6 +65,7 @@ impl Offered {
             }
             503 => {
                 self.refused += events;
+                self.waited_refused.push(waited);
                 let says_when = answer.header("retry-after").is_some();
                 self.without_retry_after += usize::from(!says_when);
             }
@@ -90,6 +93,7 @@ impl Offered {
     fn sort(&mut self) {
         self.waited.sort_unstable();
         self.waited_stored.sort_unstable();
+        self.waited_refused.sort_unstable();
     }
 
     fn add(&mut self, other: Self) {
@@ -100,6 +104,7 @@ impl Offered {
         self.without_retry_after += other.without_retry_after;
         self.waited.extend(other.waited);
         self.waited_stored.extend(other.waited_stored);
+        self.waited_refused.extend(other.waited_refused);
         for (status, count) in other.answers {
             *self.answers.entry(status).or_default() += count;
         }

@@ -23,7 +23,10 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 use tokio::sync::oneshot;
 
-use crate::slab::{Outcome, Place, Slab, Verdict};
+use crate::{
+    pace::Pace,
+    slab::{Outcome, Place, Slab, Verdict},
+};
 
 /// Bytes of values after which a frame takes no further slab.
 const FRAME_BYTES_MAX: usize = 4 << 20;
@@ -33,6 +36,9 @@ const EVENT_OVERHEAD: usize = 64;
 const RESEND_PAUSE: Duration = Duration::from_millis(50);
 /// How long sticky spreading prefers others to a partition that did not store, in `partition_slow`.
 const AVOIDED_FOR: u32 = 10;
+
+/// Bytes that may wait for a partition however little it stores.
+const ROOM_MIN: usize = 16 << 10;
 
 /// The slabs of one worker.
 pub(crate) struct Lane {
@@ -95,6 +101,10 @@ struct Slot {
     avoided_until: Option<Instant>,
     /// Nothing is sent again before.
     resend_at: Option<Instant>,
+    /// What it has stored lately.
+    pace: Pace,
+    /// Bytes that may be on their way while what is on its way takes long.
+    room: Option<usize>,
 }
 
 /// An event to append.
@@ -178,7 +188,7 @@ impl Lane {
                 sticky: 0,
                 record_bytes_max: None,
             });
-            slots.extend((0..topic.partitions).map(|partition| Slot::new(index, partition)));
+            slots.extend((0..topic.partitions).map(|partition| Slot::new(index, partition, now)));
         }
         Self {
             bounds,
@@ -205,7 +215,7 @@ impl Lane {
         if limit.is_some_and(|limit| event.value.len() + event.key.map_or(0, <[u8]>::len) > limit) {
             return Err(Refused::TooLarge(limit));
         }
-        let at = self.slot_for(event, now).ok_or(Refused::Away)?;
+        let at = self.slot_for(event, now)?;
         let bytes = event.bytes();
         if self.bytes + bytes > self.bounds.bytes_max
             || self.slots[at].bytes + bytes > self.bounds.partition_bytes_max
@@ -223,8 +233,8 @@ impl Lane {
         Ok(place)
     }
 
-    /// The topic-partition of an event; none if every one that it may enter is slow.
-    fn slot_for(&mut self, event: &Append<'_>, now: Instant) -> Option<usize> {
+    /// The topic-partition of an event; refused if every one that it may enter is slow or crowded.
+    fn slot_for(&mut self, event: &Append<'_>, now: Instant) -> Result<usize, Refused> {
         let topic = &mut self.topics[event.stream.topic];
         let n = topic.ordinary.len();
         let partition = match (event.reserved, event.key, &event.stream.spread.otherwise) {
@@ -232,16 +242,18 @@ impl Lane {
             (None, Some(key), Partitioning::Key(_)) => topic.ordinary[partition_of(key, n)],
             _ => {
                 let slot = |i: usize| &self.slots[topic.first_slot + topic.ordinary[i] as usize];
-                let takes = |i: &usize| !slot(*i).is_slow;
+                let takes = |i: &usize| slot(*i).refusal().is_none();
                 let stores = |i: &usize| takes(i) && !slot(*i).is_avoided(now);
                 let mut from_here = (0..n).map(|i| (topic.sticky + i) % n);
                 let chosen = from_here.clone().find(stores);
-                topic.sticky = chosen.or_else(|| from_here.find(takes))?;
+                topic.sticky = chosen
+                    .or_else(|| from_here.find(takes))
+                    .unwrap_or(topic.sticky);
                 topic.ordinary[topic.sticky]
             }
         };
         let at = topic.first_slot + partition as usize;
-        (!self.slots[at].is_slow).then_some(at)
+        self.slots[at].refusal().map_or(Ok(at), Err)
     }
 
     /// The open slab of a slot with room for `bytes` more.
@@ -347,6 +359,9 @@ impl Lane {
             slot.is_slow = false;
         }
         let verdict = verdict(receipt, slab.attempts);
+        if verdict.outcome == Outcome::Stored {
+            slot.pace.note(slab.bytes, now, self.bounds.partition_slow);
+        }
         let stored = |outcome: &Outcome| !matches!(outcome, Outcome::NotStored | Outcome::Unknown);
         let mut outcomes = verdict.exceptions.iter().map(|(_, outcome)| outcome);
         if !stored(&verdict.outcome) || !outcomes.all(stored) {
@@ -408,6 +423,16 @@ impl Lane {
     /// `finished` with the latter. Returns whether a frame could leave now that could not before.
     pub(crate) fn tick(&mut self, now: Instant, mut finished: impl FnMut(Finished)) -> bool {
         for slot in &mut self.slots {
+            // What takes long is either a hiccup, or more than is stored: then half of the time in which
+            // the partition would count as slow may wait for it, and no more.
+            let oldest = slot.oldest().and_then(|id| self.slabs.get(&id));
+            let takes_long = oldest.is_some_and(|slab| {
+                now.saturating_duration_since(slab.opened) > self.bounds.partition_slow / 4
+            });
+            slot.room = takes_long.then(|| {
+                let stored = slot.pace.recent(now, self.bounds.partition_slow);
+                (stored / 2).max(ROOM_MIN)
+            });
             let overdue =
                 |time: &Instant| now.saturating_duration_since(*time) >= self.bounds.partition_slow;
             if slot.sent.front().is_some_and(|(_, time)| overdue(time)) {
@@ -500,7 +525,7 @@ impl Bounds {
 }
 
 impl Slot {
-    fn new(topic: usize, partition: i32) -> Self {
+    fn new(topic: usize, partition: i32, now: Instant) -> Self {
         Self {
             topic,
             partition,
@@ -512,6 +537,29 @@ impl Slot {
             is_slow: false,
             avoided_until: None,
             resend_at: None,
+            pace: Pace::new(now),
+            room: None,
+        }
+    }
+
+    /// More is on its way than it stores in good time.
+    fn is_crowded(&self) -> bool {
+        self.room.is_some_and(|room| self.bytes > room)
+    }
+
+    /// The slab that has been on its way for longest.
+    fn oldest(&self) -> Option<u64> {
+        let sent = self.sent.front().map(|(id, _)| *id);
+        let waiting = self.waiting.front().copied();
+        sent.into_iter().chain(waiting).chain(self.open).min()
+    }
+
+    /// Why it takes no new event at the moment.
+    fn refusal(&self) -> Option<Refused> {
+        match self {
+            slot if slot.is_slow => Some(Refused::Away),
+            slot if slot.is_crowded() => Some(Refused::Full),
+            _ => None,
         }
     }
 

@@ -277,6 +277,44 @@ fn beyond_the_deadline_nothing_is_kept_and_everyone_is_told() {
 }
 
 #[test]
+fn while_it_takes_long_no_more_may_wait_than_is_stored_in_half_a_second() {
+    let mut b = Bench::new();
+    b.lane.bounds = Bounds {
+        slab_bytes_max: 10_000,
+        partition_bytes_max: 1 << 20,
+        bytes_max: 1 << 20,
+        ..bounds()
+    };
+    let fill = |b: &mut Bench, ms| {
+        let mut id = 0;
+        while b.append(id, Some("x"), ms).is_ok() && b.lane.bytes() < 200_000 {
+            id += 1;
+        }
+        b.lane.bytes()
+    };
+    assert!(fill(&mut b, 0) >= 200_000, "a burst is taken");
+    b.frame(0);
+    b.tick(200);
+    assert!(fill(&mut b, 200) >= 200_000, "a hiccup is waited for");
+    b.tick(300);
+    assert_eq!(b.append(0, Some("x"), 300).err(), Some(Refused::Full));
+    b.append(0, None, 300).unwrap(); // sticky spreading knows others
+
+    let sent: Vec<u64> = b.lane.slabs.keys().copied().collect();
+    let mut stored = 0;
+    for slab in sent {
+        let before = b.lane.bytes();
+        if stored < 100_000 && b.receive(slab, produce::Outcome::Stored, 500).is_some() {
+            stored += before - b.lane.bytes();
+            b.frame(500);
+        }
+    }
+    b.tick(520);
+    let crowded = b.lane.slots.iter().filter_map(|slot| slot.room).max();
+    assert_eq!(crowded, Some(stored / 2));
+}
+
+#[test]
 fn a_slow_partition_stops_nobody_else() {
     let mut b = Bench::new();
     // With keys, so that both frames are for one partition.

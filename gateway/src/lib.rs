@@ -23,6 +23,7 @@ mod link;
 mod listen;
 mod live;
 mod metric;
+mod pace;
 mod patience;
 mod respond;
 mod route;

@@ -163,7 +163,14 @@ async fn overload(outages: &Outages, duration: Duration) -> ExitCode {
             figures.recovered.as_secs_f64(),
             figures.exact.as_secs_f64(),
         );
-        println!("  {:?}, {} without an answer", told.answers, told.broken);
+        println!(
+            "{:>13}{:?}, {} without an answer; refused within {:.3} s, 99 in 100 within {:.3} s",
+            "",
+            told.answers,
+            told.broken,
+            seconds(&told.waited_refused, 0.5),
+            seconds(&told.waited_refused, 0.99),
+        );
         is_good &= figures.goodput > GOODPUT_MIN && told.without_retry_after == 0;
     }
     if is_good {
