@@ -37,6 +37,9 @@ const RESEND_PAUSE: Duration = Duration::from_millis(50);
 /// How long sticky spreading prefers others to a partition that did not store, in `partition_slow`.
 const AVOIDED_FOR: u32 = 10;
 
+/// Over how many `partition_slow` the pace of a partition is measured: a broker that holds back, batch by
+/// batch and partition by partition, takes from each in lumps that are seconds apart.
+const PACE_OVER: u32 = 8;
 /// Bytes that may wait for a partition however little it stores.
 const ROOM_MIN: usize = 16 << 10;
 
@@ -103,8 +106,10 @@ struct Slot {
     resend_at: Option<Instant>,
     /// What it has stored lately.
     pace: Pace,
-    /// Bytes that may be on their way while what is on its way takes long.
+    /// Bytes that may be on their way, if less than the bounds allow.
     room: Option<usize>,
+    /// It had more on its way than it stores in good time, not long ago.
+    crowded_until: Option<Instant>,
 }
 
 /// An event to append.
@@ -360,7 +365,8 @@ impl Lane {
         }
         let verdict = verdict(receipt, slab.attempts);
         if verdict.outcome == Outcome::Stored {
-            slot.pace.note(slab.bytes, now, self.bounds.partition_slow);
+            slot.pace
+                .note(slab.bytes, now, PACE_OVER * self.bounds.partition_slow);
         }
         let stored = |outcome: &Outcome| !matches!(outcome, Outcome::NotStored | Outcome::Unknown);
         let mut outcomes = verdict.exceptions.iter().map(|(_, outcome)| outcome);
@@ -423,16 +429,8 @@ impl Lane {
     /// `finished` with the latter. Returns whether a frame could leave now that could not before.
     pub(crate) fn tick(&mut self, now: Instant, mut finished: impl FnMut(Finished)) -> bool {
         for slot in &mut self.slots {
-            // What takes long is either a hiccup, or more than is stored: then half of the time in which
-            // the partition would count as slow may wait for it, and no more.
             let oldest = slot.oldest().and_then(|id| self.slabs.get(&id));
-            let takes_long = oldest.is_some_and(|slab| {
-                now.saturating_duration_since(slab.opened) > self.bounds.partition_slow / 4
-            });
-            slot.room = takes_long.then(|| {
-                let stored = slot.pace.recent(now, self.bounds.partition_slow);
-                (stored / 2).max(ROOM_MIN)
-            });
+            slot.measure(oldest.map(|slab| slab.opened), now, &self.bounds);
             let overdue =
                 |time: &Instant| now.saturating_duration_since(*time) >= self.bounds.partition_slow;
             if slot.sent.front().is_some_and(|(_, time)| overdue(time)) {
@@ -539,7 +537,28 @@ impl Slot {
             resend_at: None,
             pace: Pace::new(now),
             room: None,
+            crowded_until: None,
         }
+    }
+
+    /// Decides how much may be on its way. What takes long, from when its slab was opened, is a hiccup
+    /// or more than is stored: then as much may wait as the partition stores in half of the time in which
+    /// it would count as slow. If that was exceeded, what all clients offer would rush to the first
+    /// partition that is done with its share, so for a while it may have only four times as much.
+    fn measure(&mut self, oldest: Option<Instant>, now: Instant, bounds: &Bounds) {
+        let window = PACE_OVER * bounds.partition_slow;
+        let stored = self.pace.recent(now, window);
+        let share = (stored / (2 * PACE_OVER as usize)).max(ROOM_MIN);
+        let takes_long = oldest
+            .is_some_and(|time| now.saturating_duration_since(time) > bounds.partition_slow / 4);
+        if takes_long && self.bytes > share {
+            self.crowded_until = Some(now + window);
+        }
+        self.room = match self.crowded_until {
+            _ if takes_long => Some(share),
+            Some(until) if now < until => Some(4 * share),
+            _ => None,
+        };
     }
 
     /// More is on its way than it stores in good time.
