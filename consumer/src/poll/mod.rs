@@ -21,7 +21,11 @@ use std::{
     collections::HashMap,
     mem::ManuallyDrop,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, mpsc},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+        mpsc,
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -94,6 +98,9 @@ pub struct Poller<S> {
     complained: HashMap<String, Instant>,
 }
 
+/// Poll loops of this process so far: the epochs of each are above those of the ones before.
+static LOOPS: AtomicU64 = AtomicU64::new(1);
+
 impl<S: Sink> Poller<S> {
     /// Joins the group, in the background. Call it inside the runtime that the sink shall run in.
     pub fn new(
@@ -113,10 +120,7 @@ impl<S: Sink> Poller<S> {
             views: incarnations.subscribe(),
             incarnations,
             partitions: HashMap::new(),
-            // Above those of a poll loop before this one in the same process.
-            epochs: std::time::SystemTime::now()
-                .duration_since(std::time::UNIX_EPOCH)
-                .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(0)),
+            epochs: LOOPS.fetch_add(1, Ordering::Relaxed) << 32,
             outcomes,
             done,
             owned,
@@ -133,6 +137,7 @@ impl<S: Sink> Poller<S> {
     pub fn run(self) -> thread::Result<anyhow::Result<()>> {
         let mut poller = ManuallyDrop::new(self);
         let result = catch_unwind(AssertUnwindSafe(|| poller.poll_and_leave()))?;
+        poller.consumer.context().leave(); // also after an error: dropping it gives partitions back
         drop(ManuallyDrop::into_inner(poller));
         Ok(result)
     }
@@ -149,7 +154,7 @@ impl<S: Sink> Poller<S> {
             self.wait()?;
             self.rebalance();
             self.collect();
-            self.look_at_topics();
+            self.look_at_topics()?;
             self.hand_out();
             self.pause_and_resume();
             if self.ticked.elapsed() >= COMMIT_INTERVAL {

@@ -11,44 +11,36 @@ use crate::{incarnation::View, sink::Sink};
 const SEEK_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl<S: Sink> Poller<S> {
-    /// Acts on what the broker said about the topics.
-    pub(super) fn look_at_topics(&mut self) {
+    /// Acts on what the broker said about the topics. An error says that one was made again: librdkafka
+    /// takes what it knows of the old one's leaders for newer than anything about the new one, so that
+    /// only a client that is new as well is sure to find its way.
+    pub(super) fn look_at_topics(&mut self) -> anyhow::Result<()> {
         if !self.views.has_changed().unwrap_or(false) {
-            return;
+            return Ok(());
         }
         let view = self.views.borrow_and_update().clone();
         let keys: Vec<_> = self.partitions.keys().copied().collect();
         for key in keys {
-            self.look_at(key, &view);
+            self.look_at(key, &view)?;
         }
         self.publish();
+        Ok(())
     }
 
-    fn look_at(&mut self, key: (usize, i32), view: &View) {
+    fn look_at(&mut self, key: (usize, i32), view: &View) -> anyhow::Result<()> {
         let topic = &self.config.topics[key.0].name;
         let (Some(partition), Some(is)) = (self.partitions.get_mut(&key), view.topics.get(topic))
         else {
-            return;
+            return Ok(());
         };
         match &partition.source {
-            Some(source) if source.position.incarnation == is.incarnation => return,
+            Some(source) if source.position.incarnation == is.incarnation => return Ok(()),
             Some(source) => {
                 let was = &source.position.incarnation;
-                tracing::warn!(
-                    topic,
-                    partition = key.1,
-                    was,
-                    is = is.incarnation,
-                    "the topic was made again"
-                );
-                let incarnation = Some(is.incarnation.clone());
-                partition.hold(Doubt {
-                    round: 0,
-                    incarnation,
-                    resume: None,
-                });
+                let is = &is.incarnation;
+                anyhow::bail!("topic {topic} was made again: {was} is {is} now");
             }
-            None if view.round < partition.doubt.round => return,
+            None if view.round < partition.doubt.round => return Ok(()),
             None => {}
         }
         let start = partition.doubt.start(&is.incarnation);
@@ -56,10 +48,11 @@ impl<S: Sink> Poller<S> {
         // What librdkafka has fetched before the seek is never returned after it.
         if let Err(error) = self.consumer.seek(topic, key.1, offset, SEEK_TIMEOUT) {
             tracing::warn!(%error, topic, partition = key.1, "seeking: trying again");
-            return;
+            return Ok(());
         }
         self.epochs += 1;
         partition.adopt(&is.incarnation, self.epochs, start);
+        Ok(())
     }
 }
 

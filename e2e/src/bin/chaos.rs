@@ -14,6 +14,7 @@ use e2e::{
     overload::{Offered, Plan, measure},
     seed::Dice,
 };
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Kills, freezes, restarts and empties everything under load, and checks that nothing is lost and
 /// nothing counted twice.
@@ -29,9 +30,10 @@ struct Arguments {
     /// No round begins after so many minutes.
     #[arg(long, default_value_t = 600)]
     minutes: u64,
-    /// Only faults with this in their names, each alone, three times a round: "kafka frozen".
+    /// Only faults with this in their names, each alone, three times a round: "kafka frozen". If given
+    /// again, those come next.
     #[arg(long)]
-    only: Option<String>,
+    only: Vec<String>,
     /// Instead of faults: five times the events that the broker's quota allows, over 100, 1,000 and 10,000
     /// connections, for so many seconds each.
     #[arg(long, value_name = "SECONDS")]
@@ -44,20 +46,29 @@ struct Arguments {
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    let mut terminated = signal(SignalKind::terminate()).expect("signals");
+    // A round that is dropped takes its processes with it.
+    tokio::select! {
+        code = run(arguments) => code,
+        _ = tokio::signal::ctrl_c() => ExitCode::from(130),
+        _ = terminated.recv() => ExitCode::from(143),
+    }
+}
+
+async fn run(arguments: Arguments) -> ExitCode {
     let seed = arguments.seed.unwrap_or_else(|| {
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
         now.as_secs()
     });
-    let only = match arguments.only.as_deref().map(named) {
-        Some(faults) if faults.is_empty() => {
-            eprintln!("chaos: no fault is called like that; there are:");
-            Fault::all().iter().for_each(|fault| eprintln!("  {fault}"));
-            return ExitCode::from(2);
-        }
-        only => only,
-    };
+    let only: Vec<_> = arguments.only.iter().map(|part| named(part)).collect();
+    if only.iter().any(Vec::is_empty) {
+        eprintln!("chaos: no fault is called like that; there are:");
+        Fault::all().iter().for_each(|fault| eprintln!("  {fault}"));
+        return ExitCode::from(2);
+    }
+    let only = only.concat();
     let mut dice = Dice::new(seed);
     let outages = Outages::prepare().await;
     if let Some(seconds) = arguments.overload {
@@ -70,16 +81,21 @@ async fn main() -> ExitCode {
         if began.elapsed() > Duration::from_secs(60 * arguments.minutes) {
             break;
         }
-        let mix = match (&only, number % 4) {
-            (Some(faults), _) => Mix::Alone(faults.repeat(3)),
-            (None, 1) => Mix::Alone(shuffled(Fault::all(), &mut dice)),
-            (None, _) => Mix::Mixture(arguments.faults),
+        let mix = match number % 4 {
+            _ if !only.is_empty() => Mix::Alone(only.repeat(3)),
+            1 => Mix::Alone(shuffled(Fault::all(), &mut dice)),
+            _ => Mix::Mixture(arguments.faults),
         };
         let before = began.elapsed().as_secs();
         let mut count = 0;
+        let mut history = Vec::new();
         let verdict = round(&mix, &outages, &mut dice, &mut figures, |what| {
             count += 1;
             let seconds = began.elapsed().as_secs();
+            let now = SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .unwrap_or_default();
+            history.push(format!("{:.3} {what}", now.as_secs_f64()));
             progress(&format!(
                 "round {number}  {seconds:>5} s  {count:>3}  {what}"
             ));
@@ -88,6 +104,9 @@ async fn main() -> ExitCode {
         progress("");
         let took = began.elapsed().as_secs() - before;
         eprintln!("round {number} ({took} s): {verdict}");
+        if !verdict.violations.is_empty() {
+            history.iter().for_each(|line| eprintln!("  {line}"));
+        }
     }
     let minutes = began.elapsed().as_secs_f64() / 60.0;
     println!("\nchaos: seed {seed}, {minutes:.1} minutes\n\n{figures}");

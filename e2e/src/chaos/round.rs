@@ -98,6 +98,7 @@ pub async fn round(
                     Ok(recovery) => {
                         figures.recovered(fault, recovery);
                         begun.undo(&mut pipeline);
+                        begun.settled(&pipeline).await;
                     }
                     Err(what) => {
                         unserved = Some(format!("{what}, {:?} after {fault}", crate::DEADLINE));
@@ -125,6 +126,11 @@ pub async fn round(
     let mut verdict = pipeline.judge(&report).await;
     verdict.violations.extend(unserved);
     figures.judged(&verdict);
+    if !verdict.violations.is_empty() {
+        for process in pipeline.processes() {
+            eprintln!("{}", process.log_tail());
+        }
+    }
     verdict
 }
 

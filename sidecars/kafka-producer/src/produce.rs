@@ -311,19 +311,25 @@ async fn replace_failed(
     current: Arc<RwLock<Arc<BaseProducer<Context>>>>,
 ) {
     loop {
-        failed.notified().await;
-        let fatal = {
-            let current = current.read().unwrap_or_else(PoisonError::into_inner);
-            current.client().fatal_error()
-        };
-        let Some((error, reason)) = fatal else {
-            continue; // one that passes, or told twice
-        };
-        tracing::error!(
-            %error,
-            reason,
-            "the idempotent producer failed for good: making a new one"
-        );
+        tokio::select! {
+            () = failed.notified() => {
+                let fatal = {
+                    let current = current.read().unwrap_or_else(PoisonError::into_inner);
+                    current.client().fatal_error()
+                };
+                let Some((error, reason)) = fatal else {
+                    continue; // one that passes, or told twice
+                };
+                tracing::error!(
+                    %error,
+                    reason,
+                    "the idempotent producer failed for good: making a new one"
+                );
+            }
+            // librdkafka takes what it knows of the old topic's leaders for newer than anything about
+            // the new one.
+            () = topics.made_again() => {}
+        }
         let new = loop {
             match make(&settings, &failed, &topics) {
                 Ok(new) => break new,

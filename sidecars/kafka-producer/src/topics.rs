@@ -16,6 +16,7 @@ use aguacero::{
     shutdown::Shutdown,
 };
 use anyhow::Context as _;
+use tokio::sync::Notify;
 
 /// How often the broker is asked for the topics' incarnations.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -31,6 +32,8 @@ pub(crate) struct Known {
     topics: Arc<RwLock<HashMap<String, Described>>>,
     /// The broker takes less than is known: to be asked again.
     refused: Arc<AtomicBool>,
+    /// Told when one of them is another one of the same name.
+    made_again: Arc<Notify>,
 }
 
 impl Known {
@@ -39,6 +42,7 @@ impl Known {
         Self {
             topics: Arc::new(RwLock::new(found)),
             refused: Arc::default(),
+            made_again: Arc::default(),
         }
     }
 
@@ -48,6 +52,11 @@ impl Known {
         self.refused.store(true, Ordering::Relaxed);
         self.get(topic, |t| bytes + RECORD_OVERHEAD > t.batch_bytes_max)
             .unwrap_or(false)
+    }
+
+    /// Waits until a topic was deleted and made again.
+    pub(crate) async fn made_again(&self) {
+        self.made_again.notified().await;
     }
 
     /// The incarnation of `topic`, or an empty text if there is no such topic.
@@ -116,6 +125,7 @@ impl Known {
             };
             if old.incarnation != new.incarnation {
                 tracing::warn!(topic = name, "was deleted and created again");
+                self.made_again.notify_one();
             }
             *old = Described {
                 batch_bytes_max: old.batch_bytes_max,
