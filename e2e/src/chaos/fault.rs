@@ -316,9 +316,10 @@ impl Begun {
     /// Waits for what must be over before anything else happens.
     pub(super) async fn settled(&self, pipeline: &Pipeline) {
         if self.fault == Fault::TopicRecreated {
-            let before = pipeline.archive.count(STREAM).await;
+            let collection = &pipeline.stream(STREAM).archive;
+            let before = pipeline.archive.count(collection).await;
             once("the new topic archived", async || {
-                pipeline.archive.count(STREAM).await >= before + EACH_PARTITION
+                pipeline.archive.count(collection).await >= before + EACH_PARTITION
             })
             .await;
         }
