@@ -17,7 +17,7 @@ use crate::{
     incarnation::Incarnations,
     lag, metric,
     patience::{Patience, hosts},
-    poll::Poller,
+    poll::{MadeAgain, Poller},
     settle::Settler,
     upkeep::Upkeep,
 };
@@ -111,9 +111,11 @@ async fn consume(config: Arc<Config>, stores: Stores, shutdown: Shutdown) -> any
         settler,
         incarnations.clone(),
     ));
+    let mut member = config.clone();
+    let mut names = 0;
     let result = loop {
         let poller = Poller::new(
-            config.clone(),
+            member.clone(),
             sink.clone(),
             incarnations.clone(),
             owned_sender.clone(),
@@ -129,6 +131,14 @@ async fn consume(config: Arc<Config>, stores: Stores, shutdown: Shutdown) -> any
         match polled.map_err(|_| anyhow::anyhow!("the poll loop panicked: this is a bug"))? {
             // A broker that comes back can fence a member by its own repeated request to join.
             Err(error) if !shutdown.is_requested() => {
+                // Under its old name it would get its old partitions back, and nobody would look at the
+                // topic. The group forgets that name after the session timeout.
+                if let (true, Some(name)) = (error.is::<MadeAgain>(), &config.consumer.instance) {
+                    names += 1;
+                    let mut renamed = (*config).clone();
+                    renamed.consumer.instance = Some(format!("{name}.{names}"));
+                    member = Arc::new(renamed);
+                }
                 tracing::error!(
                     error = format!("{error:#}"),
                     "out of the group: joining again"

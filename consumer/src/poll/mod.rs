@@ -17,6 +17,8 @@ mod partition;
 mod rebalance;
 mod topics;
 
+pub use topics::MadeAgain;
+
 use std::{
     collections::HashMap,
     mem::ManuallyDrop,
@@ -89,6 +91,8 @@ pub struct Poller<S> {
     partitions: HashMap<(usize, i32), Partition>,
     /// Rises with every [`Source`].
     epochs: u64,
+    /// The incarnation in which each topic was met first.
+    seen: HashMap<String, String>,
     /// From the sink; the sender is cloned for every batch.
     outcomes: mpsc::Receiver<Done>,
     done: mpsc::Sender<Done>,
@@ -120,6 +124,7 @@ impl<S: Sink> Poller<S> {
             views: incarnations.subscribe(),
             incarnations,
             partitions: HashMap::new(),
+            seen: HashMap::new(),
             epochs: LOOPS.fetch_add(1, Ordering::Relaxed) << 32,
             outcomes,
             done,

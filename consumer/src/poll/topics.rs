@@ -10,6 +10,11 @@ use crate::{incarnation::View, sink::Sink};
 /// A seek may take a round trip to the broker.
 const SEEK_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// A topic was deleted and made again.
+#[derive(Debug, thiserror::Error)]
+#[error("topic {0} was made again")]
+pub struct MadeAgain(String);
+
 impl<S: Sink> Poller<S> {
     /// Acts on what the broker said about the topics. An error says that one was made again: librdkafka
     /// takes what it knows of the old one's leaders for newer than anything about the new one, so that
@@ -19,6 +24,12 @@ impl<S: Sink> Poller<S> {
             return Ok(());
         }
         let view = self.views.borrow_and_update().clone();
+        for (topic, is) in &view.topics {
+            let was = self.seen.entry(topic.clone());
+            if *was.or_insert_with(|| is.incarnation.clone()) != is.incarnation {
+                return Err(MadeAgain(topic.clone()).into());
+            }
+        }
         let keys: Vec<_> = self.partitions.keys().copied().collect();
         for key in keys {
             self.look_at(key, &view)?;
@@ -35,11 +46,7 @@ impl<S: Sink> Poller<S> {
         };
         match &partition.source {
             Some(source) if source.position.incarnation == is.incarnation => return Ok(()),
-            Some(source) => {
-                let was = &source.position.incarnation;
-                let is = &is.incarnation;
-                anyhow::bail!("topic {topic} was made again: {was} is {is} now");
-            }
+            Some(_) => return Err(MadeAgain(topic.clone()).into()),
             None if view.round < partition.doubt.round => return Ok(()),
             None => {}
         }
