@@ -53,6 +53,10 @@ pub struct Described {
     pub partitions: i32,
     /// Replicas of the partition that has the most.
     pub replicas: usize,
+    /// Replicas of each partition that are in sync; none of one without a leader.
+    pub in_sync: Vec<usize>,
+    /// The broker's `min.insync.replicas`; 0 before [`Topics::ensure`].
+    pub min_insync: usize,
     /// Most bytes of one batch of records, `max.message.bytes`; 0 before [`Topics::ensure`].
     pub batch_bytes_max: usize,
 }
@@ -229,6 +233,7 @@ impl Topics {
             }
             if let Some(topic) = found.get_mut(name) {
                 topic.batch_bytes_max = usize::try_from(batch_bytes_max).unwrap_or(0);
+                topic.min_insync = usize::try_from(min_insync).unwrap_or(0);
             }
         }
         if mistakes.is_empty() {
@@ -343,6 +348,20 @@ fn describe(
                             replicas
                         };
                         let replicas = (0..partitions).map(replicas).max();
+                        let mut in_sync = vec![0; partitions];
+                        for i in 0..partitions {
+                            let partition = *list.add(i);
+                            let number = sys::rd_kafka_TopicPartitionInfo_partition(partition);
+                            let leader = sys::rd_kafka_TopicPartitionInfo_leader(partition);
+                            let mut count = 0;
+                            sys::rd_kafka_TopicPartitionInfo_isr(partition, &raw mut count);
+                            let place = usize::try_from(number).ok();
+                            if let Some(place) = place.and_then(|n| in_sync.get_mut(n))
+                                && !leader.is_null()
+                            {
+                                *place = count;
+                            }
+                        }
                         let id = sys::rd_kafka_Uuid_base64str(
                             sys::rd_kafka_TopicDescription_topic_id(topic),
                         );
@@ -354,6 +373,8 @@ fn describe(
                                 incarnation: CStr::from_ptr(id).to_string_lossy().into_owned(),
                                 partitions: i32::try_from(partitions).unwrap_or(i32::MAX),
                                 replicas: replicas.unwrap_or(0),
+                                in_sync,
+                                min_insync: 0,
                                 batch_bytes_max: 0,
                             },
                         );

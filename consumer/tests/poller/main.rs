@@ -99,6 +99,8 @@ impl Bench {
         let topics = Arc::new(Topics::new(&self.config.kafka, "test").unwrap());
         let described = Described {
             replicas: 1,
+            in_sync: vec![1],
+            min_insync: 1,
             incarnation: "i".into(),
             partitions: 1,
             batch_bytes_max: 0,

@@ -171,6 +171,11 @@ impl Producers {
                     slab.topic, slab.partition
                 ));
             }
+            // Certainly not stored, which after an attempt nobody could say any more.
+            Some(_) if !self.topics.takes(&slab.topic, slab.partition) => {
+                let detail = "fewer replicas are in sync than an event must have".into();
+                return in_flight(1).report(0, Report::Failed(Outcome::NotStored, detail));
+            }
             Some(_) => {}
         }
         if !is_whole(&slab) {

@@ -69,6 +69,8 @@ impl Bench {
         let config = Config::parse(&toml, "test", []).unwrap();
         let described = Described {
             replicas,
+            in_sync: vec![1],
+            min_insync: 1,
             incarnation: "i".into(),
             partitions: 1,
             batch_bytes_max: 1_000_000,
@@ -82,6 +84,13 @@ impl Bench {
             receipts,
             next: 0,
         }
+    }
+
+    /// The topic was looked at: so many replicas are in sync, of those that an event must have.
+    fn found(&self, in_sync: usize, min_insync: usize) {
+        let mut topics = self.producers.topics.topics.write().unwrap();
+        let topic = topics.get_mut("t").unwrap();
+        (topic.in_sync, topic.min_insync) = (vec![in_sync], min_insync);
     }
 
     /// Produces a slab with these values.
@@ -396,4 +405,18 @@ async fn beyond_a_limit_that_was_lowered_an_event_is_too_large_and_its_neighbour
     let large = records.filter(|r| r.payload_len() == big.len()).count();
     assert_eq!(large, stored, "what was refused is not there");
     _ = admin.delete_topics(&[&topic], &AdminOptions::new()).await;
+}
+
+#[tokio::test]
+async fn what_a_partition_cannot_take_is_refused_before_it_leaves() {
+    let mut b = Bench::with_replicas(3);
+    b.goes_on("before").await;
+    for in_sync in [0, 1] {
+        b.found(in_sync, 2);
+        let slab = b.produce(&["a", "b"]);
+        assert_eq!(b.outcome(slab).await, Outcome::NotStored);
+    }
+    b.found(2, 2);
+    b.goes_on("after").await;
+    assert_eq!(b.log().await, ["before", "after"]);
 }

@@ -29,7 +29,7 @@ const RETRY_EVERY: Duration = Duration::from_millis(500);
 /// What is known of the declared topics. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Known {
-    topics: Arc<RwLock<HashMap<String, Described>>>,
+    pub(crate) topics: Arc<RwLock<HashMap<String, Described>>>,
     /// The broker takes less than is known: to be asked again.
     refused: Arc<AtomicBool>,
     /// Told when one of them is another one of the same name.
@@ -73,6 +73,17 @@ impl Known {
     /// Whether the leader of a partition of `topic` may wait for others to have a record.
     pub(crate) fn is_replicated(&self, topic: &str) -> bool {
         self.get(topic, |t| t.replicas > 1).unwrap_or(true)
+    }
+
+    /// Whether a partition had, when it was last looked at, a leader and as many replicas in sync as an
+    /// event must have.
+    pub(crate) fn takes(&self, topic: &str, partition: i32) -> bool {
+        let partition = usize::try_from(partition).unwrap_or(usize::MAX);
+        self.get(topic, |t| {
+            let in_sync = t.in_sync.get(partition).copied();
+            in_sync.is_none_or(|count| count >= t.min_insync.max(1))
+        })
+        .unwrap_or(true)
     }
 
     /// Every topic with the most bytes of one of its batches.
@@ -129,6 +140,7 @@ impl Known {
             }
             *old = Described {
                 batch_bytes_max: old.batch_bytes_max,
+                min_insync: old.min_insync,
                 ..new
             };
         }
