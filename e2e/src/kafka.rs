@@ -16,13 +16,14 @@ use rdkafka::{
     admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
     client::DefaultClientContext,
     consumer::{BaseConsumer, CommitMode, Consumer as _},
+    error::KafkaResult,
     message::{Headers as _, OwnedHeaders},
     producer::{BaseProducer, BaseRecord, Producer as _},
     types::RDKafkaErrorCode,
 };
 use tokio::task::spawn_blocking;
 
-use crate::eventually;
+use crate::{DEADLINE, eventually};
 
 const CALL_TIMEOUT: Duration = Duration::from_secs(20);
 const FORGET_TIMEOUT: Duration = Duration::from_secs(3);
@@ -361,10 +362,20 @@ fn options() -> AdminOptions {
         .operation_timeout(Some(CALL_TIMEOUT))
 }
 
+/// Asks until there is an answer: a broker that was short of processor time may have no leaders.
+fn answer<T>(mut ask: impl FnMut() -> KafkaResult<T>) -> T {
+    let began = Instant::now();
+    loop {
+        match ask() {
+            Ok(answer) => return answer,
+            Err(error) => assert!(began.elapsed() < DEADLINE, "Kafka does not answer: {error}"),
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
 fn ends(consumer: &BaseConsumer, topic: &str) -> BTreeMap<i32, (i64, i64)> {
-    let metadata = consumer
-        .fetch_metadata(Some(topic), CALL_TIMEOUT)
-        .expect("Kafka answers");
+    let metadata = answer(|| consumer.fetch_metadata(Some(topic), CALL_TIMEOUT));
     let partitions = metadata
         .topics()
         .iter()
@@ -373,9 +384,7 @@ fn ends(consumer: &BaseConsumer, topic: &str) -> BTreeMap<i32, (i64, i64)> {
     let ends = partitions.map(|p| {
         (
             p,
-            consumer
-                .fetch_watermarks(topic, p, CALL_TIMEOUT)
-                .expect("Kafka answers"),
+            answer(|| consumer.fetch_watermarks(topic, p, CALL_TIMEOUT)),
         )
     });
     ends.filter(|(_, (first, next))| next > first).collect()

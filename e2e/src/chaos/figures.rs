@@ -44,16 +44,16 @@ impl fmt::Display for Figures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "  {:<24}{:>7}{:>22}{:>22}{:>22}",
+            "  {:<34}{:>5}{:>22}{:>22}{:>22}",
             "", "", "answered, s", "archived, s", "shown, s"
         )?;
         writeln!(
             f,
-            "  {:<24}{:>7}{:>22}{:>22}{:>22}",
+            "  {:<34}{:>5}{:>22}{:>22}{:>22}",
             "fault", "times", "median    worst", "median    worst", "median    worst"
         )?;
         for (fault, times) in &self.faults {
-            write!(f, "  {:<24}{times:>7}", fault.to_string())?;
+            write!(f, "  {:<34}{times:>5}", fault.to_string())?;
             if let Some(recoveries) = self.recoveries.get(fault) {
                 let figures: [fn(&Recovery) -> Duration; 3] =
                     [|r| r.answered, |r| r.archived, |r| r.shown];
