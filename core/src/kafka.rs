@@ -341,19 +341,14 @@ fn describe(
                         let mut partitions = 0;
                         let list =
                             sys::rd_kafka_TopicDescription_partitions(topic, &raw mut partitions);
-                        let replicas = |i| {
-                            let mut replicas = 0;
-                            let partition = *list.add(i);
-                            sys::rd_kafka_TopicPartitionInfo_replicas(partition, &raw mut replicas);
-                            replicas
-                        };
-                        let replicas = (0..partitions).map(replicas).max();
-                        let mut in_sync = vec![0; partitions];
+                        let (mut replicas, mut in_sync) = (0, vec![0; partitions]);
                         for i in 0..partitions {
                             let partition = *list.add(i);
+                            let mut count = 0;
+                            sys::rd_kafka_TopicPartitionInfo_replicas(partition, &raw mut count);
+                            replicas = replicas.max(count);
                             let number = sys::rd_kafka_TopicPartitionInfo_partition(partition);
                             let leader = sys::rd_kafka_TopicPartitionInfo_leader(partition);
-                            let mut count = 0;
                             sys::rd_kafka_TopicPartitionInfo_isr(partition, &raw mut count);
                             let place = usize::try_from(number).ok();
                             if let Some(place) = place.and_then(|n| in_sync.get_mut(n))
@@ -372,7 +367,7 @@ fn describe(
                             Described {
                                 incarnation: CStr::from_ptr(id).to_string_lossy().into_owned(),
                                 partitions: i32::try_from(partitions).unwrap_or(i32::MAX),
-                                replicas: replicas.unwrap_or(0),
+                                replicas,
                                 in_sync,
                                 min_insync: 0,
                                 batch_bytes_max: 0,

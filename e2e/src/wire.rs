@@ -62,6 +62,24 @@ impl fmt::Display for Address {
     }
 }
 
+impl Address {
+    async fn connect(&self) -> io::Result<Box<dyn Stream>> {
+        Ok(match self {
+            Self::Tcp(address) => Box::new(quick(TcpStream::connect(address).await?)),
+            Self::Unix(path) => Box::new(UnixStream::connect(path).await?),
+        })
+    }
+}
+
+impl Listener {
+    async fn next(&self) -> io::Result<Box<dyn Stream>> {
+        Ok(match self {
+            Self::Tcp(listener) => Box::new(quick(listener.accept().await?.0)),
+            Self::Unix(listener) => Box::new(listener.accept().await?.0),
+        })
+    }
+}
+
 impl Wire {
     /// To a port, from any free one.
     pub async fn to_port(target: SocketAddr) -> Self {
@@ -118,15 +136,8 @@ impl Drop for Wire {
 
 async fn accept(listener: Listener, target: Address, state: watch::Receiver<State>) {
     loop {
-        let from: Box<dyn Stream> = match &listener {
-            Listener::Tcp(listener) => match listener.accept().await {
-                Ok((stream, _)) => Box::new(quick(stream)),
-                Err(_) => continue,
-            },
-            Listener::Unix(listener) => match listener.accept().await {
-                Ok((stream, _)) => Box::new(stream),
-                Err(_) => continue,
-            },
+        let Ok(from) = listener.next().await else {
+            continue;
         };
         if *state.borrow() != State::Cut {
             tokio::spawn(join(from, target.clone(), state.clone()));
@@ -135,17 +146,9 @@ async fn accept(listener: Listener, target: Address, state: watch::Receiver<Stat
 }
 
 async fn join(from: Box<dyn Stream>, target: Address, state: watch::Receiver<State>) {
-    let to: io::Result<Box<dyn Stream>> = match &target {
-        Address::Tcp(address) => match TcpStream::connect(address).await {
-            Ok(stream) => Ok(Box::new(quick(stream))),
-            Err(error) => Err(error),
-        },
-        Address::Unix(path) => match UnixStream::connect(path).await {
-            Ok(stream) => Ok(Box::new(stream)),
-            Err(error) => Err(error),
-        },
+    let Ok(to) = target.connect().await else {
+        return;
     };
-    let Ok(to) = to else { return };
     let (from_reads, from_writes) = tokio::io::split(from);
     let (to_reads, to_writes) = tokio::io::split(to);
     // An error of either way, and a cut is one, ends both.
