@@ -15,9 +15,9 @@ use crate::{
     archive::Archive,
     archiver::Archiver,
     incarnation::Incarnations,
-    lag, metric,
+    lag, metric, overlooked,
     patience::{Patience, hosts},
-    poll::{MadeAgain, Poller},
+    poll::Poller,
     settle::Settler,
     upkeep::Upkeep,
 };
@@ -93,8 +93,14 @@ async fn consume(config: Arc<Config>, stores: Stores, shutdown: Shutdown) -> any
     tokio::spawn(incarnations.clone().watch(until_drained.clone()));
     tokio::spawn(lag::watch(
         config.clone(),
-        topics,
+        topics.clone(),
         owned.clone(),
+        until_drained.clone(),
+    ));
+    tokio::spawn(overlooked::watch(
+        config.clone(),
+        topics,
+        incarnations.clone(),
         until_drained.clone(),
     ));
     let upkeep = Upkeep::new(
@@ -111,11 +117,9 @@ async fn consume(config: Arc<Config>, stores: Stores, shutdown: Shutdown) -> any
         settler,
         incarnations.clone(),
     ));
-    let mut member = config.clone();
-    let mut names = 0;
     let result = loop {
         let poller = Poller::new(
-            member.clone(),
+            config.clone(),
             sink.clone(),
             incarnations.clone(),
             owned_sender.clone(),
@@ -131,14 +135,6 @@ async fn consume(config: Arc<Config>, stores: Stores, shutdown: Shutdown) -> any
         match polled.map_err(|_| anyhow::anyhow!("the poll loop panicked: this is a bug"))? {
             // A broker that comes back can fence a member by its own repeated request to join.
             Err(error) if !shutdown.is_requested() => {
-                // Under its old name it would get its old partitions back, and nobody would look at the
-                // topic. The group forgets that name after the session timeout.
-                if let (true, Some(name)) = (error.is::<MadeAgain>(), &config.consumer.instance) {
-                    names += 1;
-                    let mut renamed = (*config).clone();
-                    renamed.consumer.instance = Some(format!("{name}.{names}"));
-                    member = Arc::new(renamed);
-                }
                 tracing::error!(
                     error = format!("{error:#}"),
                     "out of the group: joining again"

@@ -8,8 +8,9 @@
 //! documents, and the counters in Redis are [`settle`]d to it. Then, and only then, does the poll loop
 //! commit the offsets.
 //!
-//! Beside it, the broker is asked every second which [`incarnation`] of each topic it has, and Redis
-//! whether it still shows what the archive holds ([`upkeep`]).
+//! Beside it, the broker is asked every second which [`incarnation`] of each topic it has, a named
+//! replica's group whether a partition is [`overlooked`], and Redis whether it still shows what the archive
+//! holds ([`upkeep`]).
 //!
 //! # What is promised
 //! - **An offset is committed only when every record below it is archived, with the majority and in the
@@ -34,6 +35,7 @@ pub mod document;
 pub mod incarnation;
 pub mod lag;
 pub mod metric;
+pub mod overlooked;
 pub mod patience;
 pub mod poll;
 pub mod rebuild;

@@ -16,6 +16,7 @@ use rdkafka::{
     admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication},
     client::ClientContext,
     error::KafkaError,
+    groups::GroupList,
     types::RDKafkaErrorCode,
 };
 
@@ -153,6 +154,13 @@ impl Topics {
         Ok(*answering.insert(metadata.orig_broker_id()))
     }
 
+    /// The consumer group called `name`, as its coordinator has it. Blocks for up to some seconds.
+    pub fn group(&self, name: &str) -> Result<GroupList, KafkaError> {
+        self.admin
+            .inner()
+            .fetch_group_list(Some(name), CALL_TIMEOUT)
+    }
+
     /// The first and the next offset of a partition. Blocks for up to some seconds.
     pub fn offsets(&self, topic: &str, partition: i32) -> Result<(i64, i64), KafkaError> {
         self.admin
@@ -160,7 +168,7 @@ impl Topics {
             .fetch_watermarks(topic, partition, CALL_TIMEOUT)
     }
 
-    /// The same, after waiting until the broker has spread the word of new ones.
+    /// [`Self::describe`], after waiting until the broker has spread the word of new ones.
     fn describe_all(&self, names: &[&str]) -> Result<HashMap<String, Described>, TopicError> {
         let deadline = Instant::now() + CALL_TIMEOUT;
         loop {

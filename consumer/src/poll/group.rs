@@ -7,7 +7,7 @@ use std::sync::{
 
 use aguacero::{bootstrap::Bootstrap, config::Config, kafka::client_config};
 use rdkafka::{
-    ClientContext, TopicPartitionList,
+    ClientConfig, ClientContext, TopicPartitionList,
     consumer::{BaseConsumer, Consumer, ConsumerContext},
     error::{KafkaError, KafkaResult},
     types::RDKafkaRespErr,
@@ -102,6 +102,12 @@ impl ConsumerContext for Group {
 
 /// Joins the group.
 pub(super) fn join(config: &Config) -> KafkaResult<BaseConsumer<Group>> {
+    client(config).create_with_context(Group::default())
+}
+
+/// The settings of a member of the group.
+#[must_use]
+pub fn client(config: &Config) -> ClientConfig {
     let consumer = &config.consumer;
     let session_ms = consumer.session_timeout.as_millis();
     let mut client = client_config(&config.kafka, "consumer");
@@ -130,5 +136,5 @@ pub(super) fn join(config: &Config) -> KafkaResult<BaseConsumer<Group>> {
     if let Some(instance) = &consumer.instance {
         client.set("group.instance.id", instance);
     }
-    client.create_with_context(Group::default())
+    client
 }

@@ -17,8 +17,6 @@ mod partition;
 mod rebalance;
 mod topics;
 
-pub use topics::MadeAgain;
-
 use std::{
     collections::HashMap,
     mem::ManuallyDrop,
@@ -41,6 +39,7 @@ use rdkafka::{
 };
 use tokio::{runtime::Handle, sync::watch};
 
+pub use group::client;
 pub use offsets::{Committed, committed};
 
 use crate::{
@@ -148,13 +147,7 @@ impl<S: Sink> Poller<S> {
     }
 
     fn poll_and_leave(&mut self) -> anyhow::Result<()> {
-        let streams = self.config.streams.iter();
-        let mut topics: Vec<_> = streams
-            .map(|s| self.config.topic_of(s).name.as_str())
-            .collect();
-        topics.sort_unstable();
-        topics.dedup();
-        self.consumer.subscribe(&topics)?;
+        self.consumer.subscribe(&self.config.written_topics())?;
         while !self.shutdown.is_requested() {
             self.wait()?;
             self.rebalance();

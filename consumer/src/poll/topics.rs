@@ -13,7 +13,7 @@ const SEEK_TIMEOUT: Duration = Duration::from_secs(2);
 /// A topic was deleted and made again.
 #[derive(Debug, thiserror::Error)]
 #[error("topic {0} was made again")]
-pub struct MadeAgain(String);
+pub(super) struct MadeAgain(String);
 
 impl<S: Sink> Poller<S> {
     /// Acts on what the broker said about the topics. An error says that one was made again: librdkafka

@@ -67,3 +67,68 @@ async fn a_named_replica_comes_back_to_its_partitions() {
     let committed: i64 = (0..2).filter_map(|p| world.committed(p)).sum();
     assert_eq!(committed, sent);
 }
+
+/// As in a rolling restart with a configuration that has more.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_named_replicas_did_not_have_before_they_came_back_is_archived() {
+    let world = World::with(2, "session_timeout_ms = 6000", ANOTHER).await;
+    let mut before = world.config.clone();
+    before.streams.truncate(1);
+    let one = world.start_as("one", &before).await;
+    let two = world.start_as("two", &before).await;
+    world.send(0, &borrowed(&events(10)));
+    world.has_archived(10).await;
+    one.stop().await;
+    let one = world.start_as("one", &world.config).await;
+    two.stop().await;
+    let two = world.start_as("two", &world.config).await;
+    world.send(0, &borrowed(&events(10)));
+    world.send_of(1, 0, &borrowed(&events(10)));
+    world.settled(30).await;
+    one.stop().await;
+    two.stop().await;
+}
+
+const ANOTHER: &str = r#"
+[topics.NAME-b]
+partitions = 1
+replication = 1
+min_insync = 1
+
+[streams.NAME-b]
+topic = "NAME-b"
+archive = "events"
+fields = [{ name = "país", type = "string" }]
+counters = [{ name = "by_country", by = ["país"] }]
+[[streams.NAME-b.routes]]
+path = "/NAME-b"
+via = "grpc"
+"#;
+
+/// With members that all got their old partitions back.
+#[tokio::test(flavor = "multi_thread")]
+async fn partitions_that_are_added_after_named_replicas_came_back_are_archived() {
+    let world = World::with(2, "session_timeout_ms = 6000", "").await;
+    let mut sent = 0;
+    let mut send_to = |partitions: i32| {
+        for partition in 0..partitions {
+            world.send(partition, &borrowed(&events(10)));
+            sent += 10;
+        }
+        sent
+    };
+    for _ in 0..2 {
+        let one = world.start_as("one", &world.config).await;
+        let two = world.start_as("two", &world.config).await;
+        world.settled(send_to(2)).await;
+        one.stop().await;
+        two.stop().await;
+    }
+    let one = world.start_as("one", &world.config).await;
+    let two = world.start_as("two", &world.config).await;
+    world.settled(send_to(2)).await;
+    world.add_partitions(4).await;
+    world.settled(send_to(4)).await;
+    one.stop().await;
+    two.stop().await;
+}

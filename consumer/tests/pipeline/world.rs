@@ -21,7 +21,7 @@ use consumer::App;
 use futures_util::TryStreamExt;
 use rdkafka::{
     Offset, TopicPartitionList,
-    admin::{AdminClient, AdminOptions},
+    admin::{AdminClient, AdminOptions, NewPartitions},
     client::DefaultClientContext,
     consumer::{BaseConsumer, Consumer},
     message::{Header as KafkaHeader, OwnedHeaders},
@@ -130,8 +130,19 @@ impl World {
     }
 
     pub(crate) async fn start(&self) -> Running {
+        self.start_with(self.config.clone()).await
+    }
+
+    /// A named replica.
+    pub(crate) async fn start_as(&self, instance: &str, config: &Config) -> Running {
+        let mut config = config.clone();
+        config.consumer.instance = Some(instance.to_owned());
+        self.start_with(config).await
+    }
+
+    async fn start_with(&self, config: Config) -> Running {
         let (trigger, shutdown) = Shutdown::new();
-        let app = App::build(self.config.clone()).await.unwrap();
+        let app = App::build(config).await.unwrap();
         Running {
             trigger,
             task: tokio::spawn(app.run(shutdown)),
@@ -155,19 +166,29 @@ impl World {
 
     /// Puts records of the first stream into `partition`; says the offset of the last.
     pub(crate) fn send(&self, partition: i32, events: &[(EventId, &str)]) -> i64 {
+        self.send_of(0, partition, events)
+    }
+
+    /// [`Self::send`], for the stream of this number.
+    pub(crate) fn send_of(&self, stream: usize, partition: i32, events: &[(EventId, &str)]) -> i64 {
+        let stream = &self.config.streams[stream];
         let records: Vec<_> = events
             .iter()
-            .map(|(id, json)| (header(self.stream(), *id), Some(json.as_bytes())))
+            .map(|(id, json)| (header(stream, *id), Some(json.as_bytes())))
             .collect();
         let records: Vec<_> = records
             .iter()
             .map(|(header, value)| (Some(&header[..]), *value))
             .collect();
-        self.send_raw(partition, &records)
+        self.send_to(&self.config.topic_of(stream).name, partition, &records)
     }
 
-    /// Puts records into `partition` as they are: header and value.
+    /// Puts records into `partition` of the first topic as they are: header and value.
     pub(crate) fn send_raw(&self, partition: i32, records: &[Raw<'_>]) -> i64 {
+        self.send_to(self.topic(), partition, records)
+    }
+
+    fn send_to(&self, topic: &str, partition: i32, records: &[Raw<'_>]) -> i64 {
         for (header, value) in records {
             let mut headers = OwnedHeaders::new();
             if let Some(header) = header {
@@ -176,7 +197,7 @@ impl World {
                     value: Some(*header),
                 });
             }
-            let mut record = BaseRecord::<(), [u8]>::to(self.topic())
+            let mut record = BaseRecord::<(), [u8]>::to(topic)
                 .partition(partition)
                 .headers(headers);
             record.payload = *value;
@@ -188,7 +209,7 @@ impl World {
         }
         self.producer.flush(DEADLINE).unwrap();
         let topics = Topics::new(&self.config.kafka, "test").unwrap();
-        topics.offsets(self.topic(), partition).unwrap().1 - 1
+        topics.offsets(topic, partition).unwrap().1 - 1
     }
 
     pub(crate) fn position(&self, partition: i32) -> Position {
@@ -380,6 +401,26 @@ impl World {
                 .await
                 .map(|_| ())
                 .map_err(|e| e.to_string())
+        })
+        .await;
+    }
+
+    /// Until the topic has `partitions`, and the producer knows.
+    pub(crate) async fn add_partitions(&self, partitions: usize) {
+        let more = NewPartitions::new(self.topic(), partitions);
+        let results = self
+            .admin()
+            .create_partitions(&[more], &AdminOptions::new())
+            .await
+            .unwrap();
+        results.into_iter().next().unwrap().unwrap();
+        eventually("the partitions are there", async || {
+            let client = self.producer.client();
+            let known = client.fetch_metadata(Some(self.topic()), DEADLINE).unwrap();
+            match known.topics()[0].partitions().len() {
+                n if n == partitions => Ok(()),
+                n => Err(format!("{n}")),
+            }
         })
         .await;
     }

@@ -212,6 +212,16 @@ impl Config {
         &self.topics[stream.topic]
     }
 
+    /// The names of the topics that streams write to, each once.
+    #[must_use]
+    pub fn written_topics(&self) -> Vec<&str> {
+        let streams = self.streams.iter();
+        let mut names: Vec<_> = streams.map(|s| self.topic_of(s).name.as_str()).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
     /// The stream called `name`.
     #[must_use]
     pub fn stream(&self, name: &str) -> Option<&Stream> {

@@ -162,8 +162,8 @@ impl Fault {
         all
     }
 
-    /// Any one that may come upon another: a topic that is made again while the broker dies can be left
-    /// without a consumer (docs/reliability.md). Kills of our own processes are the most frequent.
+    /// Any one that may come upon another; of a topic that is made again the oracle could not judge what
+    /// was stored before. Kills of our own processes are the most frequent.
     pub(super) fn any(dice: &mut Dice) -> Self {
         let kind = KINDS[dice.below(4) as usize];
         let service = SERVICES[dice.below(3) as usize];
@@ -183,8 +183,15 @@ impl Fault {
         }
     }
 
+    /// Whether `other` may come upon it: one service at most is away at a time, and what is done to a
+    /// service, at its beginning and at its end, needs it to be there.
+    pub(super) fn goes_with(self, other: Self) -> bool {
+        !(self.is_of_a_service() && (other.is_of_a_service() || other.needs_services())
+            || self.needs_services() && other.is_of_a_service())
+    }
+
     /// Whether a service is away while it lasts.
-    pub(super) fn is_of_a_service(self) -> bool {
+    fn is_of_a_service(self) -> bool {
         matches!(
             self,
             Self::ServiceKilled(_)
@@ -195,7 +202,7 @@ impl Fault {
     }
 
     /// Whether it needs the services to be there.
-    pub(super) fn needs_services(self) -> bool {
+    fn needs_services(self) -> bool {
         matches!(
             self,
             Self::RedisEmptied | Self::RedisFull | Self::TopicRecreated

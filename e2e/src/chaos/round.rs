@@ -155,8 +155,7 @@ async fn mixture(
         }
         if left > 0 {
             let fault = Fault::any(dice);
-            let service_away = active.iter().any(|(_, b)| b.fault.is_of_a_service());
-            if !(service_away && (fault.needs_services() || fault.is_of_a_service())) {
+            if active.iter().all(|(_, b)| b.fault.goes_with(fault)) {
                 let busy: Vec<_> = active.iter().filter_map(|(_, b)| b.process).collect();
                 if let Some(begun) = fault.begin(pipeline, load, outages, &busy, dice).await {
                     tell(&fault.to_string());
