@@ -31,5 +31,5 @@ pub use client::{Answer, Client, Request, raw};
 pub use eventually::{DEADLINE, eventually, once};
 pub use pipeline::{Builder, Link, Pipeline, Pod};
 pub use process::{Kind, Process};
-pub use repository::repository;
+pub use repository::{ON_THREE_BROKERS, edited, repository};
 pub use services::Services;

@@ -8,10 +8,11 @@ use super::{
     probe::{self, Probe},
 };
 use crate::{
-    Pipeline,
+    ON_THREE_BROKERS, Pipeline, edited,
     load::{COUNTRIES, Load, Plan},
     oracle::Verdict,
     outage::Outages,
+    repository,
     seed::Dice,
 };
 
@@ -34,20 +35,15 @@ pub enum Mix {
 
 /// Two pods, two consumers, and the countries kept in order.
 fn pipeline(outages: &Outages) -> crate::Builder {
-    let mut toml = format!(
-        "{}\n{}",
-        crate::repository("aguacero.toml"),
-        probe::DECLARATION
-    );
-    let mut edits = vec![("spread  = \"sticky\"", "key = \"país\"")];
+    let by_country = [("spread  = \"sticky\"", "key = \"país\"")];
+    let mut topics = [
+        edited(&repository("aguacero.toml"), &by_country),
+        probe::DECLARATION.to_owned(),
+    ];
     if outages.of_kind("kafka").len() > 1 {
-        edits.push(("replication = 1", "replication = 3"));
-        edits.push(("min_insync  = 1", "min_insync  = 2"));
+        topics = topics.map(|toml| edited(&toml, &ON_THREE_BROKERS));
     }
-    for (there, wanted) in edits {
-        assert!(toml.contains(there), "aguacero.toml has no {there}");
-        toml = toml.replace(there, wanted);
-    }
+    let toml = topics.join("\n");
     Pipeline::builder(&toml)
         .pods(2)
         .consumers(2)

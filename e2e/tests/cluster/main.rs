@@ -15,14 +15,7 @@ use e2e::{
 /// `aguacero.toml` with its topic on three brokers, two of which must have an event before its 200, and
 /// `more` streams.
 fn cluster(more: &str) -> Builder {
-    let mut toml = e2e::repository("aguacero.toml");
-    for (one, three) in [
-        ("replication = 1", "replication = 3"),
-        ("min_insync  = 1", "min_insync  = 2"),
-    ] {
-        assert_eq!(toml.matches(one).count(), 1, "aguacero.toml has no {one}");
-        toml = toml.replace(one, three);
-    }
+    let toml = e2e::edited(&e2e::repository("aguacero.toml"), &e2e::ON_THREE_BROKERS);
     Pipeline::builder(&format!("{toml}\n{more}"))
         .pods(2)
         .consumers(2)
