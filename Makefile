@@ -1,7 +1,7 @@
 # The list of commands; `make` alone prints it. The scripts do the work and install what they need.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up look down test lint chaos bench-lone clean
+.PHONY: help demo up look down test lint chaos perf perf-quick bench-lone clean
 
 help: ## print this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,6 +26,12 @@ lint: ## rustfmt and clippy, warnings denied
 
 chaos: ## kills, outages and mixtures of them under load, judged (ARGS="--rounds 40 --brokers 3 --members 3")
 	@scripts/chaos $(ARGS)
+
+perf: ## Aguacero beside its limits, and a report in perf-reports/ (about 30 minutes)
+	@scripts/perf --out $(ARGS)
+
+perf-quick: ## the same in short, printed (about 3 minutes; ARGS="--only durable")
+	@scripts/perf --rounds 3 --seconds 1.5 $(ARGS)
 
 bench-lone: ## what a lone client pays, beside its limits (a few minutes)
 	@scripts/bench-lone

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper::{Request, Response, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, runtime::LocalOptions};
 
 /// A server in a process of its own, which ends with this one.
 pub struct Bare {
@@ -34,6 +34,12 @@ impl Bare {
         let address = line.trim().parse().context("its address")?;
         Ok(Self { process, address })
     }
+
+    /// Its process.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
 }
 
 impl Drop for Bare {
@@ -44,19 +50,22 @@ impl Drop for Bare {
 }
 
 /// Serves on a free port, which it prints, on one thread like a worker of the gateway.
-pub async fn serve() -> anyhow::Result<()> {
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
-    println!("{}", listener.local_addr()?);
-    let accept = async {
+pub fn serve() -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build_local(LocalOptions::default())?;
+    runtime.block_on(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        println!("{}", listener.local_addr()?);
         loop {
             let (stream, _) = listener.accept().await?;
             _ = stream.set_nodelay(true);
-            let serving =
-                http1::Builder::new().serve_connection(TokioIo::new(stream), service_fn(answer));
+            let serving = http1::Builder::new()
+                .writev(false)
+                .serve_connection(TokioIo::new(stream), service_fn(answer));
             tokio::task::spawn_local(serving);
         }
-    };
-    tokio::task::LocalSet::new().run_until(accept).await
+    })
 }
 
 async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {

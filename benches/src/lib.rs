@@ -2,4 +2,10 @@
 
 pub mod bare;
 pub mod client;
+pub mod cpu;
+pub mod events;
+pub mod load;
+pub mod null;
+pub mod produce;
+pub mod stages;
 pub mod stats;

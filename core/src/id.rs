@@ -40,11 +40,17 @@ impl EventId {
         )
     }
 
-    /// Whether this is the id `count` after `base`, 16 bytes.
+    /// Its first and its last eight bytes, as the wire carries them.
     #[must_use]
-    pub fn follows(self, base: &[u8], count: u32) -> bool {
-        let base: Result<[u8; 16], _> = base.try_into();
-        base.is_ok_and(|base| Self(base).plus(count.into()) == self)
+    pub fn halves(self) -> (u64, u64) {
+        let all = u128::from_be_bytes(self.0);
+        ((all >> 64) as u64, all as u64)
+    }
+
+    /// The reverse of [`EventId::halves`].
+    #[must_use]
+    pub fn from_halves(high: u64, low: u64) -> Self {
+        Self((u128::from(high) << 64 | u128::from(low)).to_be_bytes())
     }
 
     /// The key that a client may send to repeat a request whose base this is.
@@ -127,6 +133,15 @@ mod tests {
         ] {
             assert_eq!(EventId::from_retry_key(wrong.as_bytes()), None, "{wrong}");
         }
+    }
+
+    #[test]
+    fn the_wire_carries_an_id_in_halves() {
+        let id = EventId::new_base();
+        let (high, low) = id.halves();
+        assert_eq!(EventId::from_halves(high, low), id);
+        let id = EventId(*b"0123456789abcdef");
+        assert_eq!(id.halves().0.to_be_bytes(), *b"01234567");
     }
 
     #[test]

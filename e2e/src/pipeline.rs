@@ -525,7 +525,7 @@ fn process(
 }
 
 /// `gateway.listen` as the environment spells it.
-fn variable(key: &str) -> String {
+pub(crate) fn variable(key: &str) -> String {
     format!("AGUACERO_{}", key.replace('.', "_").to_uppercase())
 }
 

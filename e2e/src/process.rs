@@ -16,6 +16,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::{
     client::{Client, Request},
     eventually, once,
+    pipeline::variable,
 };
 
 /// Lines of a log that a failed test shows.
@@ -323,6 +324,13 @@ impl Process {
         &self.name
     }
 
+    /// A key of a process table, if this pipeline has set it: `kafka.brokers`.
+    #[must_use]
+    pub fn setting(&self, key: &str) -> &str {
+        let value = self.environment.get(&variable(key));
+        value.unwrap_or_else(|| panic!("{key} is not set by the pipeline"))
+    }
+
     /// Everything that it has said so far.
     #[must_use]
     pub fn log(&self) -> String {
@@ -350,7 +358,9 @@ impl Process {
         self.child.as_mut()?.try_wait().expect("our own child")
     }
 
-    fn pid(&self) -> u32 {
+    /// Its number; panics if it does not run.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
         self.child
             .as_ref()
             .unwrap_or_else(|| panic!("{} does not run", self.name))

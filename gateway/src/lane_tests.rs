@@ -236,10 +236,15 @@ fn a_pause_before_sending_again_ends_with_the_slab_that_it_is_for() {
 #[test]
 fn a_lost_link_sends_everything_again_in_the_same_order_with_the_same_ids() {
     let mut b = Bench::new();
-    let sent = |frames: &[produce::Frame]| -> Vec<(u64, Vec<Bytes>)> {
+    let sent = |frames: &[produce::Frame]| -> Vec<(u64, Vec<(u64, u64)>)> {
         let slabs = frames.iter().flat_map(|f| &f.slabs);
         slabs
-            .map(|s| (s.id, s.runs.iter().map(|r| r.base.clone()).collect()))
+            .map(|s| {
+                (
+                    s.id,
+                    s.runs.iter().map(|r| (r.base_high, r.base_low)).collect(),
+                )
+            })
             .collect()
     };
     let mut frames = Vec::new();

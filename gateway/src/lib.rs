@@ -1,13 +1,14 @@
 //! The gateway, in the order of an event's way through it.
 //!
-//! A worker ([`worker`]) is one thread with a runtime of its own; it owns its connections ([`listen`], [`patience`]),
-//! its open slabs and its stream to the kafka-producer, so that an event crosses no thread in here.
-//! A request is routed to a stream ([`route`]), its body is read under limits ([`body`]), split into
-//! events ([`split`]), each of which is judged ([`judge`]) and given an id ([`ids`]). Only when the last
-//! one is judged, the good ones are appended to the open slabs of their partitions ([`slab`]), which
-//! leave in frames as soon as the frames before are answered ([`lane`], over [`link`]). The receipt of a
-//! slab decides the answer of every request with events in it ([`respond`]), and what was stored is
-//! told to the counters ([`live`]).
+//! A worker ([`worker`]) is one thread with a runtime of its own; it owns its connections ([`listen`],
+//! [`patience`], of which [`descriptors`] sees to it that there may be enough), its open slabs and its
+//! stream to the kafka-producer, so that an event crosses no thread in here. A request is routed to a
+//! stream ([`route`]), its body is read under limits ([`body`]) and taken in ([`intake`]): split into events
+//! ([`split`]), each of which is judged ([`judge`]) and given an id ([`ids`]). Only when the last one is
+//! judged, the good ones are appended to the open slabs of their partitions ([`slab`]), which leave in
+//! frames as soon as the frames before are answered ([`lane`], at the [`pace`] of each partition, over
+//! [`link`]). The receipt of a slab decides the answer of every request with events in it ([`respond`]),
+//! and what was stored is told to the counters ([`live`]).
 //!
 //! **A 200 means that every event of the request is in Kafka, written by all in-sync replicas.** 4xx
 //! and 503 mean that it certainly is not, 504 that nobody can know; the answer carries the
@@ -17,6 +18,7 @@ pub mod app;
 mod body;
 mod descriptors;
 mod ids;
+mod intake;
 mod judge;
 mod lane;
 mod link;
@@ -29,6 +31,8 @@ mod respond;
 mod route;
 mod slab;
 mod split;
+#[doc(hidden)]
+pub mod stages;
 mod worker;
 
 pub use app::App;

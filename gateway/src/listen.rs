@@ -87,6 +87,7 @@ async fn connection(stream: TcpStream, worker: Rc<Worker>, shutdown: Shutdown) {
         .header_read_timeout(gateway.idle_timeout) // in hyper also the silence between requests
         .max_headers(HEADER_FIELDS_MAX)
         .max_buf_size(gateway.header_bytes_max + READ_BUFFER_SLACK)
+        .writev(false) // an answer is small: one piece costs less than two
         .half_close(true) // who has sent its last byte may still wait for an answer
         .serve_connection(TokioIo::new(stream), service);
     tokio::pin!(serving);

@@ -161,6 +161,14 @@ impl Live {
         counted
     }
 
+    /// What is to be sent, as bytes; taken for sent and acknowledged.
+    pub(crate) fn take_frame(&self) -> Option<Vec<u8>> {
+        let mut pending = self.pending.borrow_mut();
+        let frame = pending.next_frame(&self.config)?;
+        pending.sent = None;
+        Some(frame.encode_to_vec())
+    }
+
     /// Sends until the shutdown is requested and nothing is left.
     pub(crate) async fn run(self: Rc<Self>, shutdown: Shutdown) {
         let mut told = false;

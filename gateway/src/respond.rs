@@ -11,11 +11,9 @@ use hyper::{
     header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER},
 };
 use serde_json::{Map, Value, json};
+use smallvec::SmallVec;
 
-use crate::{
-    ids::{Base, IDEMPOTENCY_KEY},
-    worker::Outcomes,
-};
+use crate::ids::{Base, IDEMPOTENCY_KEY};
 
 /// Seconds after which a client may try again what was not stored.
 const RETRY_AFTER_SECONDS: &str = "1";
@@ -33,6 +31,14 @@ pub(crate) enum RecordOutcome {
     NotStored(String),
     /// Nobody can know.
     Unknown,
+}
+
+/// What became of the records of one request.
+pub(crate) struct Outcomes {
+    /// An array or NDJSON, however many records it has.
+    pub(crate) is_batch: bool,
+    /// In the order of the body.
+    pub(crate) records: SmallVec<[RecordOutcome; 1]>,
 }
 
 /// An answer before it is written.

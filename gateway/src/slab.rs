@@ -3,7 +3,7 @@
 
 use std::{rc::Rc, time::Instant};
 
-use aguacero::{config::Stream, counts::Deltas};
+use aguacero::{config::Stream, counts::Deltas, id::EventId};
 use aguacero_proto::produce::{self, Run};
 use bytes::Bytes;
 use smallvec::SmallVec;
@@ -11,8 +11,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     lane::{Append, Lane},
-    respond::RecordOutcome,
-    worker::Outcomes,
+    respond::{Outcomes, RecordOutcome},
 };
 
 /// A slab's place in the gateway, from its first event to its receipt.
@@ -213,13 +212,16 @@ impl Columns {
             && last.arrived_ms == event.arrived_ms
             && last.client_key == event.client_key
             && last.traceparent == traceparent
-            && event.id.follows(&last.base, last.count)
+            && event.id
+                == EventId::from_halves(last.base_high, last.base_low).plus(last.count.into())
         {
             last.count += 1;
             return;
         }
+        let (base_high, base_low) = event.id.halves();
         self.runs.push(Run {
-            base: Bytes::copy_from_slice(&event.id.0),
+            base_high,
+            base_low,
             count: 1,
             stream,
             arrived_ms: event.arrived_ms,
@@ -236,6 +238,9 @@ pub(crate) struct Place {
     pub(crate) event: u32,
 }
 
+/// Those of a request: most have one event.
+pub(crate) type Tickets = SmallVec<[Ticket; 1]>;
+
 /// A request's events in one slab, and the way to learn what became of them.
 pub(crate) struct Ticket {
     slab: u64,
@@ -248,7 +253,7 @@ pub(crate) struct Ticket {
 
 impl Ticket {
     /// Notes that record `index` of the body was appended at `place`.
-    pub(crate) fn note(tickets: &mut Vec<Self>, place: Place, index: u32) {
+    pub(crate) fn note(tickets: &mut Tickets, place: Place, index: u32) {
         match tickets.iter_mut().rev().find(|t| t.slab == place.slab) {
             Some(ticket) => ticket.records.push(index),
             None => tickets.push(Self {

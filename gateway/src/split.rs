@@ -4,19 +4,23 @@
 use std::ops::Range;
 
 use aguacero::accept::{Refusal, string_end, trim};
+use smallvec::SmallVec;
 
 use crate::{respond::Answer, route::Format};
+
+/// Where each event is in the body: most have one.
+pub(crate) type Ranges = SmallVec<[Range<usize>; 1]>;
 
 /// Where the events of a body are.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Events {
     pub(crate) is_batch: bool,
-    pub(crate) ranges: Vec<Range<usize>>,
+    pub(crate) ranges: Ranges,
 }
 
 /// Splits `body` into at most `records_max` events.
 pub(crate) fn split(
-    format: &Format,
+    format: Format,
     body: &[u8],
     records_max: usize,
 ) -> Result<Events, Box<Answer>> {
@@ -37,8 +41,8 @@ pub(crate) fn split(
     Ok(Events { is_batch, ranges })
 }
 
-fn lines(body: &[u8], records_max: usize) -> Result<Vec<Range<usize>>, Box<Answer>> {
-    let mut ranges = Vec::new();
+fn lines(body: &[u8], records_max: usize) -> Result<Ranges, Box<Answer>> {
+    let mut ranges = Ranges::new();
     let mut start = 0;
     for end in memchr::memchr_iter(b'\n', body).chain([body.len()]) {
         let line = trim(&body[start..end]);
@@ -52,11 +56,7 @@ fn lines(body: &[u8], records_max: usize) -> Result<Vec<Range<usize>>, Box<Answe
 }
 
 /// The elements of the array that `within` begins and ends with.
-fn array(
-    body: &[u8],
-    within: Range<usize>,
-    records_max: usize,
-) -> Result<Vec<Range<usize>>, Box<Answer>> {
+fn array(body: &[u8], within: Range<usize>, records_max: usize) -> Result<Ranges, Box<Answer>> {
     let malformed = |at: usize, what: &str| {
         let detail = format!("not JSON: {what}");
         Box::new(Answer::refused(&Refusal::malformed(at, detail)))
@@ -65,7 +65,7 @@ fn array(
         let blank = |b: &&u8| matches!(**b, b' ' | b'\t' | b'\r' | b'\n');
         at + body[at..within.end].iter().take_while(blank).count()
     };
-    let mut ranges = Vec::new();
+    let mut ranges = Ranges::new();
     let mut at = space(within.start + 1);
     if body.get(at) == Some(&b']') && at + 1 == within.end {
         return Ok(ranges);
@@ -122,11 +122,7 @@ fn element_end(body: &[u8], at: usize) -> usize {
     body.len()
 }
 
-fn push(
-    ranges: &mut Vec<Range<usize>>,
-    range: Range<usize>,
-    max: usize,
-) -> Result<(), Box<Answer>> {
+fn push(ranges: &mut Ranges, range: Range<usize>, max: usize) -> Result<(), Box<Answer>> {
     if ranges.len() == max {
         return Err(Answer::too_many_records(max).into());
     }
@@ -139,7 +135,7 @@ mod tests {
     use super::*;
 
     fn pieces(format: Format, body: &str) -> Option<Vec<&str>> {
-        let events = split(&format, body.as_bytes(), 100).ok()?;
+        let events = split(format, body.as_bytes(), 100).ok()?;
         Some(events.ranges.into_iter().map(|r| &body[r]).collect())
     }
 

@@ -50,12 +50,18 @@ struct Arguments {
 /// 111 bytes, as the events of the field are.
 const EVENT: &str = r#"{"texto":"Llueve a cántaros en el centro y nadie trae paraguas, qué día tan gris amigos","país":"Argentina"}"#;
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     if arguments.serve_bare {
-        return bare::serve().await;
+        return bare::serve();
     }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(compare(arguments))
+}
+
+async fn compare(arguments: Arguments) -> anyhow::Result<()> {
     let event = Bytes::from_static(EVENT.as_bytes());
     let server = Bare::spawn("--serve-bare")?;
     let mut bare = Client::connect(server.address).await?;

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, collections::HashSet};
 
-use memchr::memchr;
+use memchr::{memchr, memchr2_iter};
 use simd_json::{Buffers, INPUT_PADDING, Node, StaticNode, Tape, fill_tape_padded};
 
 use super::{Kind, Refusal, unstorable};
@@ -105,9 +105,8 @@ impl Decoder {
                 "an event is a JSON object, this one is empty",
             ));
         }
-        // The count vectorises and settles nearly every event; only the rest is looked at in full.
-        let openers = json.iter().filter(|&&b| b == b'{' || b == b'[').count();
-        if openers > DEPTH_MAX {
+        // This settles nearly every event; only the rest is looked at in full.
+        if memchr2_iter(b'{', b'[', json).nth(DEPTH_MAX).is_some() {
             check_depth(json)?;
         }
         Ok(())

@@ -187,7 +187,7 @@ pub(super) fn assert_holds<'a>(
 ) {
     let (mut start, mut key_start) = (0, 0);
     let ids = slab.runs.iter().flat_map(|run| {
-        let base = EventId(run.base[..].try_into().unwrap());
+        let base = EventId::from_halves(run.base_high, run.base_low);
         (0..run.count).map(move |i| base.plus(i.into()))
     });
     let mut ids = ids.collect::<Vec<_>>().into_iter();

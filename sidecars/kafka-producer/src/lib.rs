@@ -2,7 +2,7 @@
 //!
 //! The gateway connects to a Unix socket ([`app`]) and opens one stream for each of its workers
 //! ([`session`]). Every record of a slab is given to librdkafka at once, with its partition
-//! ([`produce`]); when the last delivery report of a slab has come ([`reports`]), its receipt goes back
+//! ([`produce`], [`records`]); when the last delivery report of a slab has come ([`reports`]), its receipt goes back
 //! ([`receipt`]). Nothing is ever sent twice from here: librdkafka's own retries are idempotent, and
 //! what it gives up is reported as stored, not stored or unknown. Only the gateway sends again.
 
@@ -10,6 +10,7 @@ pub mod app;
 mod metric;
 mod produce;
 mod receipt;
+mod records;
 mod reports;
 mod session;
 mod topics;

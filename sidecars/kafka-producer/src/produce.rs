@@ -5,21 +5,22 @@ use std::{
     time::Duration,
 };
 
-use aguacero::{bootstrap::Bootstrap, config::Config, id::EventId, kafka, record};
+use aguacero::{bootstrap::Bootstrap, config::Config, kafka};
 use aguacero_proto::produce::{Outcome, Receipt, Slab};
 use rdkafka::{
     ClientConfig, ClientContext, Message as _,
     bindings::{rd_kafka_message_status, rd_kafka_msg_status_t},
     error::KafkaError,
-    message::{BorrowedMessage, DeliveryResult, Header, OwnedHeaders},
-    producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext, PurgeConfig},
+    message::{BorrowedMessage, DeliveryResult},
+    producer::{BaseProducer, Producer as _, ProducerContext, PurgeConfig},
     types::RDKafkaErrorCode,
 };
 use tokio::sync::{Notify, mpsc::UnboundedSender};
 
 use crate::{
     metric,
-    receipt::{InFlight, Report},
+    receipt::{InFlight, Report, Ticket},
+    records,
     reports::Reports,
     topics::Known,
 };
@@ -31,6 +32,7 @@ pub(crate) const BATCH_BYTES_MAX: usize = 1_000_000;
 #[derive(Clone)]
 pub(crate) struct Producers {
     current: Arc<RwLock<Arc<BaseProducer<Context>>>>,
+    in_flight: InFlight,
     topics: Known,
 }
 
@@ -39,13 +41,8 @@ pub(crate) struct Context {
     brokers: String,
     /// Told of every error: which of them was the last one, only the client knows.
     failed: Arc<Notify>,
+    in_flight: InFlight,
     topics: Known,
-}
-
-/// Which record of which slab a delivery report belongs to.
-pub(crate) struct Ticket {
-    slab: Arc<InFlight>,
-    index: u32,
 }
 
 impl ClientContext for Context {
@@ -65,16 +62,16 @@ impl Context {
 }
 
 impl ProducerContext for Context {
-    type DeliveryOpaque = Box<Ticket>;
+    type DeliveryOpaque = usize;
 
-    fn delivery(&self, result: &DeliveryResult<'_>, ticket: Box<Ticket>) {
+    fn delivery(&self, result: &DeliveryResult<'_>, opaque: usize) {
         let report = match result {
             Ok(message) => Report::Stored(Some(message.offset()).filter(|&o| o >= 0)),
             Err((error, message)) => {
                 Report::Failed(outcome_of(error, message, &self.topics), error.to_string())
             }
         };
-        ticket.slab.report(ticket.index, report);
+        self.in_flight.report(Ticket::from_opaque(opaque), report);
     }
 }
 
@@ -125,63 +122,70 @@ fn is_size(error: &KafkaError) -> bool {
 impl Producers {
     /// Makes the first producer. Call it inside a runtime.
     pub(crate) fn new(config: &Config, topics: Known) -> anyhow::Result<Self> {
-        let settings = settings(config, &topics);
-        let failed = Arc::new(Notify::new());
-        let current = Arc::new(RwLock::new(make(&settings, &failed, &topics)?));
-        tokio::spawn(replace_failed(
-            settings,
-            failed,
-            topics.clone(),
-            Arc::clone(&current),
-        ));
-        Ok(Self { current, topics })
+        let recipe = Recipe {
+            settings: settings(config, &topics),
+            failed: Arc::new(Notify::new()),
+            in_flight: InFlight::new(topics.clone()),
+            topics: topics.clone(),
+        };
+        let in_flight = recipe.in_flight.clone();
+        let current = Arc::new(RwLock::new(recipe.make()?));
+        tokio::spawn(replace_failed(recipe, Arc::clone(&current)));
+        Ok(Self {
+            current,
+            in_flight,
+            topics,
+        })
     }
 
     /// Gives every record of `slab` to librdkafka. Never blocks; the receipt comes by itself.
     pub(crate) fn produce(&self, slab: Slab, receipts: &UnboundedSender<Receipt>) {
+        if let Err(detail) = self.check(&slab) {
+            let number = self.begin(&slab, 1, receipts);
+            let ticket = Ticket {
+                slab: number,
+                record: 0,
+            };
+            let report = Report::Failed(Outcome::NotStored, detail);
+            return self.in_flight.report(ticket, report);
+        }
         let producer = Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner));
-        let in_flight = |records: usize| {
-            InFlight::new(
-                slab.id,
-                slab.topic.clone(),
-                records,
-                self.topics.clone(),
-                receipts.clone(),
-            )
-        };
-        let refused = |detail: String| {
-            tracing::error!(
-                slab.topic,
-                slab.partition,
-                detail,
-                "a slab cannot be produced"
-            );
-            in_flight(1).report(0, Report::Failed(Outcome::NotStored, detail));
-        };
-        match self.topics.partitions(&slab.topic) {
-            None => {
-                return refused(format!(
-                    "the kafka-producer does not know topic {}",
-                    slab.topic
-                ));
-            }
-            Some(n) if !(0..n).contains(&slab.partition) => {
-                return refused(format!(
-                    "topic {} has no partition {}",
-                    slab.topic, slab.partition
-                ));
+        let number = self.begin(&slab, slab.ends.len(), receipts);
+        // SAFETY: what is in flight keeps the values until the last report.
+        #[allow(unsafe_code)]
+        unsafe {
+            records::produce(&producer, &slab, number, |ticket, error| {
+                metric::refused_by_librdkafka(&error);
+                let report = Report::Failed(refusal(&error), error.to_string());
+                self.in_flight.report(ticket, report);
+            });
+        }
+    }
+
+    fn begin(&self, slab: &Slab, records: usize, receipts: &UnboundedSender<Receipt>) -> u32 {
+        let values = slab.values.clone(); // the same bytes, counted
+        self.in_flight
+            .begin(slab.id, &slab.topic, values, records, receipts)
+    }
+
+    /// Why nothing of a slab can be produced.
+    fn check(&self, slab: &Slab) -> Result<(), String> {
+        let (topic, partition) = (&slab.topic, slab.partition);
+        let detail = match self.topics.partitions(topic) {
+            None => format!("the kafka-producer does not know topic {topic}"),
+            Some(n) if !(0..n).contains(&partition) => {
+                format!("topic {topic} has no partition {partition}")
             }
             // Certainly not stored, which after an attempt nobody could say any more.
-            Some(_) if !self.topics.takes(&slab.topic, slab.partition) => {
-                let detail = "fewer replicas are in sync than an event must have".into();
-                return in_flight(1).report(0, Report::Failed(Outcome::NotStored, detail));
+            Some(_) if !self.topics.takes(topic, partition) => {
+                let detail = "fewer replicas are in sync than an event must have".to_owned();
+                return Err(detail);
             }
-            Some(_) => {}
-        }
-        if !is_whole(&slab) {
-            return refused("the slab's columns do not agree".into());
-        }
-        send_all(&producer, &slab, &in_flight(slab.ends.len()));
+            Some(_) if !is_whole(slab) => "the slab's columns do not agree".to_owned(),
+            Some(_) => return Ok(()),
+        };
+        tracing::error!(topic, partition, detail, "a slab cannot be produced");
+        Err(detail)
     }
 }
 
@@ -201,59 +205,8 @@ fn is_whole(slab: &Slab) -> bool {
     let runs = slab
         .runs
         .iter()
-        .all(|r| r.base.len() == 16 && (r.stream as usize) < slab.streams.len());
+        .all(|r| (r.stream as usize) < slab.streams.len());
     values && keys && runs && counted == events
-}
-
-fn send_all(producer: &BaseProducer<Context>, slab: &Slab, in_flight: &Arc<InFlight>) {
-    let (mut start, mut key_start, mut index) = (0, 0, 0);
-    let mut header = Vec::new();
-    for run in &slab.runs {
-        let mut base = [0; 16];
-        base.copy_from_slice(&run.base);
-        for i in 0..run.count {
-            let end = slab.ends[index] as usize;
-            let key_len = slab.key_lens.get(index).copied().unwrap_or(0);
-            let key_end = key_start + key_len.saturating_sub(1) as usize;
-            record::Header {
-                id: EventId(base).plus(i.into()),
-                stream: &slab.streams[run.stream as usize],
-                client_key: &run.client_key,
-            }
-            .write(&mut header);
-            let mut headers = OwnedHeaders::new_with_capacity(2).insert(Header {
-                key: record::HEADER,
-                value: Some(header.as_slice()),
-            });
-            if !run.traceparent.is_empty() {
-                headers = headers.insert(Header {
-                    key: record::TRACE_HEADER,
-                    value: Some(&run.traceparent[..]),
-                });
-            }
-            let ticket = Ticket {
-                slab: Arc::clone(in_flight),
-                index: index as u32,
-            };
-            let mut record = BaseRecord::with_opaque_to(&slab.topic, Box::new(ticket))
-                .partition(slab.partition)
-                .payload(&slab.values[start..end])
-                .timestamp(run.arrived_ms)
-                .headers(headers);
-            if key_len > 0 {
-                record = record.key(&slab.keys[key_start..key_end]);
-            }
-            if let Err((error, record)) = producer.send(record) {
-                metric::refused_by_librdkafka(&error);
-                let ticket = record.delivery_opaque;
-                ticket.slab.report(
-                    ticket.index,
-                    Report::Failed(refusal(&error), error.to_string()),
-                );
-            }
-            (start, key_start, index) = (end, key_end, index + 1);
-        }
-    }
 }
 
 fn settings(config: &Config, topics: &Known) -> ClientConfig {
@@ -287,37 +240,38 @@ fn settings(config: &Config, topics: &Known) -> ClientConfig {
     settings
 }
 
-/// A producer whose reports are served until it is let go of.
-fn make(
-    settings: &ClientConfig,
-    failed: &Arc<Notify>,
-    topics: &Known,
-) -> anyhow::Result<Arc<BaseProducer<Context>>> {
-    let context = Context {
-        bootstrap: Bootstrap::default(),
-        brokers: settings
-            .get("bootstrap.servers")
-            .unwrap_or_default()
-            .to_owned(),
-        failed: Arc::clone(failed),
-        topics: topics.clone(),
-    };
-    let producer: Arc<BaseProducer<Context>> = Arc::new(settings.create_with_context(context)?);
-    tokio::spawn(Reports::of(&producer)?.serve(Arc::clone(&producer)));
-    Ok(producer)
+/// What a producer is made of.
+struct Recipe {
+    settings: ClientConfig,
+    failed: Arc<Notify>,
+    in_flight: InFlight,
+    topics: Known,
+}
+
+impl Recipe {
+    /// A producer whose reports are served until it is let go of.
+    fn make(&self) -> anyhow::Result<Arc<BaseProducer<Context>>> {
+        let brokers = self.settings.get("bootstrap.servers");
+        let context = Context {
+            bootstrap: Bootstrap::default(),
+            brokers: brokers.unwrap_or_default().to_owned(),
+            failed: Arc::clone(&self.failed),
+            in_flight: self.in_flight.clone(),
+            topics: self.topics.clone(),
+        };
+        let producer: Arc<BaseProducer<Context>> =
+            Arc::new(self.settings.create_with_context(context)?);
+        tokio::spawn(Reports::of(&producer)?.serve(Arc::clone(&producer)));
+        Ok(producer)
+    }
 }
 
 /// Waits for fatal errors. What the failed producer still holds is reported by librdkafka itself as
 /// it is purged: not stored what never left, unknown what was on its way.
-async fn replace_failed(
-    settings: ClientConfig,
-    failed: Arc<Notify>,
-    topics: Known,
-    current: Arc<RwLock<Arc<BaseProducer<Context>>>>,
-) {
+async fn replace_failed(recipe: Recipe, current: Arc<RwLock<Arc<BaseProducer<Context>>>>) {
     loop {
         tokio::select! {
-            () = failed.notified() => {
+            () = recipe.failed.notified() => {
                 let fatal = {
                     let current = current.read().unwrap_or_else(PoisonError::into_inner);
                     current.client().fatal_error()
@@ -333,10 +287,10 @@ async fn replace_failed(
             }
             // librdkafka takes what it knows of the old topic's leaders for newer than anything about
             // the new one.
-            () = topics.made_again() => {}
+            () = recipe.topics.made_again() => {}
         }
         let new = loop {
-            match make(&settings, &failed, &topics) {
+            match recipe.make() {
                 Ok(new) => break new,
                 Err(error) => {
                     tracing::error!(%error, "making a new producer");

@@ -36,7 +36,6 @@ fn slab(id: u64, topic: &str, values: &[&str]) -> Slab {
         ends: ends.collect(),
         streams: vec!["s".into()],
         runs: vec![Run {
-            base: vec![0; 16].into(),
             count: values.len() as u32,
             ..Run::default()
         }],

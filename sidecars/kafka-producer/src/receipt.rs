@@ -1,25 +1,38 @@
 //! A slab's receipt: complete when the last of its records has its delivery report.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use aguacero_proto::produce::{Exception, Outcome, Receipt};
+use bytes::Bytes;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::{metric, topics::Known};
 
-/// The records of one slab that are on their way.
+/// Which record of which slab a delivery report belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Ticket {
+    /// The slab's number in [`InFlight`].
+    pub(crate) slab: u32,
+    /// The record's position in it.
+    pub(crate) record: u32,
+}
+
+/// The slabs of all streams that are on their way. Cheap to clone.
+#[derive(Clone)]
 pub(crate) struct InFlight {
+    slabs: Arc<Mutex<slab::Slab<Flight>>>,
+    topics: Known,
+}
+
+/// A slab on its way.
+struct Flight {
     slab: u64,
     topic: String,
     /// Of the topic when the slab came.
     incarnation: String,
-    topics: Known,
     receipts: UnboundedSender<Receipt>,
-    tally: Mutex<Tally>,
-}
-
-#[derive(Default)]
-struct Tally {
+    /// librdkafka reads the records' values here.
+    _values: Bytes,
     outstanding: usize,
     stored: usize,
     /// Lowest and highest offset so far.
@@ -37,72 +50,114 @@ pub(crate) enum Report {
     Failed(Outcome, String),
 }
 
-impl InFlight {
-    /// A slab of `records`, none of them reported yet.
-    pub(crate) fn new(
-        slab: u64,
-        topic: String,
-        records: usize,
-        topics: Known,
-        receipts: UnboundedSender<Receipt>,
-    ) -> Arc<Self> {
-        let tally = Mutex::new(Tally {
-            outstanding: records,
-            ..Tally::default()
-        });
-        Arc::new(Self {
-            slab,
-            incarnation: topics.incarnation(&topic),
-            topic,
-            topics,
-            receipts,
-            tally,
-        })
+impl Ticket {
+    /// Both numbers in one, as librdkafka carries it.
+    pub(crate) fn into_opaque(self) -> usize {
+        const { assert!(usize::BITS >= 64) }
+        (self.slab as usize) << 32 | self.record as usize
     }
 
-    /// Takes the report of record `index`; with the last one the receipt leaves.
-    pub(crate) fn report(&self, index: u32, report: Report) {
-        let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
+    /// The reverse.
+    pub(crate) fn from_opaque(opaque: usize) -> Self {
+        Self {
+            slab: (opaque >> 32) as u32,
+            record: opaque as u32,
+        }
+    }
+}
+
+impl InFlight {
+    pub(crate) fn new(topics: Known) -> Self {
+        Self {
+            slabs: Arc::default(),
+            topics,
+        }
+    }
+
+    /// A slab of `records`, none of them reported yet, whose values are kept until all are; its number.
+    pub(crate) fn begin(
+        &self,
+        slab: u64,
+        topic: &str,
+        values: Bytes,
+        records: usize,
+        receipts: &UnboundedSender<Receipt>,
+    ) -> u32 {
+        let flight = Flight {
+            slab,
+            incarnation: self.topics.incarnation(topic),
+            topic: topic.to_owned(),
+            receipts: receipts.clone(),
+            _values: values,
+            outstanding: records,
+            stored: 0,
+            offsets: None,
+            offset_unknown: false,
+            exceptions: Vec::new(),
+        };
+        // What a gateway may have in flight is far below four thousand million slabs.
+        self.lock().insert(flight) as u32
+    }
+
+    /// Takes the report of a record; with the last one the receipt leaves.
+    pub(crate) fn report(&self, ticket: Ticket, report: Report) {
+        let number = ticket.slab as usize;
+        let mut slabs = self.lock();
+        let Some(flight) = slabs.get_mut(number) else {
+            tracing::error!(?ticket, "a delivery report for no slab: this is a bug");
+            return;
+        };
+        flight.note(ticket.record, report);
+        if flight.outstanding == 0 {
+            let flight = slabs.remove(number);
+            drop(slabs);
+            flight.send(&self.topics);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, slab::Slab<Flight>> {
+        self.slabs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Flight {
+    fn note(&mut self, index: u32, report: Report) {
         match report {
             Report::Stored(offset) => {
-                tally.stored += 1;
-                match (offset, tally.offsets) {
-                    (None, _) => tally.offset_unknown = true,
-                    (Some(o), None) => tally.offsets = Some((o, o)),
-                    (Some(o), Some((low, high))) => tally.offsets = Some((low.min(o), high.max(o))),
+                self.stored += 1;
+                match (offset, self.offsets) {
+                    (None, _) => self.offset_unknown = true,
+                    (Some(o), None) => self.offsets = Some((o, o)),
+                    (Some(o), Some((low, high))) => self.offsets = Some((low.min(o), high.max(o))),
                 }
             }
             Report::Failed(outcome, detail) => {
-                tally.exceptions.push(Exception {
+                self.exceptions.push(Exception {
                     index,
                     outcome: outcome.into(),
                     detail,
                 });
             }
         }
-        tally.outstanding -= 1;
-        if tally.outstanding == 0 {
-            let tally = std::mem::take(&mut *tally);
-            self.send(tally);
-        }
+        self.outstanding -= 1;
     }
 
-    fn send(&self, tally: Tally) {
-        metric::slab(tally.stored, tally.exceptions.len());
+    fn send(self, topics: &Known) {
+        metric::slab(self.stored, self.exceptions.len());
         // Where the topic was made again meanwhile, nobody can tell whose offsets these are: offsets of
         // the old one in the ledger of the new one would wait there for records that may never come.
-        let same = self.topics.incarnation(&self.topic) == self.incarnation;
-        let offsets = tally.offsets.filter(|_| same && !tally.offset_unknown);
+        let same = topics.incarnation(&self.topic) == self.incarnation;
+        let offsets = self.offsets.filter(|_| same && !self.offset_unknown);
         let mut receipt = Receipt {
             slab: self.slab,
             outcome: Outcome::Stored.into(),
             first: offsets.map(|(low, _)| low),
             last: offsets.map(|(_, high)| high),
-            incarnation: self.incarnation.clone(),
-            exceptions: tally.exceptions,
+            incarnation: self.incarnation,
+            exceptions: self.exceptions,
             detail: String::new(),
         };
-        if tally.stored == 0 {
+        if self.stored == 0 {
             simplify(&mut receipt);
         }
         // An error means that the gateway has left: it will send the slab again on its next stream.

@@ -1,0 +1,139 @@
+//! How ours and the limit go with the number of connections, with the rate, and with the batch.
+
+use anyhow::Context as _;
+use benches::load::{Load, Outcome, Pace, Plan};
+
+use crate::{
+    Effort,
+    sides::{Events, Server},
+};
+
+/// Connections of the sweep; the gateway's default bound is 10,000 in all.
+const CONNECTIONS: [usize; 5] = [1, 10, 100, 1_000, 9_900];
+/// Events of a request.
+const BATCHES: [usize; 5] = [1, 10, 100, 500, 1_000];
+/// Shares of the greatest rate.
+const SHARES: [f64; 3] = [0.1, 0.5, 0.8];
+/// Those of the limit at which latency is measured.
+const QUANTILES: [(&str, f64); 3] = [("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999)];
+
+/// Lines over the same values.
+pub(crate) struct Curve {
+    pub(crate) title: &'static str,
+    /// What is varied.
+    pub(crate) over: &'static str,
+    /// What is measured.
+    pub(crate) unit: &'static str,
+    pub(crate) lines: Vec<Line>,
+    /// Whether both axes grow by factors.
+    pub(crate) is_logarithmic: bool,
+}
+
+/// One of them.
+pub(crate) struct Line {
+    pub(crate) name: String,
+    pub(crate) points: Vec<(f64, f64)>,
+}
+
+fn line(name: impl Into<String>) -> Line {
+    Line {
+        name: name.into(),
+        points: Vec::new(),
+    }
+}
+
+/// Every curve.
+pub(crate) async fn all(events: &Events, effort: Effort) -> anyhow::Result<Vec<Curve>> {
+    let (bare, ours) = (Server::bare()?, Server::durable().await);
+    let mut curves = connections(events, effort, &bare, &ours)?;
+    curves.push(rates(events, effort, &ours)?);
+    curves.push(batches(events, effort, &ours)?);
+    Ok(curves)
+}
+
+fn connections(
+    events: &Events,
+    effort: Effort,
+    bare: &Server,
+    ours: &Server,
+) -> anyhow::Result<Vec<Curve>> {
+    let mut rate = [line("bare hyper"), line("aguacero, durable")];
+    let mut times = Vec::new();
+    for name in ["bare hyper", "aguacero"] {
+        times.extend(QUANTILES.map(|(quantile, _)| line(format!("{name} {quantile}"))));
+    }
+    for connections in CONNECTIONS {
+        for (side, server) in [bare, ours].into_iter().enumerate() {
+            let turn = server.turn(&events.singles, connections, effort)?;
+            rate[side]
+                .points
+                .push((connections as f64, turn.outcome.rate()));
+            for (n, (_, fraction)) in QUANTILES.into_iter().enumerate() {
+                let time = turn.outcome.quantile_us(fraction);
+                let line = &mut times[side * QUANTILES.len() + n];
+                line.points.push((connections as f64, time));
+            }
+        }
+    }
+    let throughput = Curve {
+        title: "throughput over connections",
+        over: "connections",
+        unit: "requests/s",
+        lines: rate.into(),
+        is_logarithmic: true,
+    };
+    let latency = Curve {
+        title: "latency over connections",
+        over: "connections",
+        unit: "µs",
+        lines: times,
+        is_logarithmic: true,
+    };
+    Ok(vec![throughput, latency])
+}
+
+/// Latency at a fixed rate, counted from when each request was due.
+fn rates(events: &Events, effort: Effort, ours: &Server) -> anyhow::Result<Curve> {
+    let greatest = ours.turn(&events.singles, 100, effort)?.outcome.rate();
+    let mut lines = QUANTILES.map(|(quantile, _)| line(quantile));
+    for share in SHARES {
+        let plan = Plan {
+            requests: &events.singles,
+            connections: 100,
+            pace: Pace::Rate(greatest * share),
+            warm_up: effort.warm_up,
+            duration: effort.duration,
+        };
+        let outcome: Outcome = Load::connect(ours.address, plan)?.run(|| {})?;
+        anyhow::ensure!(outcome.others.is_empty(), "{:?}", outcome.others);
+        for (line, (_, fraction)) in lines.iter_mut().zip(QUANTILES) {
+            line.points
+                .push((greatest * share, outcome.quantile_us(fraction)));
+        }
+    }
+    Ok(Curve {
+        title: "latency at 10, 50 and 80 % of the greatest rate",
+        over: "requests/s",
+        unit: "µs",
+        lines: lines.into(),
+        is_logarithmic: true,
+    })
+}
+
+fn batches(events: &Events, effort: Effort, ours: &Server) -> anyhow::Result<Curve> {
+    let mut rate = line("aguacero, durable, 16 connections");
+    for records in BATCHES {
+        let turn = ours
+            .turn(&events.batches(records), 16, effort)
+            .with_context(|| format!("batches of {records}"))?;
+        let point = (records as f64, turn.outcome.rate() * records as f64);
+        rate.points.push(point);
+    }
+    Ok(Curve {
+        title: "events over the size of NDJSON batches",
+        over: "events of a request",
+        unit: "events/s",
+        lines: vec![rate],
+        is_logarithmic: true,
+    })
+}

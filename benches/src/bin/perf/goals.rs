@@ -1,0 +1,268 @@
+//! The goals, and how each is measured.
+
+use std::{future::Future, pin::Pin};
+
+use benches::{
+    cpu,
+    load::{Load, Pace, Plan},
+    produce,
+};
+use e2e::Pipeline;
+
+use crate::{
+    Effort,
+    sides::{Events, Server},
+};
+
+/// What is wanted of a figure.
+#[derive(Clone, Copy)]
+pub(crate) enum Wanted {
+    AtLeast(f64),
+    AtMost(f64),
+}
+
+/// Something to measure; one or more figures come of it.
+pub(crate) struct Goal {
+    pub(crate) name: &'static str,
+    pub(crate) measure: for<'a> fn(&'a Events, Effort) -> Measured<'a>,
+}
+
+pub(crate) type Measured<'a> = Pin<Box<dyn Future<Output = anyhow::Result<Vec<Figure>>> + 'a>>;
+
+/// A figure: one value for each round.
+pub(crate) struct Figure {
+    pub(crate) name: &'static str,
+    pub(crate) wanted: Wanted,
+    pub(crate) values: Vec<f64>,
+    /// The absolute figures of the last round.
+    pub(crate) note: String,
+}
+
+impl Figure {
+    fn new(name: &'static str, wanted: Wanted) -> Self {
+        Self {
+            name,
+            wanted,
+            values: Vec::new(),
+            note: String::new(),
+        }
+    }
+}
+
+/// Every one.
+pub(crate) const ALL: &[Goal] = &[
+    Goal {
+        name: "null: gateway with a null producer, 100 connections",
+        measure: |events, effort| Box::pin(null(events, effort)),
+    },
+    Goal {
+        name: "durable: single events, 100 connections",
+        measure: |events, effort| Box::pin(durable(events, effort)),
+    },
+    Goal {
+        name: "ten: 10 clients, one event each",
+        measure: |events, effort| Box::pin(ten(events, effort)),
+    },
+    Goal {
+        name: "lone: 1 client",
+        measure: |events, effort| Box::pin(lone(events, effort)),
+    },
+    Goal {
+        name: "ndjson: batches of 500",
+        measure: |events, effort| Box::pin(ndjson(events, effort)),
+    },
+    Goal {
+        name: "wide: 10,000 connections",
+        measure: |events, effort| Box::pin(wide(events, effort)),
+    },
+    Goal {
+        name: "idle: memory of idle connections",
+        measure: |events, effort| Box::pin(idle(events, effort)),
+    },
+];
+
+async fn null(events: &Events, effort: Effort) -> anyhow::Result<Vec<Figure>> {
+    let (bare, ours) = (Server::bare()?, Server::without_kafka().await?);
+    let mut cpu = Figure::new("requests per CPU second / bare hyper", Wanted::AtLeast(0.9));
+    for _ in 0..effort.rounds {
+        let limit = bare.turn(&events.singles, 100, effort)?;
+        let turn = ours.turn(&events.singles, 100, effort)?;
+        cpu.values
+            .push(turn.per_cpu_second() / limit.per_cpu_second());
+        cpu.note = format!(
+            "{} against {} CPU s/M",
+            turn.seconds_for_a_million(),
+            limit.seconds_for_a_million()
+        );
+    }
+    Ok(vec![cpu])
+}
+
+async fn durable(events: &Events, effort: Effort) -> anyhow::Result<Vec<Figure>> {
+    let (bare, ours) = (Server::bare()?, Server::durable().await);
+    let mut cpu = Figure::new("requests per CPU second / bare hyper", Wanted::AtLeast(0.7));
+    let mut rate = Figure::new("requests/s / bare hyper", Wanted::AtLeast(0.6));
+    for _ in 0..effort.rounds {
+        let limit = bare.turn(&events.singles, 100, effort)?;
+        let turn = ours.turn(&events.singles, 100, effort)?;
+        cpu.values
+            .push(turn.per_cpu_second() / limit.per_cpu_second());
+        cpu.note = format!(
+            "{} against {} CPU s/M",
+            turn.seconds_for_a_million(),
+            limit.seconds_for_a_million()
+        );
+        rate.values.push(turn.outcome.rate() / limit.outcome.rate());
+        rate.note = format!(
+            "{:.0} against {:.0}/s; p50 {:.0}, p99 {:.0} µs",
+            turn.outcome.rate(),
+            limit.outcome.rate(),
+            turn.outcome.quantile_us(0.5),
+            turn.outcome.quantile_us(0.99)
+        );
+    }
+    Ok(vec![cpu, rate])
+}
+
+async fn ten(events: &Events, effort: Effort) -> anyhow::Result<Vec<Figure>> {
+    let ours = Server::durable().await;
+    let mut p50 = Figure::new("p50 / produce-and-await, 10 tasks", Wanted::AtMost(0.9));
+    let mut p99 = Figure::new("p99 / the same", Wanted::AtMost(0.9));
+    let mut cpu = Figure::new("CPU for an event / the same", Wanted::AtMost(0.9));
+    for _ in 0..effort.rounds {
+        let limit = awaited(&ours, events, 10, effort).await?;
+        let turn = ours.turn(&events.singles, 10, effort)?;
+        let of = |fraction: f64| limit.times.value_at_quantile(fraction) as f64 / 1e3;
+        p50.values.push(turn.outcome.quantile_us(0.5) / of(0.5));
+        p50.note = format!(
+            "{:.0} against {:.0} µs; {:.0} against {:.0}/s",
+            turn.outcome.quantile_us(0.5),
+            of(0.5),
+            turn.outcome.rate(),
+            limit.events as f64 / limit.elapsed.as_secs_f64()
+        );
+        p99.values.push(turn.outcome.quantile_us(0.99) / of(0.99));
+        p99.note = format!(
+            "{:.0} against {:.0} µs",
+            turn.outcome.quantile_us(0.99),
+            of(0.99)
+        );
+        let limit = limit.cpu.as_secs_f64() * 1e6 / limit.events as f64;
+        cpu.values.push(1e6 / turn.per_cpu_second() / limit);
+        cpu.note = format!(
+            "{} against {limit:.1} CPU s/M",
+            turn.seconds_for_a_million()
+        );
+    }
+    Ok(vec![p50, p99, cpu])
+}
+
+async fn lone(events: &Events, effort: Effort) -> anyhow::Result<Vec<Figure>> {
+    let (bare, ours) = (Server::bare()?, Server::durable().await);
+    let name = "p50 / (produce-and-await, 1 task + bare hyper)";
+    let mut p50 = Figure::new(name, Wanted::AtMost(1.25));
+    for _ in 0..effort.rounds {
+        let http = bare.turn(&events.singles, 1, effort)?;
+        let kafka = awaited(&ours, events, 1, effort).await?;
+        let turn = ours.turn(&events.singles, 1, effort)?;
+        let (http, turn) = (http.outcome.quantile_us(0.5), turn.outcome.quantile_us(0.5));
+        let kafka = kafka.times.value_at_quantile(0.5) as f64 / 1e3;
+        p50.values.push(turn / (http + kafka));
+        p50.note = format!("{turn:.0} against {kafka:.0} + {http:.0} µs");
+    }
+    Ok(vec![p50])
+}
+
+async fn ndjson(events: &Events, effort: Effort) -> anyhow::Result<Vec<Figure>> {
+    let ours = Server::durable().await;
+    let batches = events.batches(500);
+    let name = "events per CPU second / raw librdkafka";
+    let mut cpu = Figure::new(name, Wanted::AtLeast(0.8));
+    for _ in 0..effort.rounds {
+        let n = (300_000.0 * effort.duration.as_secs_f64()) as u64;
+        let (brokers, topic, partitions) = place(&ours);
+        let limit = produce::raw(&brokers, &topic, &events.plain, n, 500, partitions)?;
+        anyhow::ensure!(limit.events == n, "{} of {n} acknowledged", limit.events);
+        let turn = ours.turn(&batches, 16, effort)?;
+        let limit_per_second = limit.events as f64 / limit.cpu.as_secs_f64();
+        cpu.values
+            .push(turn.per_cpu_second() * 500.0 / limit_per_second);
+        let seconds = turn.cpu.iter().map(|cpu| {
+            let events = turn.outcome.times.len() as f64 * 500.0;
+            format!("{:.2}", cpu.as_secs_f64() * 1e6 / events)
+        });
+        cpu.note = format!(
+            "{} against {:.2} CPU s/M; {:.0} against {:.0} events/s",
+            seconds.collect::<Vec<_>>().join(" + "),
+            1e6 / limit_per_second,
+            turn.outcome.rate() * 500.0,
+            limit.events as f64 / limit.elapsed.as_secs_f64()
+        );
+    }
+    Ok(vec![cpu])
+}
+
+async fn wide(events: &Events, effort: Effort) -> anyhow::Result<Vec<Figure>> {
+    let ours = Server::durable().await;
+    let mut rate = Figure::new("requests/s / of 100 connections", Wanted::AtLeast(0.9));
+    for _ in 0..effort.rounds {
+        let few = ours.turn(&events.singles, 100, effort)?;
+        let many = ours.turn(&events.singles, 9_900, effort)?;
+        rate.values.push(many.outcome.rate() / few.outcome.rate());
+        rate.note = format!(
+            "{:.0} against {:.0}/s; p50 {:.0}, p99 {:.0} ms",
+            many.outcome.rate(),
+            few.outcome.rate(),
+            many.outcome.quantile_us(0.5) / 1e3,
+            many.outcome.quantile_us(0.99) / 1e3
+        );
+    }
+    Ok(vec![rate])
+}
+
+/// Connections that have had an answer and wait.
+async fn idle(events: &Events, effort: Effort) -> anyhow::Result<Vec<Figure>> {
+    const CONNECTIONS: usize = 9_000;
+    let name = "KiB of the gateway for each idle connection";
+    let mut memory = Figure::new(name, Wanted::AtMost(8.0));
+    for _ in 0..effort.rounds.min(3) {
+        let ours = Server::durable().await;
+        let pid = ours.pipeline.as_ref().map(|p| p.gateway.pid());
+        let resident = || pid.map_or(Ok(0), cpu::resident);
+        ours.turn(&events.singles, 10, effort)?;
+        let before = resident()?;
+        let plan = Plan {
+            requests: &events.singles,
+            connections: CONNECTIONS,
+            pace: Pace::Rate(CONNECTIONS as f64 / 2.0),
+            warm_up: effort.warm_up,
+            duration: effort.duration,
+        };
+        let mut after = Ok(0);
+        Load::connect(ours.address, plan)?.run(|| after = resident())?;
+        let each = (after? as f64 - before as f64) / CONNECTIONS as f64 / 1024.0;
+        memory.values.push(each);
+        memory.note = format!("{CONNECTIONS} connections");
+    }
+    Ok(vec![memory])
+}
+
+async fn awaited(
+    ours: &Server,
+    events: &Events,
+    tasks: usize,
+    effort: Effort,
+) -> anyhow::Result<produce::Produced> {
+    let (brokers, topic, _) = place(ours);
+    let (warm_up, duration) = (effort.warm_up, effort.duration);
+    produce::awaited(&brokers, &topic, &events.plain, tasks, warm_up, duration).await
+}
+
+/// The broker, the topic that `ours` writes to, and its partitions.
+fn place(ours: &Server) -> (String, String, i32) {
+    let pipeline: Option<&Pipeline> = ours.pipeline.as_ref();
+    let pipeline = pipeline.expect("a server with Kafka");
+    let topic = pipeline.config.topic_of(pipeline.stream("weather"));
+    let brokers = pipeline.gateway.setting("kafka.brokers");
+    (brokers.to_owned(), topic.name.clone(), topic.partitions)
+}

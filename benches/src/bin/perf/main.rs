@@ -1,0 +1,83 @@
+//! Aguacero beside its limits: each goal of `perf-reports/README.md` as the ratio of two sides that take
+//! turns in one run. `make perf-quick` and `make perf` start the services for it.
+
+mod curves;
+mod goals;
+mod plot;
+mod report;
+mod sides;
+
+use std::{path::PathBuf, time::Duration};
+
+use anyhow::Context as _;
+use benches::bare;
+use clap::Parser;
+
+use report::Report;
+use sides::Events;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Measures Aguacero beside its limits.
+#[derive(Parser)]
+#[command(name = "make perf ARGS=\"…\"")]
+struct Arguments {
+    /// Turns of each pair.
+    #[arg(long, default_value_t = 7)]
+    rounds: usize,
+    /// Seconds of each turn, beside a warm-up of a third of it.
+    #[arg(long, default_value_t = 5.0)]
+    seconds: f64,
+    /// Only goals with this in their names.
+    #[arg(long)]
+    only: Option<String>,
+    /// Folder for the report; none is written unless given.
+    #[arg(long)]
+    out: Option<PathBuf>,
+    /// Be the bare server: what the comparisons start by themselves.
+    #[arg(long, hide = true)]
+    serve_bare: bool,
+}
+
+/// How each pair is measured.
+#[derive(Clone, Copy)]
+struct Effort {
+    rounds: usize,
+    warm_up: Duration,
+    duration: Duration,
+}
+
+fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    if arguments.serve_bare {
+        return bare::serve();
+    }
+    let effort = Effort {
+        rounds: arguments.rounds,
+        warm_up: Duration::from_secs_f64(arguments.seconds / 3.0),
+        duration: Duration::from_secs_f64(arguments.seconds),
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
+    let mut report = Report::default();
+    let events = Events::new();
+    for goal in goals::ALL {
+        let is_wanted = |only: &String| goal.name.contains(only.as_str());
+        if arguments.only.as_ref().is_none_or(is_wanted) {
+            eprintln!("{} …", goal.name);
+            let figures = runtime.block_on((goal.measure)(&events, effort));
+            report.add(goal, figures.with_context(|| goal.name)?);
+        }
+    }
+    print!("{}", report.table());
+    if let Some(folder) = arguments.out {
+        eprintln!("curves …");
+        report.curves = runtime.block_on(curves::all(&events, effort))?;
+        report.write(&folder)?;
+        eprintln!("written to {}", folder.display());
+    }
+    Ok(())
+}

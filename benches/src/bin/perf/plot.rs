@@ -1,0 +1,80 @@
+//! A curve as a plot.
+
+use std::path::Path;
+
+use plotters::{coord::ranged1d::ValueFormatter, prelude::*};
+
+use crate::curves::Curve;
+
+const SIZE: (u32, u32) = (720, 420);
+/// Of Okabe and Ito (2008): told apart by everybody.
+const COLOURS: [RGBColor; 6] = [
+    RGBColor(0, 114, 178),
+    RGBColor(213, 94, 0),
+    RGBColor(0, 158, 115),
+    RGBColor(204, 121, 167),
+    RGBColor(86, 180, 233),
+    RGBColor(230, 159, 0),
+];
+
+/// Draws `curve` as SVG into `file`.
+pub(crate) fn draw(curve: &Curve, file: &Path) -> anyhow::Result<()> {
+    let points = || curve.lines.iter().flat_map(|line| line.points.iter());
+    let bounds = |values: &dyn Fn(&(f64, f64)) -> f64| {
+        let values = points().map(values);
+        values.fold((f64::MAX, f64::MIN), |(low, high), v| {
+            (low.min(v), high.max(v))
+        })
+    };
+    let (x, y) = (bounds(&|p| p.0), bounds(&|p| p.1));
+    if curve.is_logarithmic {
+        let (x, y) = (x.0 * 0.9..x.1 * 1.1, y.0 * 0.8..y.1 * 1.3);
+        on(curve, file, x.log_scale(), y.log_scale())
+    } else {
+        on(curve, file, x.0..x.1, 0.0..y.1 * 1.1)
+    }
+}
+
+fn on<X, Y>(
+    curve: &Curve,
+    file: &Path,
+    x: impl plotters::coord::ranged1d::AsRangedCoord<CoordDescType = X, Value = f64>,
+    y: impl plotters::coord::ranged1d::AsRangedCoord<CoordDescType = Y, Value = f64>,
+) -> anyhow::Result<()>
+where
+    X: Ranged<ValueType = f64> + ValueFormatter<f64>,
+    Y: Ranged<ValueType = f64> + ValueFormatter<f64>,
+{
+    let area = SVGBackend::new(file, SIZE).into_drawing_area();
+    area.fill(&WHITE)?;
+    let mut chart = ChartBuilder::on(&area)
+        .caption(curve.title, ("sans-serif", 18))
+        .margin(12)
+        .x_label_area_size(40)
+        .y_label_area_size(70)
+        .build_cartesian_2d(x, y)?;
+    chart
+        .configure_mesh()
+        .light_line_style(TRANSPARENT)
+        .x_desc(curve.over)
+        .y_desc(curve.unit)
+        .x_label_formatter(&|v| format!("{v:.0}"))
+        .y_label_formatter(&|v| format!("{v:.0}"))
+        .draw()?;
+    for (line, colour) in curve.lines.iter().zip(COLOURS.into_iter().cycle()) {
+        let points = line.points.iter().copied();
+        chart
+            .draw_series(LineSeries::new(points.clone(), colour.stroke_width(2)))?
+            .label(&line.name)
+            .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], colour.stroke_width(2)));
+        chart.draw_series(points.map(|point| Circle::new(point, 3, colour.filled())))?;
+    }
+    chart
+        .configure_series_labels()
+        .background_style(WHITE.mix(0.8))
+        .border_style(BLACK.mix(0.3))
+        .position(SeriesLabelPosition::UpperLeft)
+        .draw()?;
+    area.present()?;
+    Ok(())
+}

@@ -1,0 +1,107 @@
+//! The figures as a table, and as a folder of `perf-reports/`.
+
+use std::{fmt::Write as _, fs, path::Path};
+
+use anyhow::Context as _;
+use benches::stats::spread;
+
+use crate::{
+    curves::Curve,
+    goals::{Figure, Goal, Wanted},
+    plot,
+};
+
+/// Everything that was measured.
+#[derive(Default)]
+pub(crate) struct Report {
+    figures: Vec<(&'static str, Figure)>,
+    pub(crate) curves: Vec<Curve>,
+}
+
+impl Report {
+    pub(crate) fn add(&mut self, goal: &Goal, figures: Vec<Figure>) {
+        for figure in figures {
+            eprintln!("  {}: {}", figure.name, line(&figure));
+            self.figures.push((goal.name, figure));
+        }
+    }
+
+    /// As Markdown.
+    pub(crate) fn table(&self) -> String {
+        let mut table = String::from(
+            "\n| what | figure | median | spread | goal | | last round |\n|---|---|---|---|---|---|---|\n",
+        );
+        for (name, figure) in &self.figures {
+            let [least, middle, most] = spread(&figure.values);
+            let (goal, met) = match figure.wanted {
+                Wanted::AtLeast(goal) => (format!("≥ {goal}"), middle >= goal),
+                Wanted::AtMost(goal) => (format!("≤ {goal}"), middle <= goal),
+            };
+            let met = if met { "met" } else { "**missed**" };
+            _ = writeln!(
+                table,
+                "| {name} | {} | {middle:.2} | {least:.2}-{most:.2} | {goal} | {met} | {} |",
+                figure.name, figure.note
+            );
+        }
+        table
+    }
+
+    /// `README.md` and the plots, in `folder`.
+    pub(crate) fn write(&self, folder: &Path) -> anyhow::Result<()> {
+        fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+        let mut page = format!("# {}\n\n{}\n", machine(), command());
+        page.push_str(&self.table());
+        for curve in &self.curves {
+            let name = format!("{}.svg", curve.title.replace([' ', ',', '%'], "-"));
+            plot::draw(curve, &folder.join(&name))?;
+            _ = write!(page, "\n## {}\n\n![{0}]({name})\n\n", curve.title);
+            page.push_str(&numbers(curve));
+        }
+        let file = folder.join("README.md");
+        fs::write(&file, page).with_context(|| file.display().to_string())
+    }
+}
+
+/// A curve's points, a line for each.
+fn numbers(curve: &Curve) -> String {
+    let mut table = format!("| {} |", curve.over);
+    for line in &curve.lines {
+        _ = write!(table, " {}, {} |", line.name, curve.unit);
+    }
+    table.push_str("\n|---|");
+    table.push_str(&"---|".repeat(curve.lines.len()));
+    table.push('\n');
+    let first = curve.lines.first().map_or(&[][..], |line| &line.points);
+    for (n, (x, _)) in first.iter().enumerate() {
+        _ = write!(table, "| {x:.0} |");
+        for line in &curve.lines {
+            let y = line.points.get(n).map_or(f64::NAN, |point| point.1);
+            _ = write!(table, " {y:.0} |");
+        }
+        table.push('\n');
+    }
+    table
+}
+
+/// Cores and processor of this machine.
+fn machine() -> String {
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = info
+        .lines()
+        .find_map(|line| line.strip_prefix("model name"));
+    let model = model.map_or("", |m| m.trim_start_matches([' ', '\t', ':']));
+    format!("{cores} cores, {model}")
+}
+
+/// How this was made.
+fn command() -> String {
+    let arguments: Vec<_> = std::env::args().skip(1).collect();
+    format!("`make perf ARGS=\"{}\"`", arguments.join(" "))
+}
+
+fn line(figure: &Figure) -> String {
+    let [least, middle, most] = spread(&figure.values);
+    format!("{middle:.2} ({least:.2} to {most:.2}); {}", figure.note)
+}

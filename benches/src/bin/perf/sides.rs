@@ -1,0 +1,146 @@
+//! What takes turns: servers under the same load, and the producer in this process.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use benches::{
+    bare::Bare,
+    cpu, events,
+    load::{self, Load, Outcome, Pace, Plan},
+    null,
+};
+use e2e::{Pipeline, Process};
+
+use crate::Effort;
+
+/// Different events, and requests of them.
+pub(crate) struct Events {
+    /// As they are produced.
+    pub(crate) plain: Arc<Vec<String>>,
+    /// One in each request.
+    pub(crate) singles: Vec<Vec<u8>>,
+}
+
+impl Events {
+    pub(crate) fn new() -> Self {
+        let plain: Vec<_> = (0..5000).map(events::event).collect();
+        let single = |event: &String| load::post("/input", "application/json", event.as_bytes());
+        let singles = plain.iter().map(single).collect();
+        let plain = Arc::new(plain);
+        Self { plain, singles }
+    }
+
+    /// Requests of `records` events each.
+    pub(crate) fn batches(&self, records: usize) -> Vec<Vec<u8>> {
+        let batches = self.plain.chunks_exact(records).map(|batch| {
+            let body = batch.join("\n");
+            load::post("/input", "application/x-ndjson", body.as_bytes())
+        });
+        batches.collect()
+    }
+}
+
+/// A server, and the processes that make it up.
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
+    pids: Vec<u32>,
+    _bare: Option<Bare>,
+    /// What is measured, if it is not the bare one.
+    pub(crate) pipeline: Option<Pipeline>,
+}
+
+/// What a turn came to.
+pub(crate) struct Turn {
+    pub(crate) outcome: Outcome,
+    /// Of each process.
+    pub(crate) cpu: Vec<Duration>,
+}
+
+impl Turn {
+    /// Requests answered 200 for a second of the processes' time.
+    pub(crate) fn per_cpu_second(&self) -> f64 {
+        let cpu: Duration = self.cpu.iter().sum();
+        self.outcome.times.len() as f64 / cpu.as_secs_f64()
+    }
+
+    /// Processor seconds of each process for a million requests.
+    pub(crate) fn seconds_for_a_million(&self) -> String {
+        let of = |cpu: &Duration| cpu.as_secs_f64() * 1e6 / self.outcome.times.len() as f64;
+        let all: Vec<_> = self.cpu.iter().map(|c| format!("{:.1}", of(c))).collect();
+        all.join(" + ")
+    }
+}
+
+impl Server {
+    /// The limit of HTTP.
+    pub(crate) fn bare() -> anyhow::Result<Self> {
+        let bare = Bare::spawn("--serve-bare")?;
+        Ok(Self {
+            address: bare.address,
+            pids: vec![bare.pid()],
+            _bare: Some(bare),
+            pipeline: None,
+        })
+    }
+
+    /// A gateway whose kafka-producer stores nothing.
+    pub(crate) async fn without_kafka() -> anyhow::Result<Self> {
+        let mut pipeline = Pipeline::weather().into_kafka_only().prepare().await;
+        let socket = pipeline.gateway.setting("kafka_producer.socket").to_owned();
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()?;
+            runtime.block_on(null::serve(socket.as_ref()))
+        });
+        pipeline.gateway.start_ready().await;
+        Ok(Self::of(pipeline, |p| vec![&p.gateway]))
+    }
+
+    /// Gateway and kafka-producer.
+    pub(crate) async fn durable() -> Self {
+        let pipeline = Pipeline::weather().into_kafka_only().start().await;
+        Self::of(pipeline, |p| vec![&p.gateway, &p.kafka_producer])
+    }
+
+    fn of(pipeline: Pipeline, counted: impl Fn(&Pipeline) -> Vec<&Process>) -> Self {
+        Self {
+            address: pipeline.address(),
+            pids: counted(&pipeline).into_iter().map(Process::pid).collect(),
+            _bare: None,
+            pipeline: Some(pipeline),
+        }
+    }
+
+    /// A turn of so many connections, each with its next request as soon as it has its answer.
+    pub(crate) fn turn(
+        &self,
+        requests: &[Vec<u8>],
+        connections: usize,
+        effort: Effort,
+    ) -> anyhow::Result<Turn> {
+        let plan = Plan {
+            requests,
+            connections,
+            pace: Pace::Closed,
+            warm_up: effort.warm_up,
+            duration: effort.duration,
+        };
+        let mut seen = Vec::new();
+        let outcome = Load::connect(self.address, plan)?.run(|| seen.push(self.cpu()))?;
+        anyhow::ensure!(
+            outcome.others.is_empty(),
+            "answers other than 200, by status: {:?}",
+            outcome.others
+        );
+        let (before, after) = (seen.remove(0)?, seen.remove(0)?);
+        let cpu = after.into_iter().zip(before).map(|(a, b)| a - b);
+        Ok(Turn {
+            outcome,
+            cpu: cpu.collect(),
+        })
+    }
+
+    fn cpu(&self) -> anyhow::Result<Vec<Duration>> {
+        self.pids.iter().map(|pid| cpu::of(*pid)).collect()
+    }
+}

@@ -1,0 +1,28 @@
+//! Processor time of processes, as the kernel has counted it.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+
+/// User and system time that process `pid` has had so far; in steps of 10 ms.
+pub fn of(pid: u32) -> anyhow::Result<Duration> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))
+        .with_context(|| format!("process {pid} is gone"))?;
+    // The name, in parentheses, may hold anything; utime and stime are fields 14 and 15.
+    let fields = stat.rsplit(')').next().unwrap_or_default();
+    let mut fields = fields.split_ascii_whitespace().skip(11);
+    let mut ticks = || fields.next().and_then(|field| field.parse::<u64>().ok());
+    let sum = ticks().zip(ticks()).map(|(user, system)| user + system);
+    let ticks = sum.with_context(|| format!("/proc/{pid}/stat: {stat}"))?;
+    let per_second = rustix::param::clock_ticks_per_second();
+    Ok(Duration::from_secs_f64(ticks as f64 / per_second as f64))
+}
+
+/// Bytes of process `pid` that are resident.
+pub fn resident(pid: u32) -> anyhow::Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))
+        .with_context(|| format!("process {pid} is gone"))?;
+    let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|l| l.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
+    Ok(kib.context("no VmRSS")? * 1024)
+}

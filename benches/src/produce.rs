@@ -1,0 +1,184 @@
+//! The limit of Kafka: librdkafka in this process, with the settings and the record that Aguacero has.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use aguacero::{
+    id::EventId,
+    record::{HEADER, Header},
+};
+use anyhow::Context as _;
+use hdrhistogram::Histogram;
+use rdkafka::{
+    ClientConfig, ClientContext,
+    error::{KafkaError, RDKafkaErrorCode},
+    message::{DeliveryResult, Header as KafkaHeader, OwnedHeaders},
+    producer::{
+        BaseProducer, BaseRecord, FutureProducer, FutureRecord, Producer as _, ProducerContext,
+    },
+};
+
+use crate::cpu;
+
+/// Longest wait for the last delivery report.
+const FLUSH: Duration = Duration::from_secs(30);
+
+/// As the kafka-producer has them.
+fn settings(brokers: &str) -> ClientConfig {
+    let mut settings = ClientConfig::new();
+    settings
+        .set("bootstrap.servers", brokers)
+        .set("enable.idempotence", "true")
+        .set("acks", "all")
+        .set("linger.ms", "0")
+        .set("socket.nagle.disable", "true")
+        .set("message.max.bytes", "1000000")
+        .set("batch.size", "1000000")
+        .set("queue.buffering.max.messages", "0");
+    settings
+}
+
+fn header(n: u64) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    Header {
+        id: EventId(u128::from(n).to_be_bytes()),
+        stream: "weather",
+        client_key: b"",
+    }
+    .write(&mut bytes);
+    bytes
+}
+
+fn headers(bytes: &[u8]) -> OwnedHeaders {
+    OwnedHeaders::new_with_capacity(1).insert(KafkaHeader {
+        key: HEADER,
+        value: Some(bytes),
+    })
+}
+
+/// What was produced, and what it took.
+#[derive(Debug)]
+pub struct Produced {
+    /// From call to acknowledgement, ns; empty of [`raw`].
+    pub times: Histogram<u64>,
+    /// Acknowledged.
+    pub events: u64,
+    /// How long it took.
+    pub elapsed: Duration,
+    /// Processor time of this process meanwhile.
+    pub cpu: Duration,
+}
+
+/// `tasks` tasks, each of which produces an event and awaits its acknowledgement, again and again.
+pub async fn awaited(
+    brokers: &str,
+    topic: &str,
+    events: &Arc<Vec<String>>,
+    tasks: usize,
+    warm_up: Duration,
+    duration: Duration,
+) -> anyhow::Result<Produced> {
+    let producer: FutureProducer = settings(brokers).create()?;
+    let counted_from = Instant::now() + warm_up;
+    let end = counted_from + duration;
+    let running: Vec<_> = (0..tasks)
+        .map(|task| {
+            let (producer, topic, events) = (producer.clone(), topic.to_owned(), events.clone());
+            tokio::spawn(async move {
+                let mut times = Histogram::<u64>::new_with_max(60_000_000_000, 3)?;
+                for n in task.. {
+                    let header = header(n as u64);
+                    let event = &events[n % events.len()];
+                    let record = FutureRecord::<(), _>::to(&topic).payload(event);
+                    let sent = Instant::now();
+                    let stored = producer.send(record.headers(headers(&header)), FLUSH).await;
+                    stored.map_err(|(error, _)| error)?;
+                    let now = Instant::now();
+                    if now >= end {
+                        break;
+                    }
+                    if sent >= counted_from {
+                        times.saturating_record((now - sent).as_nanos() as u64);
+                    }
+                }
+                anyhow::Ok(times)
+            })
+        })
+        .collect();
+    tokio::time::sleep_until(counted_from.into()).await;
+    let before = cpu::of(std::process::id())?;
+    tokio::time::sleep_until(end.into()).await;
+    let cpu = cpu::of(std::process::id())? - before;
+    let mut times = Histogram::new_with_max(60_000_000_000, 3)?;
+    for task in running {
+        times.add(task.await??)?;
+    }
+    Ok(Produced {
+        events: times.len(),
+        times,
+        elapsed: duration,
+        cpu,
+    })
+}
+
+/// Counts what was acknowledged.
+struct Count(AtomicU64);
+
+impl ClientContext for Count {}
+
+impl ProducerContext for Count {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        if result.is_ok() {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// `n` events in batches of `batch`, each to the next of `partitions`, as fast as librdkafka takes them.
+pub fn raw(
+    brokers: &str,
+    topic: &str,
+    events: &[String],
+    n: u64,
+    batch: u64,
+    partitions: i32,
+) -> anyhow::Result<Produced> {
+    let producer: BaseProducer<Count> =
+        settings(brokers).create_with_context(Count(AtomicU64::new(0)))?;
+    producer
+        .client()
+        .fetch_metadata(Some(topic), FLUSH)
+        .context("Kafka does not answer")?;
+    let (started, before) = (Instant::now(), cpu::of(std::process::id())?);
+    for number in 0..n {
+        let header = header(number);
+        let mut record = BaseRecord::<(), _>::to(topic)
+            .partition((number / batch) as i32 % partitions)
+            .payload(&events[number as usize % events.len()])
+            .headers(headers(&header));
+        while let Err((error, again)) = producer.send(record) {
+            if error != KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull) {
+                return Err(error.into());
+            }
+            producer.poll(Duration::from_millis(1));
+            record = again;
+        }
+        if number % batch == 0 {
+            producer.poll(Duration::ZERO);
+        }
+    }
+    producer.flush(FLUSH)?;
+    Ok(Produced {
+        times: Histogram::new(3)?,
+        events: producer.context().0.load(Ordering::Relaxed),
+        elapsed: started.elapsed(),
+        cpu: cpu::of(std::process::id())? - before,
+    })
+}

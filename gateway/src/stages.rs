@@ -1,0 +1,114 @@
+//! The stages of an event's way that need nobody else, one by one, for `benches/` to measure.
+
+use std::{sync::Arc, time::Instant};
+
+use aguacero::config::Config;
+use aguacero_proto::produce::{Outcome, Receipt, ToProducer, to_producer};
+use prost::Message as _;
+
+use crate::{
+    ids::Base,
+    intake::Intake,
+    judge::Judge,
+    lane::{Bounds, Lane},
+    live::Live,
+    route::Format,
+    split,
+};
+
+/// A worker without connections.
+pub struct Stages {
+    config: Arc<Config>,
+    judge: Judge,
+    lane: Lane,
+    live: Live,
+}
+
+impl Stages {
+    /// For the first stream of `config`.
+    #[must_use]
+    pub fn new(config: Config) -> Self {
+        let config = Arc::new(config);
+        let mut lane = Lane::new(&config, Bounds::of(&config), Instant::now());
+        lane.connected(&[]);
+        Self {
+            judge: Judge::new(config.gateway.event_bytes_max),
+            lane,
+            live: Live::new(&config),
+            config,
+        }
+    }
+
+    /// Splits a body; returns the number of its events.
+    #[must_use]
+    pub fn split(&self, body: &[u8]) -> usize {
+        let max = self.config.gateway.batch_records_max;
+        split::split(format(body), body, max).map_or(0, |events| events.ranges.len())
+    }
+
+    /// Splits and judges a body; returns the number of good events.
+    pub fn judge(&mut self, body: &[u8]) -> usize {
+        let max = self.config.gateway.batch_records_max;
+        let Ok(events) = split::split(format(body), body, max) else {
+            return 0;
+        };
+        let judged = self
+            .judge
+            .all(&self.config.streams[0], body, &events.ranges);
+        judged.events.len()
+    }
+
+    /// Splits, judges and appends a body; returns the number of requests that wait for a slab now.
+    pub fn take(&mut self, body: &[u8]) -> usize {
+        let intake = Intake {
+            judge: &mut self.judge,
+            lane: &mut self.lane,
+            records_max: self.config.gateway.batch_records_max,
+        };
+        let base = Base::new(None, false);
+        let taken = intake.take(&self.config.streams[0], format(body), body, &base, None);
+        taken.map_or(0, |(_, tickets)| tickets.len())
+    }
+
+    /// The next frame, as it goes over the wire; empty if there is none. Its slabs are stored, and what
+    /// they count is merged.
+    pub fn frame(&mut self) -> Vec<u8> {
+        let Some(frame) = self.lane.next_frame(Instant::now()) else {
+            return Vec::new();
+        };
+        let slabs: Vec<_> = frame.slabs.iter().map(|slab| slab.id).collect();
+        let message = ToProducer {
+            kind: Some(to_producer::Kind::Frame(frame)),
+        };
+        let bytes = message.encode_to_vec();
+        for slab in slabs {
+            let receipt = Receipt {
+                slab,
+                outcome: Outcome::Stored.into(),
+                first: Some(0),
+                last: Some(1),
+                incarnation: "an-incarnation-of-22-b".into(),
+                ..Receipt::default()
+            };
+            if let Some(mut finished) = self.lane.receipt(&receipt, Instant::now()) {
+                finished.slab.resolve(finished.verdict.clone());
+                self.live.stored(finished);
+            }
+        }
+        bytes
+    }
+
+    /// The deltas that were merged since the last call, as they go over the wire.
+    #[must_use]
+    pub fn deltas(&self) -> Vec<u8> {
+        self.live.take_frame().unwrap_or_default()
+    }
+}
+
+/// As the content type would say.
+fn format(body: &[u8]) -> Format {
+    match memchr::memchr(b'\n', body) {
+        Some(_) => Format::Ndjson,
+        None => Format::Json,
+    }
+}
