@@ -1,6 +1,6 @@
 //! The goals, and how each is measured.
 
-use std::{future::Future, pin::Pin};
+use std::{future::Future, pin::Pin, time::Duration};
 
 use benches::{
     cpu,
@@ -80,6 +80,20 @@ pub(crate) const ALL: &[Goal] = &[
         measure: |events, effort| Box::pin(idle(events, effort)),
     },
 ];
+
+/// A broker that has just been started compiles itself for half a minute of load.
+pub(crate) async fn warm_up(events: &Events) -> anyhow::Result<()> {
+    let ours = Server::durable().await;
+    let effort = Effort {
+        rounds: 1,
+        warm_up: Duration::ZERO,
+        duration: Duration::from_secs(10),
+    };
+    for connections in [10, 100, 1] {
+        ours.turn(&events.singles, connections, effort)?;
+    }
+    Ok(())
+}
 
 async fn null(events: &Events, effort: Effort) -> anyhow::Result<Vec<Figure>> {
     let (bare, ours) = (Server::bare()?, Server::without_kafka().await?);

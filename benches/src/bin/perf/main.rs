@@ -64,6 +64,8 @@ fn main() -> anyhow::Result<()> {
         .build()?;
     let mut report = Report::default();
     let events = Events::new();
+    eprintln!("the broker warms up …");
+    runtime.block_on(goals::warm_up(&events))?;
     for goal in goals::ALL {
         let is_wanted = |only: &String| goal.name.contains(only.as_str());
         if arguments.only.as_ref().is_none_or(is_wanted) {
