@@ -113,7 +113,7 @@ pub async fn awaited(
     tokio::time::sleep_until(counted_from.into()).await;
     let before = cpu::of(std::process::id())?;
     tokio::time::sleep_until(end.into()).await;
-    let cpu = cpu::of(std::process::id())? - before;
+    let cpu = cpu::of(std::process::id())?.since(before).all();
     let mut times = Histogram::new_with_max(60_000_000_000, 3)?;
     for task in running {
         times.add(task.await??)?;
@@ -179,6 +179,6 @@ pub fn raw(
         times: Histogram::new(3)?,
         events: producer.context().0.load(Ordering::Relaxed),
         elapsed: started.elapsed(),
-        cpu: cpu::of(std::process::id())? - before,
+        cpu: cpu::of(std::process::id())?.since(before).all(),
     })
 }

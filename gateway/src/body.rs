@@ -1,9 +1,6 @@
 //! A request's body, whole, under a bound of bytes and a deadline for progress.
 
-use std::{
-    cell::Cell,
-    time::{Duration, Instant},
-};
+use std::{cell::Cell, future::poll_fn, pin::Pin, task::Poll, time::Duration};
 
 use aguacero::config::Gateway;
 use bytes::{Bytes, BytesMut};
@@ -13,7 +10,7 @@ use hyper::{
     header::{EXPECT, HeaderMap},
 };
 
-use crate::respond::Answer;
+use crate::{deadlines::Deadline, respond::Answer};
 
 /// Bytes that are reserved on the word of a Content-Length alone.
 const RESERVE_MAX: usize = 256 << 10;
@@ -29,8 +26,10 @@ pub(crate) struct Limits<'a> {
     bytes_max: usize,
     /// Without any progress.
     silence_max: Duration,
+    /// The connection's.
+    deadline: &'a Deadline,
     /// When the last byte must have come.
-    deadline: Instant,
+    last: u64,
 }
 
 /// Bytes of a body in parts, while it is received.
@@ -53,17 +52,19 @@ impl Drop for Held<'_> {
 }
 
 impl<'a> Limits<'a> {
-    /// Of a request that began at `started`: what comes after its body may take `ack_timeout`.
+    /// Of a request that begins now: what comes after its body may take `ack_timeout`.
     /// `held` counts the bytes of bodies in parts of all requests of the worker: they may be as many as
     /// may be in flight to Kafka.
-    pub(crate) fn of(gateway: &Gateway, held: &'a Cell<usize>, started: Instant) -> Self {
+    pub(crate) fn of(gateway: &Gateway, held: &'a Cell<usize>, deadline: &'a Deadline) -> Self {
+        let body_max = gateway.request_timeout.saturating_sub(gateway.ack_timeout);
         Self {
             held,
             held_max: (gateway.bytes_in_flight_max / gateway.workers)
                 .max(2 * gateway.body_bytes_max),
             bytes_max: gateway.body_bytes_max,
             silence_max: gateway.body_timeout,
-            deadline: started + gateway.request_timeout.saturating_sub(gateway.ack_timeout),
+            deadline,
+            last: deadline.after(body_max),
         }
     }
 }
@@ -146,17 +147,27 @@ fn bounded(body: Bytes, limits: &Limits<'_>) -> Result<Bytes, Box<Answer>> {
 
 /// The next piece of data, or none at the end.
 async fn next(body: &mut Incoming, limits: &Limits<'_>) -> Result<Option<Bytes>, Box<Answer>> {
-    loop {
-        let until = limits.deadline.min(Instant::now() + limits.silence_max);
-        match tokio::time::timeout_at(until.into(), body.frame()).await {
-            Err(_) => return Err(Answer::body_stalled().into()),
-            Ok(None) => return Ok(None),
-            Ok(Some(Err(error))) => return Err(Answer::body_broken(&error).into()),
-            Ok(Some(Ok(frame))) => {
-                if let Ok(data) = frame.into_data() {
-                    return Ok(Some(data));
-                } // else trailers, which mean nothing here
+    limits.deadline.set(limits.silence_max, limits.last);
+    let next = poll_fn(|context| {
+        loop {
+            match Pin::new(&mut *body).poll_frame(context) {
+                Poll::Ready(None) => return Poll::Ready(Ok(None)),
+                Poll::Ready(Some(Err(error))) => {
+                    return Poll::Ready(Err(Answer::body_broken(&error).into()));
+                }
+                Poll::Ready(Some(Ok(frame))) => {
+                    if let Ok(data) = frame.into_data() {
+                        return Poll::Ready(Ok(Some(data)));
+                    } // else trailers, which mean nothing here
+                }
+                Poll::Pending if limits.deadline.is_over(context) => {
+                    return Poll::Ready(Err(Answer::body_stalled().into()));
+                }
+                Poll::Pending => return Poll::Pending,
             }
         }
-    }
+    });
+    let next = next.await;
+    limits.deadline.clear();
+    next
 }

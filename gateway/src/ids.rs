@@ -2,12 +2,12 @@
 
 use aguacero::id::EventId;
 use bytes::Bytes;
-use hyper::header::HeaderMap;
+use hyper::header::{HeaderMap, HeaderName};
 
 use crate::respond::Answer;
 
 /// The header by which a client names its request.
-pub(crate) const IDEMPOTENCY_KEY: &str = "idempotency-key";
+pub(crate) static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// Most characters of a key.
 const KEY_MAX: usize = 255;
 
@@ -18,7 +18,7 @@ pub(crate) struct ClientKey(Bytes);
 impl ClientKey {
     /// The key of a request: bare or a quoted string, 1 to 255 visible ASCII characters.
     pub(crate) fn from_headers(headers: &HeaderMap) -> Result<Option<Self>, Box<Answer>> {
-        let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();
+        let mut values = headers.get_all(&IDEMPOTENCY_KEY).iter();
         let Some(value) = values.next() else {
             return Ok(None);
         };
@@ -123,7 +123,7 @@ mod tests {
     fn key(values: &[&[u8]]) -> Result<Option<ClientKey>, Box<Answer>> {
         let mut headers = HeaderMap::new();
         for value in values {
-            headers.append(IDEMPOTENCY_KEY, HeaderValue::from_bytes(value).unwrap());
+            headers.append(&IDEMPOTENCY_KEY, HeaderValue::from_bytes(value).unwrap());
         }
         ClientKey::from_headers(&headers)
     }

@@ -3,7 +3,7 @@
 //! A worker ([`worker`]) is one thread with a runtime of its own; it owns its connections ([`listen`],
 //! [`patience`], of which [`descriptors`] sees to it that there may be enough), its open slabs and its
 //! stream to the kafka-producer, so that an event crosses no thread in here. A request is routed to a
-//! stream ([`route`]), its body is read under limits ([`body`]) and taken in ([`intake`]): split into events
+//! stream ([`route`]), its body is read under limits ([`body`], [`deadlines`]) and taken in ([`intake`]): split into events
 //! ([`split`]), each of which is judged ([`judge`]) and given an id ([`ids`]). Only when the last one is
 //! judged, the good ones are appended to the open slabs of their partitions ([`slab`]), which leave in
 //! frames as soon as the frames before are answered ([`lane`], at the [`pace`] of each partition, over
@@ -16,6 +16,7 @@
 
 pub mod app;
 mod body;
+mod deadlines;
 mod descriptors;
 mod ids;
 mod intake;

@@ -227,7 +227,7 @@ impl Answer {
             .retry_key
             .and_then(|key| HeaderValue::from_str(&key).ok())
         {
-            headers.insert(IDEMPOTENCY_KEY, key);
+            headers.insert(&IDEMPOTENCY_KEY, key);
         }
         response
     }

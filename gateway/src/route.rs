@@ -4,13 +4,19 @@ use aguacero::config::Config;
 use bytes::Bytes;
 use hyper::{
     Method, Request, Version,
-    header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, TRANSFER_ENCODING},
+    header::{
+        CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
+        TRANSFER_ENCODING,
+    },
 };
 
 use crate::{ids::ClientKey, respond::Answer};
 
 /// Bytes of a path; no stream has one that long.
 const PATH_BYTES_MAX: usize = 2048;
+
+/// Of the W3C's trace context.
+static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// A `traceparent` of version 00 has 55; later versions may add to it.
 const TRACEPARENT_BYTES_MAX: usize = 128;
@@ -60,13 +66,12 @@ pub(crate) fn route<B>(config: &Config, request: &Request<B>) -> Result<Target, 
         return Err(Answer::method_not_allowed(request.method()).into());
     }
     let headers = request.headers();
-    check_framing(headers)?;
-    let has_length =
-        headers.contains_key(CONTENT_LENGTH) || headers.contains_key(TRANSFER_ENCODING);
-    if request.version() <= Version::HTTP_11 && !has_length {
+    let length = headers.get(CONTENT_LENGTH);
+    let is_chunked = check_framing(headers)?;
+    if request.version() <= Version::HTTP_11 && length.is_none() && !is_chunked {
         return Err(Answer::length_required().into());
     }
-    check_sizes(config, headers)?;
+    check_sizes(config, headers, length)?;
     check_encoding(headers)?;
     Ok(Target {
         stream,
@@ -76,19 +81,24 @@ pub(crate) fn route<B>(config: &Config, request: &Request<B>) -> Result<Target, 
 }
 
 /// hyper has cut the body out already; whoever stands in front of us might have cut otherwise. (Beside a
-/// Content-Length, hyper goes by the chunks and ends the connection, as RFC 9112 has it.)
-fn check_framing(headers: &HeaderMap) -> Result<(), Box<Answer>> {
+/// Content-Length, hyper goes by the chunks and ends the connection, as RFC 9112 has it.) Whether the body
+/// comes in chunks.
+fn check_framing(headers: &HeaderMap) -> Result<bool, Box<Answer>> {
     let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
     let Some(coding) = codings.next() else {
-        return Ok(());
+        return Ok(false);
     };
     if codings.next().is_some() || !coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
         return Err(Answer::bad_framing().into());
     }
-    Ok(())
+    Ok(true)
 }
 
-fn check_sizes(config: &Config, headers: &HeaderMap) -> Result<(), Box<Answer>> {
+fn check_sizes(
+    config: &Config,
+    headers: &HeaderMap,
+    length: Option<&HeaderValue>,
+) -> Result<(), Box<Answer>> {
     let bytes: usize = headers
         .iter()
         .map(|(name, value)| name.as_str().len() + value.len() + 4)
@@ -96,10 +106,7 @@ fn check_sizes(config: &Config, headers: &HeaderMap) -> Result<(), Box<Answer>> 
     if bytes > config.gateway.header_bytes_max {
         return Err(Answer::header_too_large(bytes, config.gateway.header_bytes_max).into());
     }
-    let length = headers
-        .get(CONTENT_LENGTH)
-        .and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
-    match length {
+    match length.and_then(|v| v.to_str().ok()?.parse::<u64>().ok()) {
         Some(length) if length > config.gateway.body_bytes_max as u64 => {
             Err(Answer::body_too_large(config.gateway.body_bytes_max).into())
         }
@@ -109,7 +116,7 @@ fn check_sizes(config: &Config, headers: &HeaderMap) -> Result<(), Box<Answer>> 
 
 /// The request's trace context (W3C), if it is one: a longer value is not, and is left behind.
 pub(crate) fn traceparent(headers: &HeaderMap) -> Option<Bytes> {
-    let value = headers.get("traceparent")?.as_bytes();
+    let value = headers.get(&TRACEPARENT)?.as_bytes();
     (value.len() <= TRACEPARENT_BYTES_MAX).then(|| Bytes::copy_from_slice(value))
 }
 
@@ -131,6 +138,11 @@ fn format(headers: &HeaderMap) -> Result<Format, Box<Answer>> {
             "the request has no Content-Type: send application/json or application/x-ndjson";
         return Err(Answer::unsupported(detail.into()).into());
     };
+    match value.as_bytes() {
+        b"application/json" => return Ok(Format::Json), // as nearly everybody says it
+        b"application/x-ndjson" => return Ok(Format::Ndjson),
+        _ => {}
+    }
     let text = String::from_utf8_lossy(value.as_bytes());
     let (kind, parameters) = text.split_once(';').unwrap_or((&text, ""));
     let format = match kind.trim() {

@@ -17,7 +17,9 @@ use hyper::{Request, Response, body::Incoming};
 use tokio::{runtime::LocalOptions, sync::mpsc};
 
 use crate::{
-    body, ids,
+    body,
+    deadlines::Deadline,
+    ids,
     intake::Intake,
     judge::Judge,
     link::Link,
@@ -88,15 +90,19 @@ async fn serve(setup: Setup) -> anyhow::Result<()> {
 
 impl Worker {
     /// One request, from its header to its answer.
-    pub(crate) async fn handle(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    pub(crate) async fn handle(
+        &self,
+        request: Request<Incoming>,
+        deadline: &Deadline,
+    ) -> Response<Full<Bytes>> {
         let started = Instant::now();
-        let answer = self.answer(request, started).await;
+        let answer = self.answer(request, deadline).await;
         self.metrics.answered(answer.status, started.elapsed());
         answer.into_response()
     }
 
-    async fn answer(&self, request: Request<Incoming>, started: Instant) -> Answer {
-        let limits = body::Limits::of(&self.config.gateway, &self.held, started);
+    async fn answer(&self, request: Request<Incoming>, deadline: &Deadline) -> Answer {
+        let limits = body::Limits::of(&self.config.gateway, &self.held, deadline);
         let target = route::route(&self.config, &request);
         let (parts, body) = request.into_parts();
         let target = match target {

@@ -104,9 +104,11 @@ async fn null(events: &Events, effort: Effort) -> anyhow::Result<Vec<Figure>> {
         cpu.values
             .push(turn.per_cpu_second() / limit.per_cpu_second());
         cpu.note = format!(
-            "{} against {} CPU s/M",
-            turn.seconds_for_a_million(),
-            limit.seconds_for_a_million()
+            "{} against {} CPU s/M; {:.0} against {:.0}/s",
+            turn.seconds_for_a_million(1),
+            limit.seconds_for_a_million(1),
+            turn.outcome.rate(),
+            limit.outcome.rate()
         );
     }
     Ok(vec![cpu])
@@ -123,8 +125,8 @@ async fn durable(events: &Events, effort: Effort) -> anyhow::Result<Vec<Figure>>
             .push(turn.per_cpu_second() / limit.per_cpu_second());
         cpu.note = format!(
             "{} against {} CPU s/M",
-            turn.seconds_for_a_million(),
-            limit.seconds_for_a_million()
+            turn.seconds_for_a_million(1),
+            limit.seconds_for_a_million(1)
         );
         rate.values.push(turn.outcome.rate() / limit.outcome.rate());
         rate.note = format!(
@@ -165,7 +167,7 @@ async fn ten(events: &Events, effort: Effort) -> anyhow::Result<Vec<Figure>> {
         cpu.values.push(1e6 / turn.per_cpu_second() / limit);
         cpu.note = format!(
             "{} against {limit:.1} CPU s/M",
-            turn.seconds_for_a_million()
+            turn.seconds_for_a_million(1)
         );
     }
     Ok(vec![p50, p99, cpu])
@@ -201,13 +203,9 @@ async fn ndjson(events: &Events, effort: Effort) -> anyhow::Result<Vec<Figure>> 
         let limit_per_second = limit.events as f64 / limit.cpu.as_secs_f64();
         cpu.values
             .push(turn.per_cpu_second() * 500.0 / limit_per_second);
-        let seconds = turn.cpu.iter().map(|cpu| {
-            let events = turn.outcome.times.len() as f64 * 500.0;
-            format!("{:.2}", cpu.as_secs_f64() * 1e6 / events)
-        });
         cpu.note = format!(
             "{} against {:.2} CPU s/M; {:.0} against {:.0} events/s",
-            seconds.collect::<Vec<_>>().join(" + "),
+            turn.seconds_for_a_million(500),
             1e6 / limit_per_second,
             turn.outcome.rate() * 500.0,
             limit.events as f64 / limit.elapsed.as_secs_f64()

@@ -4,7 +4,8 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use benches::{
     bare::Bare,
-    cpu, events,
+    cpu::{self, Cpu},
+    events,
     load::{self, Load, Outcome, Pace, Plan},
     null,
 };
@@ -52,21 +53,25 @@ pub(crate) struct Server {
 pub(crate) struct Turn {
     pub(crate) outcome: Outcome,
     /// Of each process.
-    pub(crate) cpu: Vec<Duration>,
+    pub(crate) cpu: Vec<Cpu>,
 }
 
 impl Turn {
     /// Requests answered 200 for a second of the processes' time.
     pub(crate) fn per_cpu_second(&self) -> f64 {
-        let cpu: Duration = self.cpu.iter().sum();
+        let cpu: Duration = self.cpu.iter().map(|cpu| cpu.all()).sum();
         self.outcome.times.len() as f64 / cpu.as_secs_f64()
     }
 
-    /// Processor seconds of each process for a million requests.
-    pub(crate) fn seconds_for_a_million(&self) -> String {
-        let of = |cpu: &Duration| cpu.as_secs_f64() * 1e6 / self.outcome.times.len() as f64;
-        let all: Vec<_> = self.cpu.iter().map(|c| format!("{:.1}", of(c))).collect();
-        all.join(" + ")
+    /// Processor seconds of each process for a million events, so many in a request, and how many of them in
+    /// its own code.
+    pub(crate) fn seconds_for_a_million(&self, events: usize) -> String {
+        let millions = (self.outcome.times.len() as usize * events) as f64 / 1e6;
+        let of = |cpu: &Cpu| {
+            let [all, user] = [cpu.all(), cpu.user].map(|time| time.as_secs_f64() / millions);
+            format!("{all:.2} ({user:.2} user)")
+        };
+        self.cpu.iter().map(of).collect::<Vec<_>>().join(" + ")
     }
 }
 
@@ -133,14 +138,14 @@ impl Server {
             outcome.others
         );
         let (before, after) = (seen.remove(0)?, seen.remove(0)?);
-        let cpu = after.into_iter().zip(before).map(|(a, b)| a - b);
+        let cpu = after.into_iter().zip(before).map(|(a, b)| a.since(b));
         Ok(Turn {
             outcome,
             cpu: cpu.collect(),
         })
     }
 
-    fn cpu(&self) -> anyhow::Result<Vec<Duration>> {
+    fn cpu(&self) -> anyhow::Result<Vec<Cpu>> {
         self.pids.iter().map(|pid| cpu::of(*pid)).collect()
     }
 }
