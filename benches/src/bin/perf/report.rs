@@ -53,7 +53,9 @@ impl Report {
         let mut page = format!("# {}\n\n{}\n", machine(), command());
         page.push_str(&self.table());
         for curve in &self.curves {
-            let name = format!("{}.svg", curve.title.replace([' ', ',', '%'], "-"));
+            let words = curve.title.split(|c: char| !c.is_alphanumeric());
+            let words: Vec<_> = words.filter(|word| !word.is_empty()).collect();
+            let name = format!("{}.svg", words.join("-"));
             plot::draw(curve, &folder.join(&name))?;
             _ = write!(page, "\n## {}\n\n![{0}]({name})\n\n", curve.title);
             page.push_str(&numbers(curve));
