@@ -47,12 +47,3 @@ pub fn of(pid: u32) -> anyhow::Result<Cpu> {
         .with_context(|| format!("/proc/{pid}/stat: {stat}"))?;
     Ok(Cpu { user, system })
 }
-
-/// Bytes of process `pid` that are resident.
-pub fn resident(pid: u32) -> anyhow::Result<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))
-        .with_context(|| format!("process {pid} is gone"))?;
-    let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:"));
-    let kib = line.and_then(|l| l.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
-    Ok(kib.context("no VmRSS")? * 1024)
-}

@@ -303,11 +303,21 @@ impl Process {
     /// Bytes of memory that were resident at most.
     #[must_use]
     pub fn memory_peak(&self) -> u64 {
+        self.memory_of("VmHWM:")
+    }
+
+    /// Bytes of memory that are resident.
+    #[must_use]
+    pub fn memory(&self) -> u64 {
+        self.memory_of("VmRSS:")
+    }
+
+    fn memory_of(&self, field: &str) -> u64 {
         let status =
             std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap_or_default();
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let kib = peak
-            .and_then(|p| p.trim().strip_suffix("kB"))
+        let value = status.lines().find_map(|line| line.strip_prefix(field));
+        let kib = value
+            .and_then(|v| v.trim().strip_suffix("kB"))
             .and_then(|n| n.trim().parse::<u64>().ok());
         kib.unwrap_or(0) * 1024
     }

@@ -1,6 +1,6 @@
 //! Redis shows what the archive holds, whatever happened.
 
-use crate::world::{World, borrowed, events, forget};
+use crate::world::{World, borrowed, events, forget, second_stream};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_counted_live_is_replaced_by_what_was_archived() {
@@ -88,17 +88,7 @@ async fn an_emptied_redis_is_filled_again_also_for_idle_partitions() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_streams_of_one_topic_keep_ledgers_of_their_own() {
-    let second = r#"
-[streams.NAME-b]
-topic = "NAME"
-archive = "events"
-fields = [{ name = "país", type = "string" }]
-counters = [{ name = "by_country", by = ["país"] }]
-[[streams.NAME-b.routes]]
-path = "/NAME-b"
-via = "grpc"
-"#;
-    let mut world = World::with(1, "", second).await;
+    let mut world = World::with(1, "", &second_stream("NAME")).await;
     let (first, second, third) = (events(30), events(20), events(10));
     world.send(0, &borrowed(&first));
     let other = &world.config.streams[1];

@@ -1,6 +1,6 @@
 //! Several consumers of one group, and consumers that come and go.
 
-use crate::world::{World, borrowed, events, eventually};
+use crate::world::{World, borrowed, events, eventually, second_stream};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn replicas_share_the_partitions_and_one_may_leave() {
@@ -71,7 +71,9 @@ async fn a_named_replica_comes_back_to_its_partitions() {
 /// As in a rolling restart with a configuration that has more.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_topic_that_named_replicas_did_not_have_before_they_came_back_is_archived() {
-    let world = World::with(2, "session_timeout_ms = 6000", ANOTHER).await;
+    let topic = "[topics.NAME-b]\npartitions = 1\nreplication = 1\nmin_insync = 1\n";
+    let another = topic.to_owned() + &second_stream("NAME-b");
+    let world = World::with(2, "session_timeout_ms = 6000", &another).await;
     let mut before = world.config.clone();
     before.streams.truncate(1);
     let one = world.start_as("one", &before).await;
@@ -88,22 +90,6 @@ async fn a_topic_that_named_replicas_did_not_have_before_they_came_back_is_archi
     one.stop().await;
     two.stop().await;
 }
-
-const ANOTHER: &str = r#"
-[topics.NAME-b]
-partitions = 1
-replication = 1
-min_insync = 1
-
-[streams.NAME-b]
-topic = "NAME-b"
-archive = "events"
-fields = [{ name = "país", type = "string" }]
-counters = [{ name = "by_country", by = ["país"] }]
-[[streams.NAME-b.routes]]
-path = "/NAME-b"
-via = "grpc"
-"#;
 
 /// With members that all got their old partitions back.
 #[tokio::test(flavor = "multi_thread")]

@@ -548,6 +548,22 @@ pub(crate) async fn eventually<T>(
     }
 }
 
+/// A second stream, in the topic of this name.
+pub(crate) fn second_stream(topic: &str) -> String {
+    SECOND.replace("TOPIC", topic)
+}
+
+const SECOND: &str = r#"
+[streams.NAME-b]
+topic = "TOPIC"
+archive = "events"
+fields = [{ name = "país", type = "string" }]
+counters = [{ name = "by_country", by = ["país"] }]
+[[streams.NAME-b.routes]]
+path = "/NAME-b"
+via = "grpc"
+"#;
+
 const CONFIG: &str = r#"
 [topics.NAME]
 partitions = PARTITIONS

@@ -57,7 +57,7 @@ pub(crate) unsafe fn produce<C: ProducerContext<DeliveryOpaque = usize>>(
     call[TOPIC].u.rkt = topic.0;
     call[PARTITION].u.i32_ = slab.partition;
     let mut header = Vec::new();
-    for record in Records::of(slab) {
+    for record in records(slab) {
         let ticket = Ticket {
             slab: number,
             record: record.index,
@@ -112,29 +112,25 @@ struct Record<'a> {
 }
 
 /// The records of a slab whose columns agree.
-struct Records;
-
-impl Records {
-    fn of(slab: &Slab) -> impl Iterator<Item = Record<'_>> {
-        let (mut start, mut key_start) = (0, 0);
-        let runs = slab.runs.iter();
-        let places = runs.flat_map(|run| (0..run.count).map(move |nth| (run, nth)));
-        (0..).zip(places).map(move |(index, (run, nth))| {
-            let end = slab.ends[index as usize] as usize;
-            let key_len = slab.key_lens.get(index as usize).copied().unwrap_or(0);
-            let key_end = key_start + key_len.saturating_sub(1) as usize;
-            let record = Record {
-                index,
-                value: &slab.values[start..end],
-                key: (key_len > 0).then(|| &slab.keys[key_start..key_end]),
-                run,
-                nth,
-                stream: &slab.streams[run.stream as usize],
-            };
-            (start, key_start) = (end, key_end);
-            record
-        })
-    }
+fn records(slab: &Slab) -> impl Iterator<Item = Record<'_>> {
+    let (mut start, mut key_start) = (0, 0);
+    let runs = slab.runs.iter();
+    let places = runs.flat_map(|run| (0..run.count).map(move |nth| (run, nth)));
+    (0..).zip(places).map(move |(index, (run, nth))| {
+        let end = slab.ends[index as usize] as usize;
+        let key_len = slab.key_lens.get(index as usize).copied().unwrap_or(0);
+        let key_end = key_start + key_len.saturating_sub(1) as usize;
+        let record = Record {
+            index,
+            value: &slab.values[start..end],
+            key: (key_len > 0).then(|| &slab.keys[key_start..key_end]),
+            run,
+            nth,
+            stream: &slab.streams[run.stream as usize],
+        };
+        (start, key_start) = (end, key_end);
+        record
+    })
 }
 
 /// A reference to librdkafka's topic.

@@ -14,10 +14,10 @@ const CONNECTIONS: [usize; 5] = [1, 10, 100, 1_000, 9_900];
 const BATCHES: [usize; 5] = [1, 10, 100, 500, 1_000];
 /// Shares of the greatest rate.
 const SHARES: [f64; 3] = [0.1, 0.5, 0.8];
-/// Those of the limit at which latency is measured.
+/// Of latency.
 const QUANTILES: [(&str, f64); 3] = [("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999)];
 
-/// Lines over the same values.
+/// Lines over the same values; both axes grow by factors.
 pub(crate) struct Curve {
     pub(crate) title: &'static str,
     /// What is varied.
@@ -25,8 +25,6 @@ pub(crate) struct Curve {
     /// What is measured.
     pub(crate) unit: &'static str,
     pub(crate) lines: Vec<Line>,
-    /// Whether both axes grow by factors.
-    pub(crate) is_logarithmic: bool,
 }
 
 /// One of them.
@@ -80,14 +78,12 @@ fn connections(
         over: "connections",
         unit: "requests/s",
         lines: rate.into(),
-        is_logarithmic: true,
     };
     let latency = Curve {
         title: "latency over connections",
         over: "connections",
         unit: "µs",
         lines: times,
-        is_logarithmic: true,
     };
     Ok(vec![throughput, latency])
 }
@@ -116,7 +112,6 @@ fn rates(events: &Events, effort: Effort, ours: &Server) -> anyhow::Result<Curve
         over: "requests/s",
         unit: "µs",
         lines: lines.into(),
-        is_logarithmic: true,
     })
 }
 
@@ -134,6 +129,5 @@ fn batches(events: &Events, effort: Effort, ours: &Server) -> anyhow::Result<Cur
         over: "events of a request",
         unit: "events/s",
         lines: vec![rate],
-        is_logarithmic: true,
     })
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use plotters::{coord::ranged1d::ValueFormatter, prelude::*};
+use plotters::prelude::*;
 
 use crate::curves::Curve;
 
@@ -27,24 +27,7 @@ pub(crate) fn draw(curve: &Curve, file: &Path) -> anyhow::Result<()> {
         })
     };
     let (x, y) = (bounds(&|p| p.0), bounds(&|p| p.1));
-    if curve.is_logarithmic {
-        let (x, y) = (x.0 * 0.9..x.1 * 1.1, y.0 * 0.8..y.1 * 1.3);
-        on(curve, file, x.log_scale(), y.log_scale())
-    } else {
-        on(curve, file, x.0..x.1, 0.0..y.1 * 1.1)
-    }
-}
-
-fn on<X, Y>(
-    curve: &Curve,
-    file: &Path,
-    x: impl plotters::coord::ranged1d::AsRangedCoord<CoordDescType = X, Value = f64>,
-    y: impl plotters::coord::ranged1d::AsRangedCoord<CoordDescType = Y, Value = f64>,
-) -> anyhow::Result<()>
-where
-    X: Ranged<ValueType = f64> + ValueFormatter<f64>,
-    Y: Ranged<ValueType = f64> + ValueFormatter<f64>,
-{
+    let (x, y) = (x.0 * 0.9..x.1 * 1.1, y.0 * 0.8..y.1 * 1.3);
     let area = SVGBackend::new(file, SIZE).into_drawing_area();
     area.fill(&WHITE)?;
     let mut chart = ChartBuilder::on(&area)
@@ -52,7 +35,7 @@ where
         .margin(12)
         .x_label_area_size(40)
         .y_label_area_size(70)
-        .build_cartesian_2d(x, y)?;
+        .build_cartesian_2d(x.log_scale(), y.log_scale())?;
     chart
         .configure_mesh()
         .light_line_style(TRANSPARENT)

@@ -32,9 +32,9 @@ impl Events {
 
     /// Requests of `records` events each.
     pub(crate) fn batches(&self, records: usize) -> Vec<Vec<u8>> {
-        let batches = self.plain.chunks_exact(records).map(|batch| {
-            let body = batch.join("\n");
-            load::post("/input", "application/x-ndjson", body.as_bytes())
+        let batches = (0..self.plain.len() / records).map(|batch| {
+            let body = events::ndjson((batch * records) as u64, records as u64);
+            load::post("/input", "application/x-ndjson", &body)
         });
         batches.collect()
     }
