@@ -1,7 +1,10 @@
 //! How ours and the limit go with the number of connections, with the rate, and with the batch.
 
 use anyhow::Context as _;
-use benches::load::{Load, Outcome, Pace, Plan};
+use benches::{
+    load::{Load, Outcome, Pace, Plan},
+    plot::{Curve, Line},
+};
 
 use crate::{
     Effort,
@@ -16,29 +19,6 @@ const BATCHES: [usize; 5] = [1, 10, 100, 500, 1_000];
 const SHARES: [f64; 3] = [0.1, 0.5, 0.8];
 /// Of latency.
 const QUANTILES: [(&str, f64); 3] = [("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999)];
-
-/// Lines over the same values; both axes grow by factors.
-pub(crate) struct Curve {
-    pub(crate) title: &'static str,
-    /// What is varied.
-    pub(crate) over: &'static str,
-    /// What is measured.
-    pub(crate) unit: &'static str,
-    pub(crate) lines: Vec<Line>,
-}
-
-/// One of them.
-pub(crate) struct Line {
-    pub(crate) name: String,
-    pub(crate) points: Vec<(f64, f64)>,
-}
-
-fn line(name: impl Into<String>) -> Line {
-    Line {
-        name: name.into(),
-        points: Vec::new(),
-    }
-}
 
 /// Every curve.
 pub(crate) async fn all(events: &Events, effort: Effort) -> anyhow::Result<Vec<Curve>> {
@@ -55,10 +35,10 @@ fn connections(
     bare: &Server,
     ours: &Server,
 ) -> anyhow::Result<Vec<Curve>> {
-    let mut rate = [line("bare hyper"), line("aguacero, durable")];
+    let mut rate = [Line::new("bare hyper"), Line::new("aguacero, durable")];
     let mut times = Vec::new();
     for name in ["bare hyper", "aguacero"] {
-        times.extend(QUANTILES.map(|(quantile, _)| line(format!("{name} {quantile}"))));
+        times.extend(QUANTILES.map(|(quantile, _)| Line::new(format!("{name} {quantile}"))));
     }
     for connections in CONNECTIONS {
         for (side, server) in [bare, ours].into_iter().enumerate() {
@@ -91,7 +71,7 @@ fn connections(
 /// Latency at a fixed rate, counted from when each request was due.
 fn rates(events: &Events, effort: Effort, ours: &Server) -> anyhow::Result<Curve> {
     let greatest = ours.turn(&events.singles, 100, effort)?.outcome.rate();
-    let mut lines = QUANTILES.map(|(quantile, _)| line(quantile));
+    let mut lines = QUANTILES.map(|(quantile, _)| Line::new(quantile));
     for share in SHARES {
         let plan = Plan {
             requests: &events.singles,
@@ -116,7 +96,7 @@ fn rates(events: &Events, effort: Effort, ours: &Server) -> anyhow::Result<Curve
 }
 
 fn batches(events: &Events, effort: Effort, ours: &Server) -> anyhow::Result<Curve> {
-    let mut rate = line("aguacero, durable, 16 connections");
+    let mut rate = Line::new("aguacero, durable, 16 connections");
     for records in BATCHES {
         let turn = ours
             .turn(&events.batches(records), 16, effort)

@@ -3,13 +3,12 @@
 use std::{fmt::Write as _, fs, path::Path};
 
 use anyhow::Context as _;
-use benches::stats::spread;
-
-use crate::{
-    curves::Curve,
-    goals::{Figure, Goal, Wanted},
-    plot,
+use benches::{
+    plot::{self, Curve},
+    stats::spread,
 };
+
+use crate::goal::{Figure, Goal, Wanted};
 
 /// Everything that was measured.
 #[derive(Default)]
@@ -33,11 +32,12 @@ impl Report {
         );
         for (name, figure) in &self.figures {
             let [least, middle, most] = spread(&figure.values);
+            let verdict = |is_met| if is_met { "met" } else { "**missed**" };
             let (goal, met) = match figure.wanted {
-                Wanted::AtLeast(goal) => (format!("≥ {goal}"), middle >= goal),
-                Wanted::AtMost(goal) => (format!("≤ {goal}"), middle <= goal),
+                Wanted::AtLeast(goal) => (format!("≥ {goal}"), verdict(middle >= goal)),
+                Wanted::AtMost(goal) => (format!("≤ {goal}"), verdict(middle <= goal)),
+                Wanted::Known => (String::new(), ""),
             };
-            let met = if met { "met" } else { "**missed**" };
             _ = writeln!(
                 table,
                 "| {name} | {} | {middle:.2} | {least:.2}-{most:.2} | {goal} | {met} | {} |",
@@ -58,32 +58,11 @@ impl Report {
             let name = format!("{}.svg", words.join("-"));
             plot::draw(curve, &folder.join(&name))?;
             _ = write!(page, "\n## {}\n\n![{0}]({name})\n\n", curve.title);
-            page.push_str(&numbers(curve));
+            page.push_str(&plot::numbers(curve));
         }
         let file = folder.join("README.md");
         fs::write(&file, page).with_context(|| file.display().to_string())
     }
-}
-
-/// A curve's points, a line for each.
-fn numbers(curve: &Curve) -> String {
-    let mut table = format!("| {} |", curve.over);
-    for line in &curve.lines {
-        _ = write!(table, " {}, {} |", line.name, curve.unit);
-    }
-    table.push_str("\n|---|");
-    table.push_str(&"---|".repeat(curve.lines.len()));
-    table.push('\n');
-    let first = curve.lines.first().map_or(&[][..], |line| &line.points);
-    for (n, (x, _)) in first.iter().enumerate() {
-        _ = write!(table, "| {x:.0} |");
-        for line in &curve.lines {
-            let y = line.points.get(n).map_or(f64::NAN, |point| point.1);
-            _ = write!(table, " {y:.0} |");
-        }
-        table.push('\n');
-    }
-    table
 }
 
 /// Cores and processor of this machine.

@@ -1,10 +1,8 @@
-//! A curve as a plot.
+//! Curves: as a plot, and as a table.
 
-use std::path::Path;
+use std::{fmt::Write as _, path::Path};
 
 use plotters::prelude::*;
-
-use crate::curves::Curve;
 
 const SIZE: (u32, u32) = (720, 420);
 /// Of Okabe and Ito (2008): told apart by everybody.
@@ -17,8 +15,41 @@ const COLOURS: [RGBColor; 6] = [
     RGBColor(230, 159, 0),
 ];
 
+/// Lines over the same values; both axes grow by factors.
+pub struct Curve {
+    /// What it shows.
+    pub title: &'static str,
+    /// What is varied.
+    pub over: &'static str,
+    /// What is measured.
+    pub unit: &'static str,
+    /// In the order of the legend.
+    pub lines: Vec<Line>,
+}
+
+/// One of them.
+pub struct Line {
+    /// As the legend has it.
+    pub name: String,
+    /// What is varied, and what was measured there.
+    pub points: Vec<(f64, f64)>,
+}
+
+impl Line {
+    /// One without points yet.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            points: Vec::new(),
+        }
+    }
+}
+
 /// Draws `curve` as SVG into `file`.
-pub(crate) fn draw(curve: &Curve, file: &Path) -> anyhow::Result<()> {
+///
+/// # Errors
+/// The file cannot be written.
+pub fn draw(curve: &Curve, file: &Path) -> anyhow::Result<()> {
     let points = || curve.lines.iter().flat_map(|line| line.points.iter());
     let bounds = |values: &dyn Fn(&(f64, f64)) -> f64| {
         let values = points().map(values);
@@ -60,4 +91,26 @@ pub(crate) fn draw(curve: &Curve, file: &Path) -> anyhow::Result<()> {
         .draw()?;
     area.present()?;
     Ok(())
+}
+
+/// A curve's points, a line for each.
+#[must_use]
+pub fn numbers(curve: &Curve) -> String {
+    let mut table = format!("| {} |", curve.over);
+    for line in &curve.lines {
+        _ = write!(table, " {}, {} |", line.name, curve.unit);
+    }
+    table.push_str("\n|---|");
+    table.push_str(&"---|".repeat(curve.lines.len()));
+    table.push('\n');
+    let first = curve.lines.first().map_or(&[][..], |line| &line.points);
+    for (n, (x, _)) in first.iter().enumerate() {
+        _ = write!(table, "| {x:.0} |");
+        for line in &curve.lines {
+            let y = line.points.get(n).map_or(f64::NAN, |point| point.1);
+            _ = write!(table, " {y:.0} |");
+        }
+        table.push('\n');
+    }
+    table
 }

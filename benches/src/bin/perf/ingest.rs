@@ -1,6 +1,6 @@
-//! The goals, and how each is measured.
+//! The way of an event to its answer: gateway and kafka-producer beside HTTP and Kafka alone.
 
-use std::{future::Future, pin::Pin, time::Duration};
+use std::time::Duration;
 
 use benches::{
     load::{Load, Pace, Plan},
@@ -10,46 +10,12 @@ use e2e::Pipeline;
 
 use crate::{
     Effort,
+    goal::{Figure, Goal, Wanted},
     sides::{Events, Server},
 };
 
-/// What is wanted of a figure.
-#[derive(Clone, Copy)]
-pub(crate) enum Wanted {
-    AtLeast(f64),
-    AtMost(f64),
-}
-
-/// Something to measure; one or more figures come of it.
-pub(crate) struct Goal {
-    pub(crate) name: &'static str,
-    pub(crate) measure: for<'a> fn(&'a Events, Effort) -> Measured<'a>,
-}
-
-pub(crate) type Measured<'a> = Pin<Box<dyn Future<Output = anyhow::Result<Vec<Figure>>> + 'a>>;
-
-/// A figure: one value for each round.
-pub(crate) struct Figure {
-    pub(crate) name: &'static str,
-    pub(crate) wanted: Wanted,
-    pub(crate) values: Vec<f64>,
-    /// The absolute figures of the last round.
-    pub(crate) note: String,
-}
-
-impl Figure {
-    fn new(name: &'static str, wanted: Wanted) -> Self {
-        Self {
-            name,
-            wanted,
-            values: Vec::new(),
-            note: String::new(),
-        }
-    }
-}
-
-/// Every one.
-pub(crate) const ALL: &[Goal] = &[
+/// Its goals.
+pub(crate) const GOALS: &[Goal] = &[
     Goal {
         name: "null: gateway with a null producer, 100 connections",
         measure: |events, effort| Box::pin(null(events, effort)),
