@@ -344,6 +344,31 @@ pub fn post(path: &str, content_type: &str, body: &[u8]) -> Vec<u8> {
     request
 }
 
+/// Opens `connections`, one after the other, each of which sends a request and gets its answer.
+///
+/// # Errors
+/// One cannot be opened, or its answer is not a 200.
+pub fn once_each(
+    address: SocketAddr,
+    requests: &[Vec<u8>],
+    connections: usize,
+) -> anyhow::Result<Vec<TcpStream>> {
+    let mut answer = [0; 1024];
+    let of = |request: &Vec<u8>| {
+        let mut stream = TcpStream::connect(address)?;
+        stream.write_all(request)?;
+        let bytes = stream.read(&mut answer)?;
+        anyhow::ensure!(
+            parse(&answer[..bytes])?.is_some_and(|(status, _)| status == 200),
+            "not a 200: {}",
+            String::from_utf8_lossy(&answer[..bytes])
+        );
+        Ok(stream)
+    };
+    let requests = requests.iter().cycle().take(connections);
+    requests.map(of).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -109,6 +109,11 @@ impl Deadline {
         self.all.after(time)
     }
 
+    /// Whether the clock is at `look` or beyond.
+    pub(crate) fn has_come(&self, look: u64) -> bool {
+        look <= self.all.now.get()
+    }
+
     /// It has all the time that it needs.
     pub(crate) fn clear(&self) {
         self.watched.until.set(NEVER);

@@ -2,7 +2,7 @@
 
 use aguacero::id::EventId;
 use bytes::Bytes;
-use hyper::header::{HeaderMap, HeaderName};
+use hyper::header::{HeaderName, HeaderValue};
 
 use crate::respond::Answer;
 
@@ -17,16 +17,15 @@ pub(crate) struct ClientKey(Bytes);
 
 impl ClientKey {
     /// The key of a request: bare or a quoted string, 1 to 255 visible ASCII characters.
-    pub(crate) fn from_headers(headers: &HeaderMap) -> Result<Option<Self>, Box<Answer>> {
-        let mut values = headers.get_all(&IDEMPOTENCY_KEY).iter();
-        let Some(value) = values.next() else {
-            return Ok(None);
+    pub(crate) fn from_values(values: &[&HeaderValue]) -> Result<Option<Self>, Box<Answer>> {
+        let value = match values {
+            [] => return Ok(None),
+            [value] => value,
+            _ => {
+                let detail = "Idempotency-Key is given more than once";
+                return Err(Answer::bad_request(detail.into()).into());
+            }
         };
-        if values.next().is_some() {
-            return Err(
-                Answer::bad_request("Idempotency-Key is given more than once".into()).into(),
-            );
-        }
         let Some(key) = unquote(value.as_bytes()) else {
             let detail = "Idempotency-Key is not a quoted string: inside, write \\\" and \\\\";
             return Err(Answer::bad_request(detail.into()).into());
@@ -118,14 +117,11 @@ impl Base {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hyper::header::HeaderValue;
 
     fn key(values: &[&[u8]]) -> Result<Option<ClientKey>, Box<Answer>> {
-        let mut headers = HeaderMap::new();
-        for value in values {
-            headers.append(&IDEMPOTENCY_KEY, HeaderValue::from_bytes(value).unwrap());
-        }
-        ClientKey::from_headers(&headers)
+        let value = |bytes: &&[u8]| HeaderValue::from_bytes(bytes).unwrap();
+        let values: Vec<_> = values.iter().map(value).collect();
+        ClientKey::from_values(&values.iter().collect::<Vec<_>>())
     }
 
     #[test]

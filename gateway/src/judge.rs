@@ -22,7 +22,7 @@ pub(crate) struct Judged {
     /// Record's position in the body, and why it is refused.
     pub(crate) refusals: Vec<(u32, Refusal)>,
     /// The unescaped texts that `events` refer to.
-    texts: Vec<u8>,
+    texts: String,
 }
 
 /// A text in [`Judged`].
@@ -78,7 +78,7 @@ impl Judge {
                 let mut keep = |text: Option<std::borrow::Cow<'_, str>>| {
                     let text = text?;
                     let start = texts.len();
-                    texts.extend_from_slice(text.as_bytes());
+                    texts.push_str(&text);
                     Some(start..texts.len())
                 };
                 Ok(Event {
@@ -111,12 +111,12 @@ impl Judge {
 impl Judged {
     /// The bytes of a text.
     pub(crate) fn text(&self, text: Option<&Text>) -> Option<&[u8]> {
-        text.map(|range| &self.texts[range.clone()])
+        text.map(|range| &self.texts.as_bytes()[range.clone()])
     }
 
     /// The key of each of the stream's counters for `event`.
     pub(crate) fn counter_keys(&self, event: &Event) -> SmallVec<[Option<&str>; 2]> {
-        let key = |text: &Option<Text>| std::str::from_utf8(self.text(text.as_ref())?).ok();
+        let key = |text: &Option<Text>| Some(&self.texts[text.clone()?]);
         event.counters.iter().map(key).collect()
     }
 }

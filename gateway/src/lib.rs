@@ -1,7 +1,7 @@
 //! The gateway, in the order of an event's way through it.
 //!
 //! A worker ([`worker`]) is one thread with a runtime of its own; it owns its connections ([`listen`],
-//! [`patience`], of which [`descriptors`] sees to it that there may be enough), its open slabs and its
+//! [`connection`], [`patience`]; [`descriptors`] sees to it that there may be enough), its open slabs and its
 //! stream to the kafka-producer, so that an event crosses no thread in here. A request is routed to a
 //! stream ([`route`]), its body is read under limits ([`body`], [`deadlines`]) and taken in ([`intake`]): split into events
 //! ([`split`]), each of which is judged ([`judge`]) and given an id ([`ids`]). Only when the last one is
@@ -16,6 +16,7 @@
 
 pub mod app;
 mod body;
+mod connection;
 mod deadlines;
 mod descriptors;
 mod ids;

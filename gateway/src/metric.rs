@@ -12,6 +12,7 @@ pub(crate) struct Metrics {
     answers: RefCell<HashMap<u16, Counter>>,
     seconds: Histogram,
     connections: Gauge,
+    asleep: Gauge,
     broken: Counter,
     /// For each stream: stored, refused, not stored, unknown.
     events: Vec<[Counter; 4]>,
@@ -28,6 +29,7 @@ impl Metrics {
             answers: RefCell::default(),
             seconds: histogram!("aguacero_gateway_request_seconds"),
             connections: gauge!("aguacero_gateway_connections"),
+            asleep: gauge!("aguacero_gateway_connections_asleep"),
             broken: counter!("aguacero_gateway_connections_broken_total"),
             events: events.collect(),
         }
@@ -66,6 +68,15 @@ impl Metrics {
 
     pub(crate) fn connection_closed(&self) {
         self.connections.decrement(1.0);
+    }
+
+    /// An open connection has nothing but its socket.
+    pub(crate) fn connection_asleep(&self) {
+        self.asleep.increment(1.0);
+    }
+
+    pub(crate) fn connection_awake(&self) {
+        self.asleep.decrement(1.0);
     }
 
     /// A connection ended other than by the book.

@@ -4,12 +4,15 @@
 //! their connections, and the answers that wait in them, for ever.
 
 use std::{
+    cell::Cell,
     io::{self, IoSlice},
     pin::Pin,
+    rc::Rc,
     task::{Context, Poll},
     time::Duration,
 };
 
+use bytes::Bytes;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
@@ -22,15 +25,34 @@ pub(crate) struct Patient {
     patience: Duration,
     /// Runs while nothing can be written.
     stuck: Option<Pin<Box<Sleep>>>,
+    /// Whether it runs, for whoever has not got this any more.
+    is_stuck: Rc<Cell<bool>>,
+    /// Was read before, and is to be read again.
+    begun: Bytes,
 }
 
 impl Patient {
-    /// Gives `stream` up when a write makes no progress for `patience`.
-    pub(crate) fn new(stream: TcpStream, patience: Duration) -> Self {
+    /// Gives `stream` up when a write makes no progress for `patience`; `is_stuck` tells that none is made.
+    pub(crate) fn new(stream: TcpStream, patience: Duration, is_stuck: Rc<Cell<bool>>) -> Self {
         Self {
             stream,
             patience,
             stuck: None,
+            is_stuck,
+            begun: Bytes::new(),
+        }
+    }
+
+    /// What was read is to be read again, before anything else.
+    pub(crate) fn put_back(&mut self, begun: Bytes) {
+        self.begun = begun;
+    }
+
+    /// Ready when there is something to read, or the end.
+    pub(crate) fn poll_more(&self, context: &mut Context<'_>) -> Poll<()> {
+        match self.begun.is_empty() {
+            true => self.stream.poll_read_ready(context).map(|_| ()),
+            false => Poll::Ready(()),
         }
     }
 
@@ -39,6 +61,7 @@ impl Patient {
         context: &mut Context<'_>,
         written: Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
+        self.is_stuck.set(written.is_pending());
         if written.is_ready() {
             self.stuck = None;
             return written;
@@ -63,7 +86,12 @@ impl AsyncRead for Patient {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
+        if self.begun.is_empty() {
+            return Pin::new(&mut self.stream).poll_read(context, buffer);
+        }
+        let bytes = self.begun.len().min(buffer.remaining());
+        buffer.put_slice(&self.begun.split_to(bytes));
+        Poll::Ready(Ok(()))
     }
 }
 

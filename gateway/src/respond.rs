@@ -125,6 +125,11 @@ impl Answer {
         Self::problem(503, detail).closing()
     }
 
+    /// Whether the connection ends with it.
+    pub(crate) fn is_last(&self) -> bool {
+        self.close
+    }
+
     /// The key under which sending the same body again is harmless.
     pub(crate) fn retriable_under(mut self, key: String) -> Self {
         self.retry_key = Some(key);

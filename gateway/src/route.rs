@@ -10,7 +10,12 @@ use hyper::{
     },
 };
 
-use crate::{ids::ClientKey, respond::Answer};
+use smallvec::SmallVec;
+
+use crate::{
+    ids::{ClientKey, IDEMPOTENCY_KEY},
+    respond::Answer,
+};
 
 /// Bytes of a path; no stream has one that long.
 const PATH_BYTES_MAX: usize = 2048;
@@ -29,6 +34,7 @@ pub(crate) struct Target {
     pub(crate) format: Format,
     /// The request's `Idempotency-Key`.
     pub(crate) client_key: Option<ClientKey>,
+    pub(crate) traceparent: Option<Bytes>,
 }
 
 /// How a body holds its events.
@@ -65,48 +71,74 @@ pub(crate) fn route<B>(config: &Config, request: &Request<B>) -> Result<Target, 
     if request.method() != Method::POST {
         return Err(Answer::method_not_allowed(request.method()).into());
     }
-    let headers = request.headers();
-    let length = headers.get(CONTENT_LENGTH);
-    let is_chunked = check_framing(headers)?;
-    if request.version() <= Version::HTTP_11 && length.is_none() && !is_chunked {
+    let fields = Fields::of(request.headers());
+    let is_chunked = check_framing(&fields)?;
+    if request.version() <= Version::HTTP_11 && fields.length.is_none() && !is_chunked {
         return Err(Answer::length_required().into());
     }
-    check_sizes(config, headers, length)?;
-    check_encoding(headers)?;
+    check_sizes(config, &fields)?;
+    check_encoding(&fields)?;
     Ok(Target {
         stream,
-        format: format(headers)?,
-        client_key: ClientKey::from_headers(headers)?,
+        format: format(&fields)?,
+        client_key: ClientKey::from_values(&fields.keys)?,
+        traceparent: traceparent(&fields),
     })
+}
+
+/// The fields of a header that matter here, found in one pass: to look each of them up takes longer than all
+/// the rest of routing.
+#[derive(Default)]
+struct Fields<'a> {
+    /// Bytes of all fields.
+    bytes: usize,
+    length: Option<&'a HeaderValue>,
+    codings: SmallVec<[&'a HeaderValue; 1]>,
+    encoding: Option<&'a HeaderValue>,
+    content_type: Option<&'a HeaderValue>,
+    keys: SmallVec<[&'a HeaderValue; 1]>,
+    traceparent: Option<&'a HeaderValue>,
+}
+
+impl<'a> Fields<'a> {
+    fn of(headers: &'a HeaderMap) -> Self {
+        let mut fields = Self::default();
+        for (name, value) in headers {
+            fields.bytes += name.as_str().len() + value.len() + 4;
+            match name {
+                n if n == CONTENT_LENGTH => fields.length = fields.length.or(Some(value)),
+                n if n == CONTENT_TYPE => fields.content_type = fields.content_type.or(Some(value)),
+                n if n == CONTENT_ENCODING => fields.encoding = fields.encoding.or(Some(value)),
+                n if n == TRANSFER_ENCODING => fields.codings.push(value),
+                n if *n == IDEMPOTENCY_KEY => fields.keys.push(value),
+                n if *n == TRACEPARENT => fields.traceparent = fields.traceparent.or(Some(value)),
+                _ => {}
+            }
+        }
+        fields
+    }
 }
 
 /// hyper has cut the body out already; whoever stands in front of us might have cut otherwise. (Beside a
 /// Content-Length, hyper goes by the chunks and ends the connection, as RFC 9112 has it.) Whether the body
 /// comes in chunks.
-fn check_framing(headers: &HeaderMap) -> Result<bool, Box<Answer>> {
-    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
-    let Some(coding) = codings.next() else {
-        return Ok(false);
-    };
-    if codings.next().is_some() || !coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
-        return Err(Answer::bad_framing().into());
+fn check_framing(fields: &Fields<'_>) -> Result<bool, Box<Answer>> {
+    match fields.codings[..] {
+        [] => Ok(false),
+        [coding] if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(true),
+        _ => Err(Answer::bad_framing().into()),
     }
-    Ok(true)
 }
 
-fn check_sizes(
-    config: &Config,
-    headers: &HeaderMap,
-    length: Option<&HeaderValue>,
-) -> Result<(), Box<Answer>> {
-    let bytes: usize = headers
-        .iter()
-        .map(|(name, value)| name.as_str().len() + value.len() + 4)
-        .sum();
-    if bytes > config.gateway.header_bytes_max {
-        return Err(Answer::header_too_large(bytes, config.gateway.header_bytes_max).into());
+fn check_sizes(config: &Config, fields: &Fields<'_>) -> Result<(), Box<Answer>> {
+    if fields.bytes > config.gateway.header_bytes_max {
+        let max = config.gateway.header_bytes_max;
+        return Err(Answer::header_too_large(fields.bytes, max).into());
     }
-    match length.and_then(|v| v.to_str().ok()?.parse::<u64>().ok()) {
+    match fields
+        .length
+        .and_then(|v| v.to_str().ok()?.parse::<u64>().ok())
+    {
         Some(length) if length > config.gateway.body_bytes_max as u64 => {
             Err(Answer::body_too_large(config.gateway.body_bytes_max).into())
         }
@@ -115,13 +147,13 @@ fn check_sizes(
 }
 
 /// The request's trace context (W3C), if it is one: a longer value is not, and is left behind.
-pub(crate) fn traceparent(headers: &HeaderMap) -> Option<Bytes> {
-    let value = headers.get(&TRACEPARENT)?.as_bytes();
+fn traceparent(fields: &Fields<'_>) -> Option<Bytes> {
+    let value = fields.traceparent?.as_bytes();
     (value.len() <= TRACEPARENT_BYTES_MAX).then(|| Bytes::copy_from_slice(value))
 }
 
-fn check_encoding(headers: &HeaderMap) -> Result<(), Box<Answer>> {
-    match headers.get(CONTENT_ENCODING) {
+fn check_encoding(fields: &Fields<'_>) -> Result<(), Box<Answer>> {
+    match fields.encoding {
         Some(encoding) if !encoding.as_bytes().eq_ignore_ascii_case(b"identity") => {
             let encoding = String::from_utf8_lossy(encoding.as_bytes());
             let detail =
@@ -132,8 +164,8 @@ fn check_encoding(headers: &HeaderMap) -> Result<(), Box<Answer>> {
     }
 }
 
-fn format(headers: &HeaderMap) -> Result<Format, Box<Answer>> {
-    let Some(value) = headers.get(CONTENT_TYPE) else {
+fn format(fields: &Fields<'_>) -> Result<Format, Box<Answer>> {
+    let Some(value) = fields.content_type else {
         let detail =
             "the request has no Content-Type: send application/json or application/x-ndjson";
         return Err(Answer::unsupported(detail.into()).into());

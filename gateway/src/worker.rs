@@ -11,9 +11,7 @@ use aguacero::{
     config::Config,
     shutdown::{Shutdown, within},
 };
-use bytes::Bytes;
-use http_body_util::Full;
-use hyper::{Request, Response, body::Incoming};
+use hyper::{Request, body::Incoming};
 use tokio::{runtime::LocalOptions, sync::mpsc};
 
 use crate::{
@@ -90,15 +88,11 @@ async fn serve(setup: Setup) -> anyhow::Result<()> {
 
 impl Worker {
     /// One request, from its header to its answer.
-    pub(crate) async fn handle(
-        &self,
-        request: Request<Incoming>,
-        deadline: &Deadline,
-    ) -> Response<Full<Bytes>> {
+    pub(crate) async fn handle(&self, request: Request<Incoming>, deadline: &Deadline) -> Answer {
         let started = Instant::now();
         let answer = self.answer(request, deadline).await;
         self.metrics.answered(answer.status, started.elapsed());
-        answer.into_response()
+        answer
     }
 
     async fn answer(&self, request: Request<Incoming>, deadline: &Deadline) -> Answer {
@@ -121,7 +115,6 @@ impl Worker {
         };
         let stream = &self.config.streams[target.stream];
         let base = ids::Base::new(target.client_key, target.format.is_batch(&body));
-        let traceparent = route::traceparent(&parts.headers);
         let taken = {
             let mut judge = self.judge.borrow_mut();
             let records_max = self.config.gateway.batch_records_max;
@@ -130,7 +123,7 @@ impl Worker {
                 lane: &mut self.link.lane(),
                 records_max,
             };
-            intake.take(stream, target.format, &body, &base, traceparent)
+            intake.take(stream, target.format, &body, &base, target.traceparent)
         };
         let (mut outcomes, tickets) = match taken {
             Ok(taken) => taken,

@@ -176,20 +176,18 @@ fn check_after(nodes: &[Node<'_>], json: &[u8]) -> Result<(), Refusal> {
 }
 
 fn check_keys(nodes: &[Node<'_>], object: usize, len: usize, top: bool) -> Result<(), Refusal> {
-    let document = Document {
-        nodes: &nodes[object..],
-    };
-    for (key, _) in document.entries() {
+    let keys = || keys(&nodes[object..]);
+    for key in keys() {
         if memchr(0, key.as_bytes()).is_some() {
             let detail = "a field's name contains a NUL character, which MongoDB cannot hold";
             return Err(Refusal::unfit(Some(key), detail));
         }
-        if top && RESERVED.contains(&key) {
+        if top && key.starts_with('_') && RESERVED.contains(&key) {
             let detail = format!("the name {key} is reserved for the archive: rename the field");
             return Err(Refusal::unfit(Some(key), detail));
         }
     }
-    match first_repeated(document, len) {
+    match first_repeated(keys, len) {
         Some(key) => Err(Refusal::unfit(
             Some(key),
             "the field is given twice in one object: which one counts is anyone's guess",
@@ -198,16 +196,38 @@ fn check_keys(nodes: &[Node<'_>], object: usize, len: usize, top: bool) -> Resul
     }
 }
 
-fn first_repeated<'a>(document: Document<'a>, len: usize) -> Option<&'a str> {
-    let mut keys = document.entries().map(|(key, _)| key);
+fn first_repeated<'a, K: Iterator<Item = &'a str>>(
+    keys: impl Fn() -> K,
+    len: usize,
+) -> Option<&'a str> {
     if len <= PAIRWISE_MAX {
-        return keys
+        return keys()
             .enumerate()
-            .find(|(i, key)| document.entries().take(*i).any(|(other, _)| other == *key))
+            .find(|(i, key)| keys().take(*i).any(|other| other == *key))
             .map(|(_, key)| key);
     }
     let mut seen = HashSet::with_capacity(len);
-    keys.find(|key| !seen.insert(*key))
+    keys().find(|key| !seen.insert(*key))
+}
+
+/// The names in the object that `nodes` begins with.
+fn keys<'a>(nodes: &'a [Node<'a>]) -> impl Iterator<Item = &'a str> {
+    let mut left = match nodes.first() {
+        Some(Node::Object { len, .. }) => *len,
+        _ => 0,
+    };
+    let mut at = 1;
+    std::iter::from_fn(move || {
+        left = left.checked_sub(1)?;
+        let Some(Node::String(key)) = nodes.get(at) else {
+            return None;
+        };
+        at += match nodes.get(at + 1)? {
+            Node::Object { count, .. } | Node::Array { count, .. } => 2 + count,
+            Node::String(_) | Node::Static(_) => 2,
+        };
+        Some(*key)
+    })
 }
 
 impl<'a> Document<'a> {

@@ -10,17 +10,17 @@ use crate::{
 
 /// The values of a stream's declared fields, in the order of the declaration.
 #[derive(Debug)]
-pub struct Fields<'a>(SmallVec<[Option<Value<'a>>; 8]>);
+pub struct Fields<'a>(SmallVec<[Option<Value<'a>>; 4]>);
 
 impl<'a> Fields<'a> {
     /// Finds the declared fields in an event, whichever of their names it uses. Of two names for
     /// one field the first declared wins: the gateway refuses such an event, but an archive may hold one.
     #[must_use]
     pub fn find(stream: &Stream, event: Document<'a>) -> Self {
-        let mut values: SmallVec<[Option<Value<'a>>; 8]> = std::iter::repeat_with(|| None)
+        let mut values: SmallVec<[Option<Value<'a>>; 4]> = std::iter::repeat_with(|| None)
             .take(stream.fields.len())
             .collect();
-        let mut ranks: SmallVec<[usize; 8]> = SmallVec::from_elem(usize::MAX, stream.fields.len());
+        let mut ranks: SmallVec<[usize; 4]> = SmallVec::from_elem(usize::MAX, stream.fields.len());
         for (name, value) in event.entries() {
             if let Some((field, rank)) = stream.field_named(name)
                 && rank < ranks[field]
@@ -80,7 +80,7 @@ impl Stream {
 
 /// Finds the declared fields and refuses the event if one of them does not fit.
 pub fn fit<'a>(stream: &Stream, event: Document<'a>) -> Result<Fields<'a>, Refusal> {
-    let mut values: SmallVec<[Option<Value<'a>>; 8]> = std::iter::repeat_with(|| None)
+    let mut values: SmallVec<[Option<Value<'a>>; 4]> = std::iter::repeat_with(|| None)
         .take(stream.fields.len())
         .collect();
     for (name, value) in event.entries() {

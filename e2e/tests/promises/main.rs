@@ -8,6 +8,7 @@ mod hostile;
 mod ledger;
 mod pipeline;
 mod property;
+mod silence;
 mod start;
 mod strangers;
 mod streams;

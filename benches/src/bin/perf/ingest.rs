@@ -2,10 +2,7 @@
 
 use std::time::Duration;
 
-use benches::{
-    load::{Load, Pace, Plan},
-    produce,
-};
+use benches::{load, produce};
 use e2e::Pipeline;
 
 use crate::{
@@ -68,7 +65,10 @@ async fn null(events: &Events, effort: Effort) -> anyhow::Result<Vec<Figure>> {
 
 async fn durable(events: &Events, effort: Effort) -> anyhow::Result<Vec<Figure>> {
     let ours = Server::durable().await;
-    Ok(beside_bare(events, effort, &ours, 0.7)?.into())
+    let mut figures = beside_bare(events, effort, &ours, 0.7)?;
+    let [_, rate] = &mut figures;
+    rate.note += &format!("; {:.1} events a slab", ours.slab_events().await);
+    Ok(figures.into())
 }
 
 /// Requests for a CPU second, of which so many are wanted, and for a second.
@@ -196,7 +196,7 @@ async fn wide(events: &Events, effort: Effort) -> anyhow::Result<Vec<Figure>> {
     Ok(vec![rate])
 }
 
-/// Connections that have had an answer and wait.
+/// Connections that have had an answer, and have been silent since.
 async fn idle(events: &Events, effort: Effort) -> anyhow::Result<Vec<Figure>> {
     const CONNECTIONS: usize = 9_000;
     let name = "KiB of the gateway for each idle connection";
@@ -206,18 +206,16 @@ async fn idle(events: &Events, effort: Effort) -> anyhow::Result<Vec<Figure>> {
         let resident = || ours.pipeline.as_ref().map_or(0, |p| p.gateway.memory());
         ours.turn(&events.singles, 10, effort)?;
         let before = resident();
-        let plan = Plan {
-            requests: &events.singles,
-            connections: CONNECTIONS,
-            pace: Pace::Rate(CONNECTIONS as f64 / 2.0),
-            warm_up: effort.warm_up,
-            duration: effort.duration,
-        };
-        let mut after = 0;
-        Load::connect(ours.address, plan)?.run(|| after = resident())?;
-        let each = (after as f64 - before as f64) / CONNECTIONS as f64 / 1024.0;
-        memory.values.push(each);
-        memory.note = format!("{CONNECTIONS} connections");
+        let open = load::once_each(ours.address, &events.singles, CONNECTIONS)?;
+        let peak = resident();
+        ours.asleep(CONNECTIONS).await?;
+        let each = |now: u64| (now as f64 - before as f64) / CONNECTIONS as f64 / 1024.0;
+        memory.values.push(each(resident()));
+        memory.note = format!(
+            "{} connections; {:.1} before they sleep",
+            open.len(),
+            each(peak)
+        );
     }
     Ok(vec![memory])
 }

@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use anyhow::Context as _;
 use benches::{
     bare::Bare,
     cpu::{self, Cpu},
@@ -143,6 +144,30 @@ impl Server {
             outcome,
             cpu: cpu.collect(),
         })
+    }
+
+    /// Waits until so many connections have nothing but their sockets.
+    pub(crate) async fn asleep(&self, connections: usize) -> anyhow::Result<()> {
+        const DEADLINE: Duration = Duration::from_secs(10);
+        let pipeline = self.pipeline.as_ref().context("a gateway")?;
+        let all = async {
+            let name = "aguacero_gateway_connections_asleep";
+            while pipeline.gateway.metric(name).await < connections as f64 {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        };
+        let asleep = tokio::time::timeout(DEADLINE, all).await;
+        asleep.context("connections that do not fall asleep")
+    }
+
+    /// Events of a slab, on average since the start.
+    pub(crate) async fn slab_events(&self) -> f64 {
+        let Some(pipeline) = &self.pipeline else {
+            return f64::NAN;
+        };
+        let name = |part| format!("aguacero_producer_slab_records_{part}");
+        let of = async |part| pipeline.kafka_producer.metric(&name(part)).await;
+        of("sum").await / of("count").await
     }
 
     fn cpu(&self) -> anyhow::Result<Vec<Cpu>> {

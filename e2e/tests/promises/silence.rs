@@ -1,0 +1,76 @@
+//! Clients that keep a connection and say nothing: they cost next to nothing and lose nothing.
+
+use e2e::{Client, Pipeline, Request, load::tweet, once, raw};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+
+const ASLEEP: &str = "aguacero_gateway_connections_asleep";
+
+async fn asleep(pipeline: &Pipeline, connections: f64) {
+    once("that many connections asleep", async || {
+        pipeline.gateway.metric(ASLEEP).await == connections
+    })
+    .await;
+}
+
+async fn send(client: &mut Client, n: usize) {
+    let answer = client.answer(&Request::json("/input", tweet(n))).await;
+    answer.accepted(1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_goes_on_over_a_connection_that_was_silent() {
+    let pipeline = Pipeline::weather().into_kafka_only().start().await;
+    let mut clients = [pipeline.client(), pipeline.client()];
+    for n in 0..3 {
+        for client in &mut clients {
+            send(client, n).await;
+        }
+        asleep(&pipeline, 2.0).await;
+    }
+    assert_eq!(clients.map(|client| client.connections()), [1, 1]);
+    assert_eq!(pipeline.records("weather").await.len(), 6);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_header_that_comes_in_parts_is_not_forgotten_between_them() {
+    let pipeline = Pipeline::weather().into_kafka_only().start().await;
+    let body = tweet(1);
+    let request = format!(
+        "POST /input HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let (first, second) = request.split_at(20);
+    let mut slow = TcpStream::connect(pipeline.address()).await.expect("one");
+    slow.write_all(first.as_bytes()).await.expect("its half");
+    // One that began after it is asleep, so this one was silent for as long.
+    let _later = TcpStream::connect(pipeline.address()).await.expect("two");
+    asleep(&pipeline, 1.0).await;
+    slow.write_all(second.as_bytes()).await.expect("the rest");
+    let mut answer = String::new();
+    slow.read_to_string(&mut answer).await.expect("an answer");
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn silence_ends_a_connection_and_holds_no_shutdown_up() {
+    let mut pipeline = Pipeline::weather()
+        .into_kafka_only()
+        .with("gateway.idle_timeout_ms", 2_000)
+        .start()
+        .await;
+    let closed = raw(pipeline.address(), b"");
+    let (closed, ()) = tokio::join!(closed, asleep(&pipeline, 1.0));
+    assert_eq!(closed, "");
+    asleep(&pipeline, 0.0).await;
+
+    let mut client = pipeline.client();
+    send(&mut client, 1).await;
+    asleep(&pipeline, 1.0).await;
+    pipeline.gateway.shut_down().await;
+    pipeline.gateway.start_ready().await;
+    send(&mut client, 2).await;
+    assert_eq!(client.connections(), 2);
+}
