@@ -64,6 +64,15 @@ pub fn event(n: u64) -> String {
     format!(r#"{{"texto":"{text}","país":"{country}"}}"#)
 }
 
+/// The tweets of `locust/data`, as they are sent: countries by Zipf's law, over some 130 spellings.
+#[must_use]
+pub fn tweets() -> Vec<String> {
+    let tweets = e2e::repository("locust/data/tweets.json");
+    let lines = tweets.lines().map(|line| line.trim_end_matches(','));
+    let tweets = lines.filter(|line| line.starts_with('{'));
+    tweets.map(str::to_owned).collect()
+}
+
 /// `n` events, one on each line.
 #[must_use]
 pub fn ndjson(from: u64, n: u64) -> Vec<u8> {

@@ -3,10 +3,14 @@
 pub mod bare;
 pub mod client;
 pub mod cpu;
+pub mod deltas;
 pub mod events;
+pub mod hincrby;
+pub mod insert;
 pub mod load;
 pub mod null;
 pub mod plot;
 pub mod produce;
+pub mod service;
 pub mod stages;
 pub mod stats;

@@ -1,18 +1,29 @@
 //! The stages of the hot path as pure functions, each with an input like those of the field.
 
-use std::sync::Arc;
+use std::iter::repeat_n;
 
-use aguacero::{accept::Decoder, config::Config, id::EventId, ledger::Position, record};
+use aguacero::{
+    accept::Decoder,
+    config::Config,
+    counts::Deltas,
+    id::{EventId, value_hash},
+    ledger::Position,
+};
+use aguacero_proto::{deltas::ToRedisWriter, produce::ToProducer};
+use bytes::Bytes;
 use consumer::{
-    batch::{Batch, Source},
     decode,
+    document::{self, Stamp},
 };
 use gateway::stages::Stages;
+use prost::Message;
 
-use crate::events;
+use crate::{deltas::Frame, events, insert};
 
 /// Events of a batch, in the stages that take one.
 pub const BATCH: u64 = 500;
+/// Events of a frame of deltas: those of 10 ms at 100,000/s.
+const DELTAS: u64 = 1_000;
 
 /// One stage, to be run again and again.
 pub struct Stage {
@@ -30,7 +41,7 @@ fn stage(name: &'static str, events: u64, run: impl FnMut() + 'static) -> Stage 
 }
 
 /// The declarations of the repository.
-fn config() -> anyhow::Result<Config> {
+pub(crate) fn config() -> anyhow::Result<Config> {
     let toml = e2e::repository("aguacero.toml");
     Config::parse(&toml, "aguacero.toml", []).map_err(|mistakes| anyhow::anyhow!("{mistakes}"))
 }
@@ -94,7 +105,25 @@ pub fn all() -> anyhow::Result<Vec<Stage>> {
         std::hint::black_box(worker.frame());
         std::hint::black_box(worker.deltas());
     }));
-    let (config, batch) = (config()?, batch());
+    let mut worker = new()?;
+    worker.take(&events::ndjson(0, BATCH));
+    let slab = Bytes::from(worker.frame());
+    stages.push(encoding::<ToProducer>("encode, slab of 500", BATCH, &slab)?);
+    stages.push(stage("decode, slab of 500", BATCH, move || {
+        _ = std::hint::black_box(ToProducer::decode(slab.clone()));
+    }));
+    stages.push(coalescing()?);
+    let deltas = Bytes::from(Frame::of(DELTAS)?.message());
+    let name = "encode, deltas of 1,000 events";
+    stages.push(encoding::<ToRedisWriter>(name, DELTAS, &deltas)?);
+    let declared = config()?;
+    let name = "decode and check, deltas of 1,000 events";
+    stages.push(stage(name, DELTAS, move || {
+        std::hint::black_box(redis_writer::stages::decode(&declared, deltas.clone()));
+    }));
+    stages.push(appending());
+    let events: Vec<_> = (0..BATCH).map(events::event).collect();
+    let (config, batch) = (config()?, insert::batch(&events, 0, BATCH, 0));
     stages.push(stage("documents of a batch of 500", BATCH, move || {
         std::hint::black_box(decode::decode(&config, &batch));
     }));
@@ -109,29 +138,57 @@ fn decoding(name: &'static str, json: String) -> Stage {
     })
 }
 
-/// As the consumer's poll loop fills it.
-fn batch() -> Batch {
+/// A message of the pod, from what it is decoded into.
+fn encoding<M: Message + Default + 'static>(
+    name: &'static str,
+    events: u64,
+    bytes: &Bytes,
+) -> anyhow::Result<Stage> {
+    let message = M::decode(bytes.clone())?;
+    Ok(stage(name, events, move || {
+        std::hint::black_box(message.encode_to_vec());
+    }))
+}
+
+/// A slab's events counted, and that added to what waits for the redis-writer.
+fn coalescing() -> anyhow::Result<Stage> {
+    let config = config()?;
+    let frame = Frame::of(BATCH)?;
+    let keys = frame.increments().filter(|(hash, ..)| *hash != "total");
+    let countries = keys.flat_map(|(_, key, n)| repeat_n(key.to_owned(), n as usize));
+    let countries: Vec<_> = countries.collect();
+    let mut waiting = Deltas::none(&config.streams[0]);
+    Ok(stage("coalesce deltas, slab of 500", BATCH, move || {
+        let mut slab = Deltas::none(&config.streams[0]);
+        for country in &countries {
+            slab.count_keys(&[Some(country)]);
+        }
+        std::hint::black_box(waiting.merge(slab));
+    }))
+}
+
+/// The document of one event, again and again: what decoding it takes is shared by all of a run.
+fn appending() -> Stage {
+    let (mut decoder, event) = (Decoder::new(1 << 20), events::event(7));
     let position = Position {
         incarnation: "an-incarnation-of-22-b".into(),
         partition: 0,
     };
-    let mut batch = Batch::new(Arc::new(Source {
-        topic: 0,
-        position,
-        epoch: 1,
-    }));
-    let mut header = Vec::new();
-    for n in 0..BATCH {
-        record::Header {
-            id: EventId(u128::from(n).to_be_bytes()),
+    let hash = value_hash(event.as_bytes());
+    stage("append BSON, 110 bytes", BATCH, move || {
+        let stamp = Stamp {
+            id: EventId([7; 16]),
             stream: "weather",
+            at_ms: 1_700_000_000_000,
+            position: &position,
+            offset: 7,
+            hash,
             client_key: b"",
-        }
-        .write(&mut header);
-        let headers = [(record::HEADER.as_bytes(), Some(&header[..]))];
-        let event = events::event(n);
-        let place = (n as i64, 1_700_000_000_000);
-        batch.push(place, None, Some(event.as_bytes()), headers.into_iter());
-    }
-    batch
+        };
+        _ = decoder.decode(event.as_bytes(), |fields| {
+            for _ in 0..BATCH {
+                _ = std::hint::black_box(document::write(fields, event.len(), &stamp));
+            }
+        });
+    })
 }

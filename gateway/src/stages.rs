@@ -22,6 +22,8 @@ pub struct Stages {
     judge: Judge,
     lane: Lane,
     live: Live,
+    /// Offset of the next event: one log stands for those of all partitions.
+    next_offset: i64,
 }
 
 impl Stages {
@@ -35,6 +37,7 @@ impl Stages {
             judge: Judge::new(config.gateway.event_bytes_max),
             lane,
             live: Live::new(&config),
+            next_offset: 0,
             config,
         }
     }
@@ -76,17 +79,20 @@ impl Stages {
         let Some(frame) = self.lane.next_frame(Instant::now()) else {
             return Vec::new();
         };
-        let slabs: Vec<_> = frame.slabs.iter().map(|slab| slab.id).collect();
+        let slabs = frame.slabs.iter();
+        let slabs: Vec<_> = slabs.map(|s| (s.id, s.ends.len() as i64)).collect();
         let message = ToProducer {
             kind: Some(to_producer::Kind::Frame(frame)),
         };
         let bytes = message.encode_to_vec();
-        for slab in slabs {
+        for (slab, events) in slabs {
+            let first = self.next_offset;
+            self.next_offset += events;
             let receipt = Receipt {
                 slab,
                 outcome: Outcome::Stored.into(),
-                first: Some(0),
-                last: Some(1),
+                first: Some(first),
+                last: Some(self.next_offset - 1),
                 incarnation: "an-incarnation-of-22-b".into(),
                 ..Receipt::default()
             };

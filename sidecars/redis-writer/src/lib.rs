@@ -19,6 +19,8 @@ mod link;
 mod metric;
 mod problem;
 mod session;
+#[doc(hidden)]
+pub mod stages;
 mod wire;
 
 pub use app::App;

@@ -6,6 +6,7 @@ mod goal;
 mod ingest;
 mod report;
 mod sides;
+mod stores;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -45,7 +46,7 @@ struct Arguments {
 }
 
 /// Every goal, by subject.
-const GOALS: &[&[Goal]] = &[ingest::GOALS];
+const GOALS: &[&[Goal]] = &[ingest::GOALS, stores::GOALS];
 
 /// How each pair is measured.
 #[derive(Clone, Copy)]
