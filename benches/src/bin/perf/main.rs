@@ -6,6 +6,7 @@ mod goal;
 mod ingest;
 mod report;
 mod sides;
+mod whole;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -42,7 +43,7 @@ struct Arguments {
 }
 
 /// Every goal, by subject.
-const GOALS: &[&[Goal]] = &[ingest::GOALS];
+const GOALS: &[&[Goal]] = &[ingest::GOALS, whole::GOALS];
 
 /// How each pair is measured.
 #[derive(Clone, Copy)]
