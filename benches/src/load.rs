@@ -16,12 +16,15 @@ use hdrhistogram::Histogram;
 use rustix::{
     event::{Timespec, epoll},
     fd::OwnedFd,
+    time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags},
 };
 
 /// Bytes of an answer's header and body that are looked at.
 const ANSWER_MAX: usize = 64 << 10;
 /// Events of one wait.
 const WAKE_UPS: usize = 512;
+/// What wakes up for the next request that is due, among the connections' numbers.
+const TICK: u64 = u64::MAX;
 /// How long answers are waited for after the last request.
 const LAST_ANSWERS: Duration = Duration::from_secs(5);
 
@@ -91,6 +94,8 @@ pub struct Load<'a> {
     plan: Plan<'a>,
     address: SocketAddr,
     poll: OwnedFd,
+    /// Wakes up when a request is due: epoll's own timeout counts whole milliseconds. Only at a rate.
+    ticks: Option<OwnedFd>,
     connections: Vec<Connection>,
     /// Without a request on its way; only at a rate.
     idle: Vec<usize>,
@@ -107,6 +112,7 @@ impl<'a> Load<'a> {
             plan,
             address,
             poll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
+            ticks: None,
             connections: Vec::with_capacity(plan.connections),
             idle: Vec::new(),
             late: VecDeque::new(),
@@ -153,7 +159,10 @@ impl<'a> Load<'a> {
                     self.begin(number, Instant::now())?;
                 }
             }
-            Pace::Rate(_) => self.idle.extend(0..self.connections.len()),
+            Pace::Rate(rate) => {
+                self.idle.extend(0..self.connections.len());
+                self.tick(rate)?;
+            }
         }
         loop {
             let now = Instant::now();
@@ -166,13 +175,12 @@ impl<'a> Load<'a> {
             if now >= end {
                 break;
             }
-            let mut until = if counting { end } else { counted_from };
+            let until = if counting { end } else { counted_from };
             if let Pace::Rate(rate) = self.plan.pace {
                 while due <= now {
                     self.send_due(due)?;
                     due += Duration::from_secs_f64(1.0 / rate);
                 }
-                until = until.min(due);
             }
             self.serve(until.saturating_duration_since(now))?;
         }
@@ -190,6 +198,22 @@ impl<'a> Load<'a> {
         while self.idle.len() < self.connections.len() && Instant::now() < deadline {
             self.serve(Duration::from_millis(10))?;
         }
+        Ok(())
+    }
+
+    /// From now on, wakes up so many times in a second.
+    fn tick(&mut self, rate: f64) -> anyhow::Result<()> {
+        let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
+        let ticks = rustix::time::timerfd_create(TimerfdClockId::Monotonic, flags)?;
+        let each = Timespec::try_from(Duration::from_secs_f64(1.0 / rate))?;
+        let times = Itimerspec {
+            it_interval: each,
+            it_value: each,
+        };
+        rustix::time::timerfd_settime(&ticks, TimerfdTimerFlags::empty(), &times)?;
+        let data = epoll::EventData::new_u64(TICK);
+        epoll::add(&self.poll, &ticks, data, epoll::EventFlags::IN)?;
+        self.ticks = Some(ticks);
         Ok(())
     }
 
@@ -248,6 +272,10 @@ impl<'a> Load<'a> {
             Err(error) => return Err(error.into()),
         }
         for event in events {
+            if event.data.u64() == TICK {
+                self.ticked()?;
+                continue;
+            }
             let number = usize::try_from(event.data.u64())?;
             let flags = event.flags;
             if flags.contains(epoll::EventFlags::OUT) {
@@ -258,6 +286,15 @@ impl<'a> Load<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Takes note of the ticks so far: which requests are due, the clock says.
+    fn ticked(&self) -> anyhow::Result<()> {
+        let mut count = [0; 8];
+        match self.ticks.as_ref().map(|t| rustix::io::read(t, &mut count)) {
+            None | Some(Ok(_) | Err(rustix::io::Errno::AGAIN)) => Ok(()),
+            Some(Err(error)) => Err(error).context("the timer of the requests"),
+        }
     }
 
     fn read(&mut self, number: usize) -> anyhow::Result<()> {

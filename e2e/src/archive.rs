@@ -3,8 +3,11 @@
 use std::time::Duration;
 
 use aguacero::{config::Stream, id::EventId};
-use bson::{Bson, Document, RawDocumentBuf, doc, spec::BinarySubtype};
-use mongodb::{Client, Database, options::ClientOptions};
+use bson::{Binary, Bson, Document, RawDocumentBuf, doc, spec::BinarySubtype};
+use mongodb::{
+    Client, Database,
+    options::{ClientOptions, ReadConcern},
+};
 
 use crate::eventually;
 
@@ -48,6 +51,30 @@ impl Archive {
             .count_documents(doc! {})
             .await
             .expect("MongoDB answers")
+    }
+
+    /// The same without counting, by what MongoDB remembers: exact unless it was killed.
+    pub async fn size(&self, collection: &str) -> u64 {
+        self.database
+            .collection::<Document>(collection)
+            .estimated_document_count()
+            .await
+            .expect("MongoDB answers")
+    }
+
+    /// Whether a collection holds this event, so that no change of the primary takes it away.
+    pub async fn holds(&self, collection: &str, id: EventId) -> bool {
+        let id = Binary {
+            subtype: BinarySubtype::Uuid,
+            bytes: id.0.to_vec(),
+        };
+        self.database
+            .collection::<RawDocumentBuf>(collection)
+            .find_one(doc! { "_id": id })
+            .read_concern(ReadConcern::majority())
+            .await
+            .expect("MongoDB answers")
+            .is_some()
     }
 
     /// The documents of a collection that `filter` finds. Read from their bytes: serde would take an

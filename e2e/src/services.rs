@@ -2,6 +2,7 @@
 
 use std::{env, net::SocketAddr};
 
+use anyhow::Context as _;
 use serde_json::Value;
 
 /// The addresses of Kafka, MongoDB and Redis.
@@ -30,6 +31,15 @@ impl Services {
         }
     }
 
+    /// The process of a service that `scripts/services` has started: `kafka`, `mongodb` or `redis`.
+    ///
+    /// # Errors
+    /// Somebody else has started it.
+    pub fn pid(service: &str) -> anyhow::Result<u32> {
+        let pid = started().and_then(|s| u32::try_from(s[service]["pid"].as_u64()?).ok());
+        pid.with_context(|| format!("the pid of {service}: only `scripts/services run` tells it"))
+    }
+
     /// The URL of one of Redis' databases.
     #[must_use]
     pub fn redis_database(&self, number: u32) -> String {
@@ -42,11 +52,16 @@ impl Services {
     }
 }
 
-/// What the file of `scripts/services` says, if it has started them.
-fn kafka_wires() -> Option<Vec<(SocketAddr, SocketAddr)>> {
+/// What `scripts/services` has started, as its file says.
+fn started() -> Option<Value> {
     let file = std::fs::read(env::var_os("AGUACERO_SERVICES_STATE")?).ok()?;
-    let state: Value = serde_json::from_slice(&file).ok()?;
-    let wires = state["services"].as_object()?.values();
+    let mut state: Value = serde_json::from_slice(&file).ok()?;
+    Some(state["services"].take())
+}
+
+fn kafka_wires() -> Option<Vec<(SocketAddr, SocketAddr)>> {
+    let services = started()?;
+    let wires = services.as_object()?.values();
     let wires = wires.filter_map(|service| {
         let port = |key: &str| {
             let port = service["wire"][key].as_u64()?;

@@ -68,12 +68,15 @@ impl Redis {
         }
     }
 
+    /// One figure of a hash, such as that of `Chile` in `{weather}:by_country`.
+    pub async fn figure(&self, hash: &str, field: &str) -> Option<i64> {
+        self.ask(redis::cmd("HGET").arg(hash).arg(field)).await
+    }
+
     /// What is shown of a stream.
     pub async fn shown(&self, stream: &Stream) -> Shown {
         let hash = |name: &str| format!("{{{}}}:{name}", stream.name);
-        let total: Option<i64> = self
-            .ask(redis::cmd("HGET").arg(hash("total")).arg("events"))
-            .await;
+        let total = self.figure(&hash("total"), "events").await;
         let mut shown = Shown {
             total: total.unwrap_or(0),
             ..Shown::default()

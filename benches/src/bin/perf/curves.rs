@@ -4,6 +4,7 @@ use anyhow::Context as _;
 use benches::{
     load::{Load, Outcome, Pace, Plan},
     plot::{Curve, Line},
+    stats::spread,
 };
 
 use crate::{
@@ -24,7 +25,7 @@ const QUANTILES: [(&str, f64); 3] = [("p50", 0.5), ("p99", 0.99), ("p99.9", 0.99
 pub(crate) async fn all(events: &Events, effort: Effort) -> anyhow::Result<Vec<Curve>> {
     let (bare, ours) = (Server::bare()?, Server::durable().await);
     let mut curves = connections(events, effort, &bare, &ours)?;
-    curves.push(rates(events, effort, &ours)?);
+    curves.push(rates(events, effort, &bare, &ours)?);
     curves.push(batches(events, effort, &ours)?);
     Ok(curves)
 }
@@ -36,10 +37,7 @@ fn connections(
     ours: &Server,
 ) -> anyhow::Result<Vec<Curve>> {
     let mut rate = [Line::new("bare hyper"), Line::new("aguacero, durable")];
-    let mut times = Vec::new();
-    for name in ["bare hyper", "aguacero"] {
-        times.extend(QUANTILES.map(|(quantile, _)| Line::new(format!("{name} {quantile}"))));
-    }
+    let mut times = both_quantiles();
     for connections in CONNECTIONS {
         for (side, server) in [bare, ours].into_iter().enumerate() {
             let turn = server.turn(&events.singles, connections, effort)?;
@@ -68,31 +66,63 @@ fn connections(
     Ok(vec![throughput, latency])
 }
 
-/// Latency at a fixed rate, counted from when each request was due.
-fn rates(events: &Events, effort: Effort, ours: &Server) -> anyhow::Result<Curve> {
-    let greatest = ours.turn(&events.singles, 100, effort)?.outcome.rate();
-    let mut lines = QUANTILES.map(|(quantile, _)| Line::new(quantile));
-    for share in SHARES {
-        let plan = Plan {
-            requests: &events.singles,
-            connections: 100,
-            pace: Pace::Rate(greatest * share),
-            warm_up: effort.warm_up,
-            duration: effort.duration,
+/// Latency at a fixed rate, counted from when each request was due. The greatest rate is measured anew in
+/// each round, since a machine's pace changes; bare hyper at the same rates shows what the load itself adds.
+fn rates(events: &Events, effort: Effort, bare: &Server, ours: &Server) -> anyhow::Result<Curve> {
+    let mut measured = vec![Vec::new(); SHARES.len()];
+    for _ in 0..effort.rounds.min(3) {
+        let greatest = ours.turn(&events.singles, 100, effort)?.outcome.rate();
+        for (share, measured) in SHARES.into_iter().zip(&mut measured) {
+            let mut row = vec![greatest * share];
+            for server in [bare, ours] {
+                let outcome = at_rate(events, effort, server, greatest * share)?;
+                row.extend(QUANTILES.map(|(_, fraction)| outcome.quantile_us(fraction)));
+            }
+            measured.push(row);
+        }
+    }
+    let mut lines = both_quantiles();
+    for rounds in measured {
+        let median = |column: usize| {
+            let values: Vec<f64> = rounds.iter().map(|row| row[column]).collect();
+            spread(&values)[1]
         };
-        let outcome: Outcome = Load::connect(ours.address, plan)?.run(|| {})?;
-        anyhow::ensure!(outcome.others.is_empty(), "{:?}", outcome.others);
-        for (line, (_, fraction)) in lines.iter_mut().zip(QUANTILES) {
-            line.points
-                .push((greatest * share, outcome.quantile_us(fraction)));
+        for (n, line) in lines.iter_mut().enumerate() {
+            line.points.push((median(0), median(n + 1)));
         }
     }
     Ok(Curve {
         title: "latency at 10, 50 and 80 % of the greatest rate",
         over: "requests/s",
         unit: "µs",
-        lines: lines.into(),
+        lines,
     })
+}
+
+fn at_rate(events: &Events, effort: Effort, server: &Server, rate: f64) -> anyhow::Result<Outcome> {
+    let plan = Plan {
+        requests: &events.singles,
+        connections: 100,
+        pace: Pace::Rate(rate),
+        warm_up: effort.warm_up,
+        duration: effort.duration,
+    };
+    let outcome = Load::connect(server.address, plan)?.run(|| {})?;
+    anyhow::ensure!(
+        outcome.others.is_empty(),
+        "answers other than 200 at {rate:.0}/s, by status: {:?}",
+        outcome.others
+    );
+    Ok(outcome)
+}
+
+/// A line for each quantile of bare hyper, then of ours.
+fn both_quantiles() -> Vec<Line> {
+    let of = |name| QUANTILES.map(|(quantile, _)| Line::new(format!("{name} {quantile}")));
+    ["bare hyper", "aguacero"]
+        .into_iter()
+        .flat_map(of)
+        .collect()
 }
 
 fn batches(events: &Events, effort: Effort, ours: &Server) -> anyhow::Result<Curve> {

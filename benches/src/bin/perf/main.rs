@@ -7,6 +7,7 @@ mod ingest;
 mod report;
 mod sides;
 mod stores;
+mod whole;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -46,7 +47,7 @@ struct Arguments {
 }
 
 /// Every goal, by subject.
-const GOALS: &[&[Goal]] = &[ingest::GOALS, stores::GOALS];
+const GOALS: &[&[Goal]] = &[ingest::GOALS, stores::GOALS, whole::GOALS];
 
 /// How each pair is measured.
 #[derive(Clone, Copy)]

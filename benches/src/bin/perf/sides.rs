@@ -10,7 +10,7 @@ use benches::{
     load::{self, Load, Outcome, Pace, Plan},
     null,
 };
-use e2e::{Pipeline, Process};
+use e2e::{Pipeline, Process, Services};
 
 use crate::Effort;
 
@@ -108,6 +108,16 @@ impl Server {
         Self::of(pipeline, |p| vec![&p.gateway, &p.kafka_producer])
     }
 
+    /// All four processes, and the services behind them, in the order of `whole::PROCESSES`.
+    pub(crate) async fn everything() -> anyhow::Result<Self> {
+        let pipeline = Pipeline::weather().start().await;
+        let mut server = Self::of(pipeline, |p| p.processes().collect());
+        for service in ["mongodb", "redis", "kafka"] {
+            server.pids.push(Services::pid(service)?);
+        }
+        Ok(server)
+    }
+
     fn of(pipeline: Pipeline, counted: impl Fn(&Pipeline) -> Vec<&Process>) -> Self {
         Self {
             address: pipeline.address(),
@@ -115,6 +125,13 @@ impl Server {
             _bare: None,
             pipeline: Some(pipeline),
         }
+    }
+
+    /// What is measured, if it is not the bare one.
+    pub(crate) fn pipeline(&self) -> anyhow::Result<&Pipeline> {
+        self.pipeline
+            .as_ref()
+            .context("a bare server has no pipeline")
     }
 
     /// A turn of so many connections, each with its next request as soon as it has its answer.
@@ -170,7 +187,8 @@ impl Server {
         of("sum").await / of("count").await
     }
 
-    fn cpu(&self) -> anyhow::Result<Vec<Cpu>> {
+    /// What each process has had of the processors so far.
+    pub(crate) fn cpu(&self) -> anyhow::Result<Vec<Cpu>> {
         self.pids.iter().map(|pid| cpu::of(*pid)).collect()
     }
 }
