@@ -5,6 +5,7 @@ pub mod client;
 pub mod cpu;
 pub mod events;
 pub mod load;
+pub mod machine;
 pub mod null;
 pub mod plot;
 pub mod produce;

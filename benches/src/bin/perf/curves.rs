@@ -3,7 +3,7 @@
 use anyhow::Context as _;
 use benches::{
     load::{Load, Outcome, Pace, Plan},
-    plot::{Curve, Line},
+    plot::{Axes, Curve, Line},
 };
 
 use crate::{
@@ -57,12 +57,14 @@ fn connections(
         title: "throughput over connections",
         over: "connections",
         unit: "requests/s",
+        axes: Axes::Factors,
         lines: rate.into(),
     };
     let latency = Curve {
         title: "latency over connections",
         over: "connections",
         unit: "µs",
+        axes: Axes::Factors,
         lines: times,
     };
     Ok(vec![throughput, latency])
@@ -91,6 +93,7 @@ fn rates(events: &Events, effort: Effort, ours: &Server) -> anyhow::Result<Curve
         title: "latency at 10, 50 and 80 % of the greatest rate",
         over: "requests/s",
         unit: "µs",
+        axes: Axes::Factors,
         lines: lines.into(),
     })
 }
@@ -108,6 +111,7 @@ fn batches(events: &Events, effort: Effort, ours: &Server) -> anyhow::Result<Cur
         title: "events over the size of NDJSON batches",
         over: "events of a request",
         unit: "events/s",
+        axes: Axes::Factors,
         lines: vec![rate],
     })
 }
