@@ -99,7 +99,10 @@ impl Brokers {
     /// A new topic, when all of its partitions have their leaders.
     pub(crate) async fn topic(&self, partitions: u64, replicas: i32) -> Topic {
         let number = self.topics.fetch_add(1, Ordering::Relaxed);
-        let (name, partitions) = (format!("study-{number}"), partitions as i32);
+        let (name, partitions) = (
+            format!("study-{}-{number}", std::process::id()),
+            partitions as i32,
+        );
         self.kafka.create_on(&name, partitions, replicas).await;
         self.kafka.in_sync().await;
         Topic { name, partitions }

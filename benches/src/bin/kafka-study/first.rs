@@ -10,7 +10,9 @@ use rdkafka::producer::{FutureProducer, FutureRecord};
 
 use crate::{
     Chapter, Study,
+    acks::WAYS,
     page::Page,
+    turn::Settings,
     turns::{Turns, in_turns},
 };
 
@@ -30,9 +32,13 @@ const DEADLINE: Duration = Duration::from_secs(30);
 const PARTITIONS: u64 = 6;
 
 async fn write(study: &Study, page: &mut Page) -> anyhow::Result<()> {
-    let mut events = first_events(study, "just started", 1).await?;
+    let mut events = first_events(study, &[("just started", WAYS[3].1)], 1).await?;
     let [rate, p50, p99] = watch(study, study.start_seconds).await?;
-    let warm = first_events(study, "warmed up", study.rounds).await?;
+    let sides = [
+        ("warmed up", WAYS[3].1),
+        ("warmed up, not idempotent", WAYS[2].1),
+    ];
+    let warm = first_events(study, &sides, study.rounds).await?;
     events.sides.extend(warm.sides);
     let over = "seconds since the first";
     page.curve(&Curve {
@@ -92,16 +98,16 @@ async fn watch(study: &Study, seconds: usize) -> anyhow::Result<[Line; 3]> {
 
 async fn first_events(
     study: &Study,
-    name: &'static str,
+    sides: &[(&'static str, Settings<'static>)],
     rounds: usize,
 ) -> anyhow::Result<Turns<3>> {
-    in_turns(
+    let measured = in_turns(
         rounds,
-        &[(name, ())],
+        sides,
         &[PARTITIONS],
-        async |(), partitions| {
+        async |settings, partitions| {
             let topic = study.brokers.topic(partitions, 1).await;
-            let producer: FutureProducer = study.brokers.settings(&[]).create()?;
+            let producer: FutureProducer = study.brokers.settings(settings).create()?;
             let mut times = Vec::new();
             for partition in [0, 1, 0] {
                 let record = FutureRecord::<(), _>::to(&topic.name);
@@ -114,6 +120,6 @@ async fn first_events(
             study.brokers.forget(topic).await;
             Ok([times[0], times[1], times[2]])
         },
-    )
-    .await
+    );
+    measured.await
 }

@@ -41,8 +41,8 @@ struct Arguments {
     /// Seconds of each turn, beside a warm-up of a third of it.
     #[arg(long, default_value_t = 0.75)]
     seconds: f64,
-    /// Seconds for which a broker that has just been started is watched.
-    #[arg(long, default_value_t = 60)]
+    /// Seconds in which a broker that has just been started is measured.
+    #[arg(long, default_value_t = 40)]
     start_seconds: usize,
     /// Only chapters with this in their names.
     #[arg(long)]

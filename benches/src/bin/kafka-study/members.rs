@@ -52,7 +52,7 @@ async fn write(study: &Study, page: &mut Page) -> anyhow::Result<()> {
         let group = Group {
             study,
             backlog,
-            name: format!("study-{groups}"),
+            name: format!("{}-{groups}", backlog.topic.name),
             shares: (0..members).map(|_| AtomicUsize::new(0)).collect(),
             is_shared: AtomicBool::new(false),
             start: Barrier::new(members as usize + 1),
@@ -160,7 +160,11 @@ impl Group<'_> {
         }
         for partition in consumer.assignment()?.elements() {
             let (topic, number) = (partition.topic(), partition.partition());
-            consumer.seek(topic, number, Offset::Beginning, DEADLINE)?;
+            // Not before it knows where it stands there.
+            while let Err(error) = consumer.seek(topic, number, Offset::Beginning, DEADLINE) {
+                _ = consumer.poll(POLL).transpose()?;
+                anyhow::ensure!(!self.is_late(), "partition {number}: {error}");
+            }
         }
         Ok(consumer)
     }

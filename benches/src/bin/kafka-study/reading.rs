@@ -1,7 +1,7 @@
 //! Reading while others write, reading later, and where what is read comes from.
 
 use std::{
-    sync::atomic::{AtomicU64, Ordering},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -16,7 +16,13 @@ use rdkafka::{
     consumer::{BaseConsumer, Consumer as _},
 };
 
-use crate::{Chapter, Study, brokers::Topic, page::Page, turn::STICKY, turns::in_turns};
+use crate::{
+    Chapter, Study,
+    brokers::Topic,
+    page::Page,
+    turn::{STICKY, during},
+    turns::in_turns,
+};
 
 pub(crate) const LAG: Chapter = Chapter {
     name: "lag",
@@ -55,24 +61,24 @@ async fn lag(study: &Study, page: &mut Page) -> anyhow::Result<()> {
     let sides = [("nobody", false), ("one consumer", true)];
     let turns = in_turns(study.rounds, &sides, &[6], async |is_read, partitions| {
         let topic = study.brokers.topic(partitions, 1).await;
-        let end = Instant::now() + study.duration;
+        let is_over = AtomicBool::new(false);
         let rates = thread::scope(|scope| {
             let reader = is_read.then(|| {
                 scope.spawn(|| {
-                    study.read(&study.from_the_beginning(&topic)?, |_| Instant::now() < end)
+                    let consumer = study.from_the_beginning(&topic)?;
+                    study.read(&consumer, |_| !is_over.load(Ordering::Relaxed))
                 })
             });
             let settings = study.brokers.settings(&[]);
             let (name, partitions) = (&topic.name, topic.partitions);
-            let goes_on = |_| Instant::now() < end;
-            let produced = raw_with(&settings, name, &study.events, STICKY, partitions, goes_on)?;
-            let seconds = study.duration.as_secs_f64();
+            let goes_on = during(study.duration);
+            let produced = raw_with(&settings, name, &study.events, STICKY, partitions, goes_on);
+            is_over.store(true, Ordering::Relaxed);
+            let produced = produced?;
+            let seconds = produced.elapsed.as_secs_f64();
             let read = reader.map_or(Ok(Ok(0)), |reader| reader.join());
             let read = read.map_err(|_| anyhow::anyhow!("the consumer panicked"))??;
-            Ok([
-                produced.events as f64 / produced.elapsed.as_secs_f64(),
-                read as f64 / seconds,
-            ])
+            Ok([produced.events as f64 / seconds, read as f64 / seconds])
         });
         study.brokers.forget(topic).await;
         rates
@@ -161,10 +167,9 @@ async fn cache(study: &Study, page: &mut Page) -> anyhow::Result<()> {
 impl Study {
     /// A backlog; returns how many events it is.
     pub(crate) fn fill(&self, topic: &Topic) -> anyhow::Result<u64> {
-        let end = Instant::now() + 2 * self.duration;
         let settings = self.brokers.settings(&[]);
         let (name, partitions) = (&topic.name, topic.partitions);
-        let goes_on = |_| Instant::now() < end;
+        let goes_on = during(2 * self.duration);
         let produced = raw_with(&settings, name, &self.events, STICKY, partitions, goes_on)?;
         Ok(produced.events)
     }

@@ -1,6 +1,9 @@
 //! One turn: a new topic, events into it, and what that took of whom.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use benches::produce::{Produced, awaited_with, raw_with};
 
@@ -65,8 +68,7 @@ impl Study {
     ) -> anyhow::Result<Turn> {
         let before = self.brokers.cpu()?;
         let settings = self.brokers.settings(settings);
-        let end = Instant::now() + self.duration;
-        let goes_on = |_| Instant::now() < end;
+        let goes_on = during(self.duration);
         let produced = raw_with(
             &settings,
             &topic.name,
@@ -96,4 +98,10 @@ impl Study {
             bytes: log.bytes as f64 / log.records as f64,
         })
     }
+}
+
+/// Whether so much time has not passed yet, since it was asked first.
+pub(crate) fn during(duration: Duration) -> impl FnMut(u64) -> bool {
+    let mut end = None;
+    move |_| Instant::now() < *end.get_or_insert_with(|| Instant::now() + duration)
 }
