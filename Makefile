@@ -1,7 +1,7 @@
 # The list of commands; `make` alone prints it. The scripts do the work and install what they need.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up look down test lint chaos perf perf-quick bench-lone clean
+.PHONY: help demo up look down test lint chaos perf perf-quick kafka-study bench-lone clean
 
 help: ## print this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ perf: ## Aguacero beside its limits, and a report in perf-reports/ (about 30 min
 
 perf-quick: ## the same in short, printed (about 3 minutes; ARGS="--only durable")
 	@scripts/perf --rounds 3 --seconds 1.5 $(ARGS)
+
+kafka-study: ## how Kafka behaves: the tables and plots of docs/kafka.md (about 15 minutes; ARGS="--only acks")
+	@scripts/kafka-study $(ARGS)
 
 bench-lone: ## what a lone client pays, beside its limits (a few minutes)
 	@scripts/bench-lone

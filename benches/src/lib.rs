@@ -8,6 +8,7 @@ pub mod events;
 pub mod hincrby;
 pub mod insert;
 pub mod load;
+pub mod machine;
 pub mod null;
 pub mod plot;
 pub mod produce;

@@ -29,7 +29,8 @@ use crate::cpu;
 const FLUSH: Duration = Duration::from_secs(30);
 
 /// As the kafka-producer has them.
-fn settings(brokers: &str) -> ClientConfig {
+#[must_use]
+pub fn settings(brokers: &str) -> ClientConfig {
     let mut settings = ClientConfig::new();
     settings
         .set("bootstrap.servers", brokers)
@@ -83,7 +84,26 @@ pub async fn awaited(
     warm_up: Duration,
     duration: Duration,
 ) -> anyhow::Result<Produced> {
-    let producer: FutureProducer = settings(brokers).create()?;
+    let settings = settings(brokers);
+    awaited_with(&settings, topic, None, events, tasks, warm_up, duration).await
+}
+
+/// [`awaited`] with other settings; each task produces into one of so many partitions, if they are given, or else
+/// into whichever librdkafka chooses.
+pub async fn awaited_with(
+    settings: &ClientConfig,
+    topic: &str,
+    partitions: Option<i32>,
+    events: &Arc<Vec<String>>,
+    tasks: usize,
+    warm_up: Duration,
+    duration: Duration,
+) -> anyhow::Result<Produced> {
+    let producer: FutureProducer = settings.create()?;
+    // Half a second after it was made: that long an idempotent producer waits for its id.
+    let first = FutureRecord::<(), _>::to(topic).payload(&events[0]);
+    let stored = producer.send(first, FLUSH).await;
+    stored.map_err(|(error, _)| error)?;
     let counted_from = Instant::now() + warm_up;
     let end = counted_from + duration;
     let running: Vec<_> = (0..tasks)
@@ -94,7 +114,8 @@ pub async fn awaited(
                 for n in task.. {
                     let header = header(n as u64);
                     let event = &events[n % events.len()];
-                    let record = FutureRecord::<(), _>::to(&topic).payload(event);
+                    let mut record = FutureRecord::<(), _>::to(&topic).payload(event);
+                    record.partition = partitions.map(|partitions| task as i32 % partitions);
                     let sent = Instant::now();
                     let stored = producer.send(record.headers(headers(&header)), FLUSH).await;
                     stored.map_err(|(error, _)| error)?;
@@ -150,14 +171,32 @@ pub fn raw(
     batch: u64,
     partitions: i32,
 ) -> anyhow::Result<Produced> {
-    let producer: BaseProducer<Count> =
-        settings(brokers).create_with_context(Count(AtomicU64::new(0)))?;
+    let settings = settings(brokers);
+    raw_with(&settings, topic, events, batch, partitions, |sent| sent < n)
+}
+
+/// [`raw`] with other settings, as long as `goes_on` says so, which is asked with the number of events so far.
+pub fn raw_with(
+    settings: &ClientConfig,
+    topic: &str,
+    events: &[String],
+    batch: u64,
+    partitions: i32,
+    mut goes_on: impl FnMut(u64) -> bool,
+) -> anyhow::Result<Produced> {
+    let producer: BaseProducer<Count> = settings.create_with_context(Count(AtomicU64::new(0)))?;
     producer
         .client()
         .fetch_metadata(Some(topic), FLUSH)
         .context("Kafka does not answer")?;
+    // As in `awaited_with`: the first one waits for the producer's id.
+    let first = BaseRecord::<(), _>::to(topic).payload(&events[0]);
+    producer.send(first).map_err(|(error, _)| error)?;
+    producer.flush(FLUSH)?;
+    let stored = || producer.context().0.load(Ordering::Relaxed);
+    let first = stored();
     let (started, before) = (Instant::now(), cpu::of(std::process::id())?);
-    for number in 0..n {
+    for number in (0..).take_while(|sent| goes_on(*sent)) {
         let header = header(number);
         let mut record = BaseRecord::<(), _>::to(topic)
             .partition((number / batch) as i32 % partitions)
@@ -177,7 +216,7 @@ pub fn raw(
     producer.flush(FLUSH)?;
     Ok(Produced {
         times: Histogram::new(3)?,
-        events: producer.context().0.load(Ordering::Relaxed),
+        events: stored() - first,
         elapsed: started.elapsed(),
         cpu: cpu::of(std::process::id())?.since(before).all(),
     })

@@ -174,7 +174,14 @@ impl Kafka {
 
     /// Makes a topic of one replica, unless somebody was faster, and waits until it is there.
     pub async fn create(&self, topic: &str, partitions: i32) {
-        let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
+        self.create_on(topic, partitions, 1).await;
+    }
+
+    /// The same on so many brokers, of which all but one must have an event.
+    pub async fn create_on(&self, topic: &str, partitions: i32, replicas: i32) {
+        let min_insync = (replicas - 1).max(1).to_string();
+        let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(replicas))
+            .set("min.insync.replicas", &min_insync);
         eventually(&format!("topic {topic} made"), async || {
             let made = self
                 .admin()

@@ -3,7 +3,7 @@
 use anyhow::Context as _;
 use benches::{
     load::{Load, Outcome, Pace, Plan},
-    plot::{Curve, Line},
+    plot::{Axes, Curve, Line},
     stats::spread,
 };
 
@@ -55,12 +55,14 @@ fn connections(
         title: "throughput over connections",
         over: "connections",
         unit: "requests/s",
+        axes: Axes::Factors,
         lines: rate.into(),
     };
     let latency = Curve {
         title: "latency over connections",
         over: "connections",
         unit: "µs",
+        axes: Axes::Factors,
         lines: times,
     };
     Ok(vec![throughput, latency])
@@ -95,6 +97,7 @@ fn rates(events: &Events, effort: Effort, bare: &Server, ours: &Server) -> anyho
         title: "latency at 10, 50 and 80 % of the greatest rate",
         over: "requests/s",
         unit: "µs",
+        axes: Axes::Factors,
         lines,
     })
 }
@@ -138,6 +141,7 @@ fn batches(events: &Events, effort: Effort, ours: &Server) -> anyhow::Result<Cur
         title: "events over the size of NDJSON batches",
         over: "events of a request",
         unit: "events/s",
+        axes: Axes::Factors,
         lines: vec![rate],
     })
 }

@@ -4,6 +4,7 @@ use std::{fmt::Write as _, fs, path::Path};
 
 use anyhow::Context as _;
 use benches::{
+    machine,
     plot::{self, Curve},
     stats::spread,
 };
@@ -50,12 +51,10 @@ impl Report {
     /// `README.md` and the plots, in `folder`.
     pub(crate) fn write(&self, folder: &Path) -> anyhow::Result<()> {
         fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
-        let mut page = format!("# {}\n\n{}\n", machine(), command());
+        let mut page = format!("# {}\n\n{}\n", machine::described(), command());
         page.push_str(&self.table());
         for curve in &self.curves {
-            let words = curve.title.split(|c: char| !c.is_alphanumeric());
-            let words: Vec<_> = words.filter(|word| !word.is_empty()).collect();
-            let name = format!("{}.svg", words.join("-"));
+            let name = plot::file_name(curve);
             plot::draw(curve, &folder.join(&name))?;
             _ = write!(page, "\n## {}\n\n![{0}]({name})\n\n", curve.title);
             page.push_str(&plot::numbers(curve));
@@ -63,17 +62,6 @@ impl Report {
         let file = folder.join("README.md");
         fs::write(&file, page).with_context(|| file.display().to_string())
     }
-}
-
-/// Cores and processor of this machine.
-fn machine() -> String {
-    let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = info
-        .lines()
-        .find_map(|line| line.strip_prefix("model name"));
-    let model = model.map_or("", |m| m.trim_start_matches([' ', '\t', ':']));
-    format!("{cores} cores, {model}")
 }
 
 /// How this was made.
