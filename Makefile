@@ -1,7 +1,7 @@
 # The list of commands; `make` alone prints it. The scripts do the work and install what they need.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up look down test lint chaos perf perf-quick bench-lone clean
+.PHONY: help demo up look down test lint chaos perf perf-quick clean
 
 help: ## print this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,9 +32,6 @@ perf: ## Aguacero beside its limits, and a report in perf-reports/ (about 30 min
 
 perf-quick: ## the same in short, printed (about 3 minutes; ARGS="--only durable")
 	@scripts/perf --rounds 3 --seconds 1.5 $(ARGS)
-
-bench-lone: ## what a lone client pays, beside its limits (a few minutes)
-	@scripts/bench-lone
 
 clean: ## remove what was built
 	@cargo clean
