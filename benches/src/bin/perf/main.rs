@@ -4,6 +4,7 @@
 mod curves;
 mod goal;
 mod ingest;
+mod locust;
 mod report;
 mod sides;
 
@@ -42,7 +43,7 @@ struct Arguments {
 }
 
 /// Every goal, by subject.
-const GOALS: &[&[Goal]] = &[ingest::GOALS];
+const GOALS: &[&[Goal]] = &[ingest::GOALS, locust::GOALS];
 
 /// How each pair is measured.
 #[derive(Clone, Copy)]

@@ -66,13 +66,18 @@ impl Turn {
     /// Processor seconds of each process for a million events, so many in a request, and how many of them in
     /// its own code.
     pub(crate) fn seconds_for_a_million(&self, events: usize) -> String {
-        let millions = (self.outcome.times.len() as usize * events) as f64 / 1e6;
-        let of = |cpu: &Cpu| {
-            let [all, user] = [cpu.all(), cpu.user].map(|time| time.as_secs_f64() / millions);
-            format!("{all:.2} ({user:.2} user)")
-        };
-        self.cpu.iter().map(of).collect::<Vec<_>>().join(" + ")
+        seconds_for_a_million(&self.cpu, self.outcome.times.len() * events as u64)
     }
+}
+
+/// The same of `cpu`, which was spent on so many events.
+pub(crate) fn seconds_for_a_million(cpu: &[Cpu], events: u64) -> String {
+    let millions = events as f64 / 1e6;
+    let of = |cpu: &Cpu| {
+        let [all, user] = [cpu.all(), cpu.user].map(|time| time.as_secs_f64() / millions);
+        format!("{all:.2} ({user:.2} user)")
+    };
+    cpu.iter().map(of).collect::<Vec<_>>().join(" + ")
 }
 
 impl Server {
@@ -105,6 +110,12 @@ impl Server {
     pub(crate) async fn durable() -> Self {
         let pipeline = Pipeline::weather().into_kafka_only().start().await;
         Self::of(pipeline, |p| vec![&p.gateway, &p.kafka_producer])
+    }
+
+    /// All four processes.
+    pub(crate) async fn everything() -> Self {
+        let pipeline = Pipeline::weather().start().await;
+        Self::of(pipeline, |p| p.processes().collect())
     }
 
     fn of(pipeline: Pipeline, counted: impl Fn(&Pipeline) -> Vec<&Process>) -> Self {
@@ -145,7 +156,8 @@ impl Server {
         })
     }
 
-    fn cpu(&self) -> anyhow::Result<Vec<Cpu>> {
+    /// What each process has had of the processors so far.
+    pub(crate) fn cpu(&self) -> anyhow::Result<Vec<Cpu>> {
         self.pids.iter().map(|pid| cpu::of(*pid)).collect()
     }
 }
