@@ -18,7 +18,7 @@ look: ## what is stored and counted, of what is up
 down: ## stop what `make up` or `KEEP=1 make demo` left, and delete its data
 	@scripts/demo down
 
-test: ## lints, unit, property and end-to-end tests on real Kafka, MongoDB and Redis
+test: ## lints, tests on real Kafka, MongoDB and Redis, and the instructions of the hot path
 	@scripts/test
 
 lint: ## rustfmt and clippy, warnings denied
