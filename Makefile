@@ -1,7 +1,7 @@
 # The list of commands; `make` alone prints it. The scripts do the work and install what they need.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up look down test lint chaos perf perf-quick kafka-study bench-lone clean
+.PHONY: help demo up look down test lint chaos perf perf-quick kafka-study clean
 
 help: ## print this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,7 +18,7 @@ look: ## what is stored and counted, of what is up
 down: ## stop what `make up` or `KEEP=1 make demo` left, and delete its data
 	@scripts/demo down
 
-test: ## lints, unit, property and end-to-end tests on real Kafka, MongoDB and Redis
+test: ## lints, tests on real Kafka, MongoDB and Redis, and the instructions of the hot path
 	@scripts/test
 
 lint: ## rustfmt and clippy, warnings denied
@@ -35,9 +35,6 @@ perf-quick: ## the same in short, printed (about 3 minutes; ARGS="--only durable
 
 kafka-study: ## how Kafka behaves: the tables and plots of docs/kafka.md (about 15 minutes; ARGS="--only acks")
 	@scripts/kafka-study $(ARGS)
-
-bench-lone: ## what a lone client pays, beside its limits (a few minutes)
-	@scripts/bench-lone
 
 clean: ## remove what was built
 	@cargo clean

@@ -18,19 +18,20 @@ class Run:
         self.failures = Counter()
         self.times_ms = array("d")
         self.started = self.ended = None
+        self.cpu_started = self.cpu_ended = 0.0
 
     def next_record(self):
         """The record to send now, or None when all are sent. No record is sent twice before each was sent once."""
         if self.sent == self.requests:
             return None
         if self.started is None:
-            self.started = time.perf_counter()
+            self.started, self.cpu_started = time.perf_counter(), time.process_time()
         self.sent += 1
         return self.records[(self.sent - 1) % len(self.records)]
 
     def answered(self, milliseconds, failure=None):
         self.times_ms.append(milliseconds)
-        self.ended = time.perf_counter()
+        self.ended, self.cpu_ended = time.perf_counter(), time.process_time()
         if failure is None:
             self.accepted += 1
         else:
@@ -73,6 +74,7 @@ class Run:
             "failures_by_kind": dict(self.failures.most_common()),
             "seconds": round(self.seconds, 3),
             "requests_per_second": round(self.per_second, 1),
+            "cpu_seconds": round(self.cpu_ended - self.cpu_started, 3),
             **{f"p{p}_ms": round(percentile(times, p), 3) for p in (50, 95, 99)},
         }
 

@@ -52,6 +52,7 @@ class TheRun(unittest.TestCase):
         self.assertEqual(Counter(bodies), Counter(WRITTEN))
         self.assertEqual((figures["requests"], figures["accepted"], figures["failures"]), (40, 40, 0))
         self.assertLessEqual(figures["p50_ms"], figures["p99_ms"])
+        self.assertGreater(figures["cpu_seconds"], 0)
 
     def test_the_records_are_used_again_only_after_all_were_sent(self):
         done, _, bodies = self.locust(lambda count: (200, {}), "--requests", "101", "--users", "13", "--spawn-rate", "13")

@@ -1,7 +1,6 @@
 //! What the measuring programs share.
 
 pub mod bare;
-pub mod client;
 pub mod cpu;
 pub mod deltas;
 pub mod events;

@@ -8,7 +8,7 @@ use benches::{
 };
 
 use crate::{
-    Effort,
+    Effort, locust,
     sides::{Events, Server},
 };
 
@@ -27,6 +27,8 @@ pub(crate) async fn all(events: &Events, effort: Effort) -> anyhow::Result<Vec<C
     let mut curves = connections(events, effort, &bare, &ours)?;
     curves.push(rates(events, effort, &bare, &ours)?);
     curves.push(batches(events, effort, &ours)?);
+    drop((bare, ours));
+    curves.extend(locust::sweep(effort).await?);
     Ok(curves)
 }
 

@@ -4,6 +4,7 @@
 mod curves;
 mod goal;
 mod ingest;
+mod locust;
 mod report;
 mod sides;
 mod stores;
@@ -47,7 +48,7 @@ struct Arguments {
 }
 
 /// Every goal, by subject.
-const GOALS: &[&[Goal]] = &[ingest::GOALS, stores::GOALS, whole::GOALS];
+const GOALS: &[&[Goal]] = &[ingest::GOALS, stores::GOALS, whole::GOALS, locust::GOALS];
 
 /// How each pair is measured.
 #[derive(Clone, Copy)]

@@ -67,13 +67,18 @@ impl Turn {
     /// Processor seconds of each process for a million events, so many in a request, and how many of them in
     /// its own code.
     pub(crate) fn seconds_for_a_million(&self, events: usize) -> String {
-        let millions = (self.outcome.times.len() as usize * events) as f64 / 1e6;
-        let of = |cpu: &Cpu| {
-            let [all, user] = [cpu.all(), cpu.user].map(|time| time.as_secs_f64() / millions);
-            format!("{all:.2} ({user:.2} user)")
-        };
-        self.cpu.iter().map(of).collect::<Vec<_>>().join(" + ")
+        seconds_for_a_million(&self.cpu, self.outcome.times.len() * events as u64)
     }
+}
+
+/// The same of `cpu`, which was spent on so many events.
+pub(crate) fn seconds_for_a_million(cpu: &[Cpu], events: u64) -> String {
+    let millions = events as f64 / 1e6;
+    let of = |cpu: &Cpu| {
+        let [all, user] = [cpu.all(), cpu.user].map(|time| time.as_secs_f64() / millions);
+        format!("{all:.2} ({user:.2} user)")
+    };
+    cpu.iter().map(of).collect::<Vec<_>>().join(" + ")
 }
 
 impl Server {
