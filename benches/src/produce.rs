@@ -141,6 +141,9 @@ impl ProducerContext for Count {
     }
 }
 
+/// Ids that [`raw`] has given: no two events of a process have the same.
+static IDS: AtomicU64 = AtomicU64::new(0);
+
 /// `n` events in batches of `batch`, each to the next of `partitions`, as fast as librdkafka takes them.
 pub fn raw(
     brokers: &str,
@@ -157,8 +160,9 @@ pub fn raw(
         .fetch_metadata(Some(topic), FLUSH)
         .context("Kafka does not answer")?;
     let (started, before) = (Instant::now(), cpu::of(std::process::id())?);
+    let ids = IDS.fetch_add(n, Ordering::Relaxed);
     for number in 0..n {
-        let header = header(number);
+        let header = header(ids + number);
         let mut record = BaseRecord::<(), _>::to(topic)
             .partition((number / batch) as i32 % partitions)
             .payload(&events[number as usize % events.len()])
