@@ -2,6 +2,7 @@
 
 use std::{
     collections::VecDeque,
+    ops::Range,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -54,18 +55,18 @@ pub fn batch(events: &[String], from: u64, n: u64, partition: i32) -> Batch {
     batch
 }
 
-/// The documents of `n` records in batches of `batch_records`, each of the next of `partitions`.
+/// The documents of records `numbers` in batches of `batch_records`, each of the next of `partitions`.
 pub fn documents(
     config: &Config,
     events: &[String],
-    n: u64,
+    numbers: Range<u64>,
     batch_records: u64,
     partitions: i32,
 ) -> anyhow::Result<VecDeque<Vec<RawDocumentBuf>>> {
-    let batches = (0..n.div_ceil(batch_records)).map(|number| {
-        let from = number * batch_records;
-        let records = batch_records.min(n - from);
-        let batch = batch(events, from, records, number as i32 % partitions);
+    let starts = numbers.clone().step_by(batch_records as usize);
+    let batches = (0..).zip(starts).map(|(number, from): (i32, u64)| {
+        let records = batch_records.min(numbers.end - from);
+        let batch = batch(events, from, records, number % partitions);
         let decoded = decode::decode(config, &batch);
         let documents: Vec<_> = decoded.events.into_iter().map(|e| e.document).collect();
         ensure!(documents.len() as u64 == records, "{:?}", decoded.dead);
@@ -126,15 +127,17 @@ pub async fn forget(collection: &Collection<RawDocumentBuf>) -> anyhow::Result<(
     Ok(client.database(&collection.namespace().db).drop().await?)
 }
 
-/// Waits until `collection` holds `n` documents. Returns how many came after the first were seen, and the
-/// time that they took.
+/// Waits until `collection`, which holds `before` documents, holds `n` more. Returns how many came after the
+/// first were seen, and the time that they took.
 pub async fn arrived(
     collection: &Collection<RawDocumentBuf>,
+    before: u64,
     n: u64,
 ) -> anyhow::Result<(u64, Duration)> {
     let (mut first, mut last) = (None, (0, Instant::now()));
     loop {
         let count = collection.estimated_document_count().await?;
+        let count = count.saturating_sub(before);
         let now = Instant::now();
         if count > last.0 {
             last = (count, now);

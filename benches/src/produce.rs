@@ -162,6 +162,11 @@ impl ProducerContext for Count {
     }
 }
 
+/// Where the ids of the next call of [`raw`] begin: no two events of a process have the same.
+static IDS: AtomicU64 = AtomicU64::new(0);
+/// More than any call sends.
+const IDS_OF_A_CALL: u64 = 1 << 40;
+
 /// `n` events in batches of `batch`, each to the next of `partitions`, as fast as librdkafka takes them.
 pub fn raw(
     brokers: &str,
@@ -196,8 +201,9 @@ pub fn raw_with(
     let stored = || producer.context().0.load(Ordering::Relaxed);
     let first = stored();
     let (started, before) = (Instant::now(), cpu::of(std::process::id())?);
+    let ids = IDS.fetch_add(IDS_OF_A_CALL, Ordering::Relaxed);
     for number in (0..).take_while(|sent| goes_on(*sent)) {
-        let header = header(number);
+        let header = header(ids + number);
         let mut record = BaseRecord::<(), _>::to(topic)
             .partition((number / batch) as i32 % partitions)
             .payload(&events[number as usize % events.len()])
