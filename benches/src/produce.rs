@@ -101,7 +101,8 @@ pub async fn awaited_with(
 ) -> anyhow::Result<Produced> {
     let producer: FutureProducer = settings.create()?;
     // Half a second after it was made: that long an idempotent producer waits for its id.
-    let first = FutureRecord::<(), _>::to(topic).payload(&events[0]);
+    let (first, bytes) = (FutureRecord::<(), _>::to(topic), header(0));
+    let first = first.payload(&events[0]).headers(headers(&bytes));
     let stored = producer.send(first, FLUSH).await;
     stored.map_err(|(error, _)| error)?;
     let counted_from = Instant::now() + warm_up;
@@ -194,13 +195,7 @@ pub fn raw_with(
         .client()
         .fetch_metadata(Some(topic), FLUSH)
         .context("Kafka does not answer")?;
-    // As in `awaited_with`: the first one waits for the producer's id.
-    let first = BaseRecord::<(), _>::to(topic).payload(&events[0]);
-    producer.send(first).map_err(|(error, _)| error)?;
-    producer.flush(FLUSH)?;
-    let stored = || producer.context().0.load(Ordering::Relaxed);
-    let first = stored();
-    let (started, before) = (Instant::now(), cpu::of(std::process::id())?);
+    let (mut started, mut before) = (Instant::now(), cpu::of(std::process::id())?);
     let ids = IDS.fetch_add(IDS_OF_A_CALL, Ordering::Relaxed);
     for number in (0..).take_while(|sent| goes_on(*sent)) {
         let header = header(ids + number);
@@ -215,6 +210,11 @@ pub fn raw_with(
             producer.poll(Duration::from_millis(1));
             record = again;
         }
+        if number == 0 {
+            // Time counts from here: the first one waits for the producer's id, as in `awaited_with`.
+            producer.flush(FLUSH)?;
+            (started, before) = (Instant::now(), cpu::of(std::process::id())?);
+        }
         if number % batch == 0 {
             producer.poll(Duration::ZERO);
         }
@@ -222,7 +222,7 @@ pub fn raw_with(
     producer.flush(FLUSH)?;
     Ok(Produced {
         times: Histogram::new(3)?,
-        events: stored() - first,
+        events: producer.context().0.load(Ordering::Relaxed),
         elapsed: started.elapsed(),
         cpu: cpu::of(std::process::id())?.since(before).all(),
     })

@@ -22,7 +22,7 @@ const PARTITIONS: i32 = 6;
 const LOOK: Duration = Duration::from_millis(50);
 const DEADLINE: Duration = Duration::from_secs(60);
 /// For each second of a turn.
-const EVENTS_PER_SECOND: f64 = 200_000.0;
+const EVENTS_PER_SECOND: f64 = 80_000.0;
 
 async fn write(study: &Study, page: &mut Page) -> anyhow::Result<()> {
     let turns = in_turns(

@@ -100,8 +100,8 @@ impl Study {
     }
 }
 
-/// Whether so much time has not passed yet, since it was asked first.
+/// Whether so much time has not passed yet, since the first event was there: that one waits for the producer's id.
 pub(crate) fn during(duration: Duration) -> impl FnMut(u64) -> bool {
     let mut end = None;
-    move |_| Instant::now() < *end.get_or_insert_with(|| Instant::now() + duration)
+    move |sent| sent == 0 || Instant::now() < *end.get_or_insert_with(|| Instant::now() + duration)
 }
