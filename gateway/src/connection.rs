@@ -161,7 +161,7 @@ async fn awake(stream: Patient, worker: &Rc<Worker>, state: &Rc<State>) -> Optio
         Served::Silent => {
             let parts = serving.into_parts();
             let mut stream = parts.io.into_inner();
-            stream.put_back(parts.read_buf);
+            stream.put_back(&parts.read_buf);
             return Some(stream);
         }
         Served::Ended(Err(error)) => worker.metrics.connection_broken(&error),
@@ -179,4 +179,19 @@ async fn asleep(stream: &Patient, deadline: &Deadline) -> bool {
         stream.poll_more(context).map(|()| true)
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size<A, B, C, F: Future>(_: impl Fn(A, B, C) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn a_connection_has_no_room_for_what_it_needs_only_while_it_is_awake() {
+        let bytes = size(serve);
+        assert!(bytes < 512, "{bytes} bytes");
+    }
 }

@@ -43,9 +43,10 @@ impl Patient {
         }
     }
 
-    /// What was read is to be read again, before anything else.
-    pub(crate) fn put_back(&mut self, begun: Bytes) {
-        self.begun = begun;
+    /// What was read is to be read again, before anything else. `begun` itself, which may be no bytes in a
+    /// large buffer, is let go of.
+    pub(crate) fn put_back(&mut self, begun: &[u8]) {
+        self.begun = Bytes::copy_from_slice(begun);
     }
 
     /// Ready when there is something to read, or the end.
