@@ -100,7 +100,7 @@ pub async fn awaited_with(
     duration: Duration,
 ) -> anyhow::Result<Produced> {
     let producer: FutureProducer = settings.create()?;
-    // Half a second after it was made: that long an idempotent producer waits for its id.
+    // An idempotent producer may have to wait for its id, for half a second.
     let (first, bytes) = (FutureRecord::<(), _>::to(topic), header(0));
     let first = first.payload(&events[0]).headers(headers(&bytes));
     let stored = producer.send(first, FLUSH).await;
@@ -211,7 +211,7 @@ pub fn raw_with(
             record = again;
         }
         if number == 0 {
-            // Time counts from here: the first one waits for the producer's id, as in `awaited_with`.
+            // Time counts from here: the first one may wait for the producer's id, as in `awaited_with`.
             producer.flush(FLUSH)?;
             (started, before) = (Instant::now(), cpu::of(std::process::id())?);
         }
