@@ -65,7 +65,7 @@ async fn lag(study: &Study, page: &mut Page) -> anyhow::Result<()> {
         let rates = thread::scope(|scope| {
             let reader = is_read.then(|| {
                 scope.spawn(|| {
-                    let consumer = study.from_the_beginning(&topic)?;
+                    let consumer = study.reader_from_start(&topic)?;
                     study.read(&consumer, |_| !is_over.load(Ordering::Relaxed))
                 })
             });
@@ -132,7 +132,7 @@ async fn cache(study: &Study, page: &mut Page) -> anyhow::Result<()> {
             study.brokers.drop_pages(&topic)?;
         }
         let (disk, cpu) = (study.brokers.read_from_disk()?, study.brokers.cpu()?);
-        let consumer = study.from_the_beginning(&topic)?;
+        let consumer = study.reader_from_start(&topic)?;
         let began = Instant::now();
         let is_there = |read| read < events && began.elapsed() < DEADLINE;
         let read = study.read(&consumer, is_there)?;
@@ -199,7 +199,7 @@ impl Study {
     }
 
     /// One without a group's other members: it has all partitions of `topic`, from their beginnings.
-    fn from_the_beginning(&self, topic: &Topic) -> anyhow::Result<BaseConsumer> {
+    fn reader_from_start(&self, topic: &Topic) -> anyhow::Result<BaseConsumer> {
         let consumer = self.consumer("study-alone", &[])?;
         let mut all = TopicPartitionList::new();
         for partition in 0..topic.partitions {
@@ -256,7 +256,7 @@ impl Study {
                 if let Reader::Away(away) = way {
                     thread::sleep(away);
                 }
-                self.read(&self.from_the_beginning(topic)?, |number| {
+                self.read(&self.reader_from_start(topic)?, |number| {
                     seen.store(number, Ordering::Relaxed);
                     if let Reader::Paced(rate) = way {
                         wait_until_due(began, rate, number);
