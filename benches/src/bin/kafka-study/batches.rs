@@ -39,6 +39,8 @@ const CODECS: [(&str, &str); 4] = [
     ("gzip", "gzip"),
 ];
 
+/// Events that wait in the producer, at most: those of a turn of single events would take minutes.
+const WAITING: &str = "30000";
 /// Most events of a batch.
 const SIZES: [u64; 5] = [1, 10, 100, 1000, 10_000];
 
@@ -104,7 +106,11 @@ async fn compression(study: &Study, page: &mut Page) -> anyhow::Result<()> {
     let turns = in_turns(study.rounds, &CODECS, &SIZES, async |codec, size| {
         let topic = study.brokers.topic(1, 1).await;
         let size = size.to_string();
-        let settings = [("compression.type", codec), ("batch.num.messages", &size)];
+        let settings = [
+            ("compression.type", codec),
+            ("batch.num.messages", &size),
+            ("queue.buffering.max.messages", WAITING),
+        ];
         let turn = study
             .flat_out(&settings, topic, &study.events, STICKY)
             .await?;
