@@ -30,7 +30,7 @@ chaos: ## kills, outages and mixtures of them under load, judged (ARGS="--rounds
 perf: ## Aguacero beside its limits, and a report in perf-reports/ (about 30 minutes)
 	@scripts/perf --out $(ARGS)
 
-perf-quick: ## the same in short, printed (about 3 minutes; ARGS="--only durable")
+perf-quick: ## the same in short, printed (about 6 minutes; ARGS="--only durable")
 	@scripts/perf --rounds 3 --seconds 1.5 $(ARGS)
 
 kafka-study: ## how Kafka behaves: the tables and plots of docs/kafka.md (about 15 minutes; ARGS="--only acks")
