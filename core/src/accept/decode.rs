@@ -176,13 +176,13 @@ fn check_after(nodes: &[Node<'_>], json: &[u8]) -> Result<(), Refusal> {
 }
 
 fn check_keys(nodes: &[Node<'_>], object: usize, len: usize, top: bool) -> Result<(), Refusal> {
-    let keys = || keys(&nodes[object..]);
+    let keys = || members(&nodes[object..]).map(|(key, _)| key);
     for key in keys() {
         if memchr(0, key.as_bytes()).is_some() {
             let detail = "a field's name contains a NUL character, which MongoDB cannot hold";
             return Err(Refusal::unfit(Some(key), detail));
         }
-        if top && key.starts_with('_') && RESERVED.contains(&key) {
+        if top && RESERVED.contains(&key) {
             let detail = format!("the name {key} is reserved for the archive: rename the field");
             return Err(Refusal::unfit(Some(key), detail));
         }
@@ -210,43 +210,27 @@ fn first_repeated<'a, K: Iterator<Item = &'a str>>(
     keys().find(|key| !seen.insert(*key))
 }
 
-/// The names in the object that `nodes` begins with.
-fn keys<'a>(nodes: &'a [Node<'a>]) -> impl Iterator<Item = &'a str> {
+/// The members of the object that `nodes` begins with: each name, and the nodes that its value begins.
+fn members<'a>(nodes: &'a [Node<'a>]) -> impl Iterator<Item = (&'a str, &'a [Node<'a>])> {
     let mut left = match nodes.first() {
         Some(Node::Object { len, .. }) => *len,
         _ => 0,
     };
-    let mut at = 1;
+    let mut rest = nodes.get(1..).unwrap_or_default();
     std::iter::from_fn(move || {
         left = left.checked_sub(1)?;
-        let Some(Node::String(key)) = nodes.get(at) else {
+        let (Node::String(key), value) = rest.split_first()? else {
             return None;
         };
-        at += match nodes.get(at + 1)? {
-            Node::Object { count, .. } | Node::Array { count, .. } => 2 + count,
-            Node::String(_) | Node::Static(_) => 2,
-        };
-        Some(*key)
+        rest = after(value)?;
+        Some((*key, value))
     })
 }
 
 impl<'a> Document<'a> {
     /// Names and values in the order of the event.
     pub fn entries(self) -> impl Iterator<Item = (&'a str, Value<'a>)> + use<'a> {
-        let mut left = match self.nodes.first() {
-            Some(Node::Object { len, .. }) => *len,
-            _ => 0,
-        };
-        let mut rest = self.nodes.get(1..).unwrap_or_default();
-        std::iter::from_fn(move || {
-            left = left.checked_sub(1)?;
-            let (Node::String(key), value) = rest.split_first()? else {
-                return None;
-            };
-            let (value, after) = take(value)?;
-            rest = after;
-            Some((*key, value))
-        })
+        members(self.nodes).map_while(|(key, nodes)| Some((key, value(nodes)?)))
     }
 }
 
@@ -260,27 +244,34 @@ impl<'a> Array<'a> {
         let mut rest = self.nodes.get(1..).unwrap_or_default();
         std::iter::from_fn(move || {
             left = left.checked_sub(1)?;
-            let (value, after) = take(rest)?;
-            rest = after;
-            Some(value)
+            let element = value(rest)?;
+            rest = after(rest)?;
+            Some(element)
         })
     }
 }
 
-/// The value that `nodes` begins with, and the nodes after it.
-fn take<'a>(nodes: &'a [Node<'a>]) -> Option<(Value<'a>, &'a [Node<'a>])> {
-    let (first, rest) = nodes.split_first()?;
-    Some(match first {
-        Node::String(s) => (Value::Scalar(Scalar::Str(Cow::Borrowed(s))), rest),
-        Node::Static(StaticNode::Null) => (Value::Null, rest),
-        Node::Static(StaticNode::Bool(b)) => (Value::Scalar(Scalar::Bool(*b)), rest),
-        Node::Static(StaticNode::I64(n)) => (Value::Scalar(Scalar::Int(*n)), rest),
+/// The value that `nodes` begins with.
+fn value<'a>(nodes: &'a [Node<'a>]) -> Option<Value<'a>> {
+    Some(match nodes.first()? {
+        Node::String(s) => Value::Scalar(Scalar::Str(Cow::Borrowed(s))),
+        Node::Static(StaticNode::Null) => Value::Null,
+        Node::Static(StaticNode::Bool(b)) => Value::Scalar(Scalar::Bool(*b)),
+        Node::Static(StaticNode::I64(n)) => Value::Scalar(Scalar::Int(*n)),
         // A larger one was refused by `check_after`.
-        Node::Static(StaticNode::U64(n)) => (Value::Scalar(Scalar::Int(n.cast_signed())), rest),
-        Node::Static(StaticNode::F64(n)) => (Value::Scalar(Scalar::Float(*n)), rest),
-        Node::Object { count, .. } => (Value::Object(Document { nodes }), rest.get(*count..)?),
-        Node::Array { count, .. } => (Value::Array(Array { nodes }), rest.get(*count..)?),
+        Node::Static(StaticNode::U64(n)) => Value::Scalar(Scalar::Int(n.cast_signed())),
+        Node::Static(StaticNode::F64(n)) => Value::Scalar(Scalar::Float(*n)),
+        Node::Object { .. } => Value::Object(Document { nodes }),
+        Node::Array { .. } => Value::Array(Array { nodes }),
     })
+}
+
+/// The nodes after the value that `nodes` begins with.
+fn after<'a>(nodes: &'a [Node<'a>]) -> Option<&'a [Node<'a>]> {
+    match nodes.first()? {
+        Node::Object { count, .. } | Node::Array { count, .. } => nodes.get(1 + count..),
+        Node::String(_) | Node::Static(_) => nodes.get(1..),
+    }
 }
 
 /// `json` without JSON's white space around it.
