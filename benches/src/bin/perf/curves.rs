@@ -2,7 +2,7 @@
 
 use anyhow::Context as _;
 use benches::{
-    load::{Load, Outcome, Pace, Plan},
+    load::Pace,
     plot::{Axes, Curve, Line},
     stats::spread,
 };
@@ -79,8 +79,9 @@ fn rates(events: &Events, effort: Effort, bare: &Server, ours: &Server) -> anyho
         for (share, measured) in SHARES.into_iter().zip(&mut measured) {
             let mut row = vec![greatest * share];
             for server in [bare, ours] {
-                let outcome = at_rate(events, effort, server, greatest * share)?;
-                row.extend(QUANTILES.map(|(_, fraction)| outcome.quantile_us(fraction)));
+                let pace = Pace::Rate(greatest * share);
+                let turn = server.paced(&events.singles, 100, pace, effort)?;
+                row.extend(QUANTILES.map(|(_, fraction)| turn.outcome.quantile_us(fraction)));
             }
             measured.push(row);
         }
@@ -102,23 +103,6 @@ fn rates(events: &Events, effort: Effort, bare: &Server, ours: &Server) -> anyho
         axes: Axes::Factors,
         lines,
     })
-}
-
-fn at_rate(events: &Events, effort: Effort, server: &Server, rate: f64) -> anyhow::Result<Outcome> {
-    let plan = Plan {
-        requests: &events.singles,
-        connections: 100,
-        pace: Pace::Rate(rate),
-        warm_up: effort.warm_up,
-        duration: effort.duration,
-    };
-    let outcome = Load::connect(server.address, plan)?.run(|| {})?;
-    anyhow::ensure!(
-        outcome.others.is_empty(),
-        "answers other than 200 at {rate:.0}/s, by status: {:?}",
-        outcome.others
-    );
-    Ok(outcome)
 }
 
 /// A line for each quantile of bare hyper, then of ours.

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use benches::{load, produce};
-use e2e::Pipeline;
 
 use crate::{
     Effort,
@@ -67,7 +66,7 @@ async fn durable(events: &Events, effort: Effort) -> anyhow::Result<Vec<Figure>>
     let ours = Server::durable().await;
     let mut figures = beside_bare(events, effort, &ours, 0.7)?;
     let [_, rate] = &mut figures;
-    rate.note += &format!("; {:.1} events a slab", ours.slab_events().await);
+    rate.note += &format!("; {:.1} events a slab", ours.slab_events().await?);
     Ok(figures.into())
 }
 
@@ -160,7 +159,7 @@ async fn ndjson(events: &Events, effort: Effort) -> anyhow::Result<Vec<Figure>> 
     let mut cpu = Figure::new(name, Wanted::AtLeast(0.8));
     for _ in 0..effort.rounds {
         let n = (300_000.0 * effort.duration.as_secs_f64()) as u64;
-        let (brokers, topic, partitions) = place(&ours);
+        let (brokers, topic, partitions) = place(&ours)?;
         let limit = produce::raw(&brokers, &topic, &events.plain, n, 500, partitions)?;
         anyhow::ensure!(limit.events == n, "{} of {n} acknowledged", limit.events);
         let turn = ours.turn(&batches, 16, effort)?;
@@ -203,14 +202,14 @@ async fn idle(events: &Events, effort: Effort) -> anyhow::Result<Vec<Figure>> {
     let mut memory = Figure::new(name, Wanted::AtMost(8.0));
     for _ in 0..effort.rounds.min(3) {
         let ours = Server::durable().await;
-        let resident = || ours.pipeline.as_ref().map_or(0, |p| p.gateway.memory());
+        let gateway = &ours.pipeline()?.gateway;
         ours.turn(&events.singles, 10, effort)?;
-        let before = resident();
+        let before = gateway.memory();
         let open = load::once_each(ours.address, &events.singles, CONNECTIONS)?;
-        let peak = resident();
+        let peak = gateway.memory();
         ours.asleep(CONNECTIONS).await?;
         let each = |now: u64| (now as f64 - before as f64) / CONNECTIONS as f64 / 1024.0;
-        memory.values.push(each(resident()));
+        memory.values.push(each(gateway.memory()));
         memory.note = format!(
             "{} connections; {:.1} before they sleep",
             open.len(),
@@ -226,16 +225,15 @@ async fn awaited(
     tasks: usize,
     effort: Effort,
 ) -> anyhow::Result<produce::Produced> {
-    let (brokers, topic, _) = place(ours);
+    let (brokers, topic, _) = place(ours)?;
     let (warm_up, duration) = (effort.warm_up, effort.duration);
     produce::awaited(&brokers, &topic, &events.plain, tasks, warm_up, duration).await
 }
 
 /// The broker, the topic that `ours` writes to, and its partitions.
-fn place(ours: &Server) -> (String, String, i32) {
-    let pipeline: Option<&Pipeline> = ours.pipeline.as_ref();
-    let pipeline = pipeline.expect("a server with Kafka");
+fn place(ours: &Server) -> anyhow::Result<(String, String, i32)> {
+    let pipeline = ours.pipeline()?;
     let topic = pipeline.config.topic_of(pipeline.stream("weather"));
     let brokers = pipeline.gateway.setting("kafka.brokers");
-    (brokers.to_owned(), topic.name.clone(), topic.partitions)
+    Ok((brokers.to_owned(), topic.name.clone(), topic.partitions))
 }

@@ -133,7 +133,7 @@ impl Sides {
         ensure!(limit.failures == 0, "bare hyper failed: {}", limit.kinds);
         let run = run(&self.ours, users, self.requests)?;
         self.accepted += self.requests - run.failures;
-        let pipeline = self.ours.pipeline.as_ref().context("a pipeline")?;
+        let pipeline = self.ours.pipeline()?;
         let collection = &pipeline.stream("weather").archive;
         let all = async || pipeline.archive.count(collection).await >= self.accepted;
         e2e::once("all that was accepted in MongoDB", all).await;

@@ -47,7 +47,7 @@ pub(crate) struct Server {
     pids: Vec<u32>,
     _bare: Option<Bare>,
     /// What is measured, if it is not the bare one.
-    pub(crate) pipeline: Option<Pipeline>,
+    pipeline: Option<Pipeline>,
 }
 
 /// What a turn came to.
@@ -146,10 +146,21 @@ impl Server {
         connections: usize,
         effort: Effort,
     ) -> anyhow::Result<Turn> {
+        self.paced(requests, connections, Pace::Closed, effort)
+    }
+
+    /// A turn of so many connections, at a pace.
+    pub(crate) fn paced(
+        &self,
+        requests: &[Vec<u8>],
+        connections: usize,
+        pace: Pace,
+        effort: Effort,
+    ) -> anyhow::Result<Turn> {
         let plan = Plan {
             requests,
             connections,
-            pace: Pace::Closed,
+            pace,
             warm_up: effort.warm_up,
             duration: effort.duration,
         };
@@ -170,26 +181,19 @@ impl Server {
 
     /// Waits until so many connections have nothing but their sockets.
     pub(crate) async fn asleep(&self, connections: usize) -> anyhow::Result<()> {
-        const DEADLINE: Duration = Duration::from_secs(10);
-        let pipeline = self.pipeline.as_ref().context("a gateway")?;
-        let all = async {
-            let name = "aguacero_gateway_connections_asleep";
-            while pipeline.gateway.metric(name).await < connections as f64 {
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        };
-        let asleep = tokio::time::timeout(DEADLINE, all).await;
-        asleep.context("connections that do not fall asleep")
+        let gateway = &self.pipeline()?.gateway;
+        let name = "aguacero_gateway_connections_asleep";
+        let all = async || gateway.metric(name).await >= connections as f64;
+        e2e::once("every connection asleep", all).await;
+        Ok(())
     }
 
     /// Events of a slab, on average since the start.
-    pub(crate) async fn slab_events(&self) -> f64 {
-        let Some(pipeline) = &self.pipeline else {
-            return f64::NAN;
-        };
+    pub(crate) async fn slab_events(&self) -> anyhow::Result<f64> {
+        let kafka_producer = &self.pipeline()?.kafka_producer;
         let name = |part| format!("aguacero_producer_slab_records_{part}");
-        let of = async |part| pipeline.kafka_producer.metric(&name(part)).await;
-        of("sum").await / of("count").await
+        let of = async |part| kafka_producer.metric(&name(part)).await;
+        Ok(of("sum").await / of("count").await)
     }
 
     /// What each process has had of the processors so far.
