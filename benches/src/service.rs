@@ -1,14 +1,12 @@
 //! The services that `scripts/services` has started: their processes, and the programs beside theirs.
 
-use std::{collections::BTreeMap, env, fs, path::PathBuf, process::Command};
+use std::{collections::BTreeMap, path::PathBuf, process::Command};
 
 use anyhow::Context as _;
+use e2e::Services;
 use serde_json::Value;
 
 use crate::cpu::{self, Cpu};
-
-/// Where `scripts/services` says which it has started.
-const STATE: &str = "AGUACERO_SERVICES_STATE";
 
 /// A service of this machine.
 pub struct Service {
@@ -22,14 +20,8 @@ pub struct Service {
 impl Service {
     /// The service called `name`, such as `redis` or `mongodb`.
     pub fn called(name: &str) -> anyhow::Result<Self> {
-        let file = env::var_os(STATE)
-            .with_context(|| format!("{STATE} is not set: run this by scripts/services"))?;
-        let file = PathBuf::from(file);
-        let text = fs::read(&file).with_context(|| file.display().to_string())?;
-        let state: Value =
-            serde_json::from_slice(&text).with_context(|| file.display().to_string())?;
-        Self::read(&state["services"][name])
-            .with_context(|| format!("{} tells of no service {name}", file.display()))
+        Self::read(&Services::started()?[name])
+            .with_context(|| format!("scripts/services tells of no service {name}"))
     }
 
     fn read(state: &Value) -> Option<Self> {

@@ -31,13 +31,27 @@ impl Services {
         }
     }
 
+    /// What `scripts/services` has started, by name: of each its `pid`, `port`, `data` and so on.
+    ///
+    /// # Errors
+    /// Somebody else has started them, or the file that tells cannot be read.
+    pub fn started() -> anyhow::Result<Value> {
+        const STATE: &str = "AGUACERO_SERVICES_STATE";
+        let file = env::var(STATE)
+            .with_context(|| format!("{STATE} is not set: run this by scripts/services"))?;
+        let state = std::fs::read(&file).with_context(|| file.clone())?;
+        let mut state: Value = serde_json::from_slice(&state).with_context(|| file.clone())?;
+        Ok(state["services"].take())
+    }
+
     /// The process of a service that `scripts/services` has started: `kafka`, `mongodb` or `redis`.
     ///
     /// # Errors
-    /// Somebody else has started it.
+    /// As of [`Self::started`], or there is no such service.
     pub fn pid(service: &str) -> anyhow::Result<u32> {
-        let pid = started().and_then(|s| u32::try_from(s[service]["pid"].as_u64()?).ok());
-        pid.with_context(|| format!("the pid of {service}: only `scripts/services run` tells it"))
+        let pid = Self::started()?[service]["pid"].as_u64();
+        let pid = pid.and_then(|pid| u32::try_from(pid).ok());
+        pid.with_context(|| format!("scripts/services tells no pid of {service}"))
     }
 
     /// The URL of one of Redis' databases.
@@ -52,15 +66,8 @@ impl Services {
     }
 }
 
-/// What `scripts/services` has started, as its file says.
-fn started() -> Option<Value> {
-    let file = std::fs::read(env::var_os("AGUACERO_SERVICES_STATE")?).ok()?;
-    let mut state: Value = serde_json::from_slice(&file).ok()?;
-    Some(state["services"].take())
-}
-
 fn kafka_wires() -> Option<Vec<(SocketAddr, SocketAddr)>> {
-    let services = started()?;
+    let services = Services::started().ok()?;
     let wires = services.as_object()?.values();
     let wires = wires.filter_map(|service| {
         let port = |key: &str| {

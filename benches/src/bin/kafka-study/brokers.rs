@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::Context as _;
 use benches::{cpu, produce};
-use e2e::kafka::Kafka;
+use e2e::{Services, kafka::Kafka};
 use rdkafka::ClientConfig;
 use rustix::fs::{Advice, fadvise};
 use serde_json::Value;
@@ -53,15 +53,10 @@ pub(crate) struct Log {
 impl Brokers {
     /// As the environment says.
     pub(crate) fn find() -> anyhow::Result<Self> {
-        let variable = |name: &str| {
-            std::env::var(name)
-                .with_context(|| format!("{name} is not set: run `make kafka-study`"))
-        };
-        let addresses = variable("AGUACERO_KAFKA_BROKERS")?;
-        let file = variable("AGUACERO_SERVICES_STATE")?;
-        let state = fs::read(&file).with_context(|| file.clone())?;
-        let state: Value = serde_json::from_slice(&state).with_context(|| file.clone())?;
-        let services = state["services"].as_object().context("no services")?;
+        let addresses = std::env::var("AGUACERO_KAFKA_BROKERS")
+            .context("AGUACERO_KAFKA_BROKERS is not set: run `make kafka-study`")?;
+        let services = Services::started()?;
+        let services = services.as_object().context("no services")?;
         let brokers = services
             .iter()
             .filter(|(name, _)| name.starts_with("kafka"));
@@ -76,7 +71,7 @@ impl Brokers {
             kafka: Kafka::new(&addresses),
             addresses,
             processes: processes
-                .with_context(|| format!("{file}: a broker without pid or data"))?,
+                .context("scripts/services tells of a broker without pid or data")?,
             topics: AtomicU32::new(0),
         })
     }
