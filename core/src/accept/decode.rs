@@ -5,7 +5,7 @@ use std::{borrow::Cow, collections::HashSet};
 use memchr::{memchr, memchr2_iter};
 use simd_json::{Buffers, INPUT_PADDING, Node, StaticNode, Tape, fill_tape_padded};
 
-use super::{Kind, Refusal, unstorable};
+use super::{Kind, Refusal, plain, unstorable};
 use crate::scalar::Scalar;
 
 /// Levels of nesting that an event may have; its own braces are the first. MongoDB holds 100.
@@ -71,22 +71,20 @@ impl Decoder {
         json: &[u8],
         use_it: impl FnOnce(Document<'_>) -> T,
     ) -> Result<T, Refusal> {
-        self.check_before(json)?;
-        self.scratch.clear();
-        self.scratch.extend_from_slice(json);
-        self.scratch.resize(json.len() + INPUT_PADDING, b' ');
+        self.check_size(json)?;
         let mut tape = std::mem::replace(&mut self.tape, Tape(Vec::new())).reset();
-        let result =
-            match fill_tape_padded(&mut self.scratch, json.len(), &mut self.buffers, &mut tape) {
-                Ok(()) => check_after(&tape.0, json).map(|()| use_it(Document { nodes: &tape.0 })),
-                Err(error) => Err(unstorable::explain(json, &error)),
-            };
+        let read = match plain::read(json, &mut tape.0) {
+            Some(()) => Ok(()),
+            None => parse(json, &mut self.scratch, &mut self.buffers, &mut tape),
+        };
+        let result = read
+            .and_then(|()| check_after(&tape.0, json))
+            .map(|()| use_it(Document { nodes: &tape.0 }));
         self.tape = tape.reset();
         result
     }
 
-    /// What can be told without parsing, and must be: a parser is never given a depth bomb.
-    fn check_before(&self, json: &[u8]) -> Result<(), Refusal> {
+    fn check_size(&self, json: &[u8]) -> Result<(), Refusal> {
         if json.len() > self.event_bytes_max {
             return Err(Refusal {
                 kind: Kind::TooLarge,
@@ -105,12 +103,27 @@ impl Decoder {
                 "an event is a JSON object, this one is empty",
             ));
         }
-        // This settles nearly every event; only the rest is looked at in full.
-        if memchr2_iter(b'{', b'[', json).nth(DEPTH_MAX).is_some() {
-            check_depth(json)?;
-        }
         Ok(())
     }
+}
+
+/// Any JSON at all, by the full parser. `scratch` gets a copy, which is unescaped in place, and its padding.
+fn parse<'a>(
+    json: &[u8],
+    scratch: &'a mut Vec<u8>,
+    buffers: &mut Buffers,
+    tape: &mut Tape<'a>,
+) -> Result<(), Refusal> {
+    // A parser is never given a depth bomb. This settles nearly every event; only the rest is looked at in full.
+    if memchr2_iter(b'{', b'[', json).nth(DEPTH_MAX).is_some() {
+        check_depth(json)?;
+    }
+    scratch.clear();
+    scratch.extend_from_slice(json);
+    scratch.resize(json.len() + INPUT_PADDING, b' ');
+    tape.0.clear();
+    fill_tape_padded(scratch, json.len(), buffers, tape)
+        .map_err(|error| unstorable::explain(json, &error))
 }
 
 fn check_depth(json: &[u8]) -> Result<(), Refusal> {

@@ -6,6 +6,7 @@
 
 mod decode;
 pub mod fit;
+mod plain;
 mod unstorable;
 
 pub use decode::{Array, DEPTH_MAX, Decoder, Document, Value, string_end, trim};
