@@ -9,7 +9,10 @@ use mongodb::{
     error::{Error, ErrorKind},
 };
 
-use super::{Archive, in_time};
+use super::{
+    Archive, in_time,
+    write::{BYTES_MAX, ENTRY_BYTES, write},
+};
 use crate::{backoff::Backoff, batch::Source, decode::Event, document::OURS, metric};
 
 /// MongoDB's code for an id, or another unique value, that is there already.
@@ -173,18 +176,22 @@ impl Archive {
         let Ok(_permit) = self.writers.acquire().await else {
             return Err(Error::custom("the writers are closed"));
         };
-        let documents = indices.iter().map(|&i| &events[i].document);
-        let Err(error) = in_time(collection.insert_many(documents).ordered(false)).await else {
+        let (mut refused, mut last) = (Vec::new(), None);
+        for part in parts(events, indices) {
+            let documents = part.iter().map(|&i| &events[i].document);
+            let Err(error) = in_time(write(collection, documents)).await else {
+                continue;
+            };
+            let Some(there) = only_duplicates(&error) else {
+                return Err(error);
+            };
+            refused.extend(there.iter().filter_map(|&at| part.get(at)));
+            last = Some(error);
+        }
+        let Some(error) = last else {
             return Ok(There::new());
         };
-        let Some(refused) = only_duplicates(&error) else {
-            return Err(error);
-        };
-        let ids: Vec<_> = refused
-            .iter()
-            .filter_map(|&at| indices.get(at))
-            .map(|&i| events[i].bson_id())
-            .collect();
+        let ids: Vec<_> = refused.iter().map(|&&i| events[i].bson_id()).collect();
         let asked = ids.len();
         let there = in_time(lookup(collection, ids)).await?;
         if there.len() < asked {
@@ -193,6 +200,22 @@ impl Archive {
         }
         Ok(there)
     }
+}
+
+/// The events `indices` in parts whose documents fit one command.
+fn parts<'a>(events: &[Event], indices: &'a [usize]) -> impl Iterator<Item = &'a [usize]> {
+    let mut rest = indices;
+    std::iter::from_fn(move || {
+        let mut bytes = 0;
+        let fits = |i: &&usize| {
+            bytes += events[**i].document.as_bytes().len() + ENTRY_BYTES;
+            bytes <= BYTES_MAX
+        };
+        let fit = rest.iter().take_while(fits).count().max(1);
+        let (part, after) = rest.split_at_checked(fit)?;
+        rest = after;
+        Some(part)
+    })
 }
 
 /// What became of each event, from what the archive has under its id; `first` is the first event of the

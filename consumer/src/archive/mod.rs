@@ -1,12 +1,14 @@
 //! MongoDB: one collection for each archive, and one for dead letters.
 //!
-//! [`insert`] writes, [`letters`] keeps what cannot be written, [`truth`] reads back what was written. A write counts once the majority has it in
-//! its journal, and reading back sees exactly what counts.
+//! [`insert`] decides what is written and [`write`] writes it, [`letters`] keeps what cannot be written, [`truth`]
+//! reads back what was. A write counts once the majority has it in its journal, and reading back sees
+//! exactly what counts.
 
 mod index;
 mod insert;
 mod letters;
 mod truth;
+mod write;
 
 use std::{sync::Arc, time::Duration};
 

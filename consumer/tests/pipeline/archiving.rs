@@ -6,7 +6,7 @@ use aguacero::{
     id::{EventId, value_hash},
     ledger::Position,
 };
-use bson::{Binary, Bson, doc, spec::BinarySubtype};
+use bson::{Binary, Bson, Document, doc, spec::BinarySubtype};
 use consumer::{
     archive::{Archive, Fate},
     batch::Source,
@@ -258,15 +258,7 @@ async fn a_record_of_a_later_release_or_of_an_unknown_stream_stops_its_partition
 #[tokio::test(flavor = "multi_thread")]
 async fn what_mongodb_can_never_hold_is_told_apart_and_the_others_are_written() {
     let world = World::new(1).await;
-    let archive = Archive::new(Arc::new(world.config.clone())).await.unwrap();
-    let source = Source {
-        topic: 0,
-        position: Position {
-            incarnation: "i".into(),
-            partition: 0,
-        },
-        epoch: 1,
-    };
+    let (archive, source) = archive(&world).await;
     let mut deep = doc! { "a": 1 };
     for _ in 0..250 {
         deep = doc! { "a": deep };
@@ -278,22 +270,7 @@ async fn what_mongodb_can_never_hold_is_told_apart_and_the_others_are_written() 
         deep,
         doc! { "a": 3 },
     ];
-    let events: Vec<_> = (0_u8..)
-        .zip(documents)
-        .map(|(n, fields)| {
-            let (id, hash) = (EventId([n; 16]), [n; 16]);
-            let mut document = doc! { "_id": consumer::decode::uuid(id) };
-            document.extend(fields);
-            Event {
-                record: n.into(),
-                offset: n.into(),
-                stream: 0,
-                id,
-                hash,
-                document: bson::RawDocumentBuf::try_from(&document).unwrap(),
-            }
-        })
-        .collect();
+    let events = with_fields(documents);
     let writing = archive.insert(&source, &events, false);
     let archived = tokio::time::timeout(Duration::from_secs(30), writing).await;
     let archived = archived.expect("it is not tried for ever");
@@ -307,4 +284,55 @@ async fn what_mongodb_can_never_hold_is_told_apart_and_the_others_are_written() 
     let told: Vec<_> = archived.refused.iter().map(|(i, _)| *i).collect();
     assert_eq!(told, [1, 3]);
     assert_eq!(world.archived().await, 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_larger_than_a_command_of_mongodb_is_written_whole_and_known_again() {
+    let world = World::new(1).await;
+    let (archive, source) = archive(&world).await;
+    let large = |n: u8| doc! { "a": char::from(b'a' + n).to_string().repeat(5_000_000) };
+    let events = with_fields((0..10).map(large));
+    let first = archive.insert(&source, &events[4..6], false).await;
+    assert_eq!(first.fates, [Fate::New; 2]);
+    let all = archive.insert(&source, &events, false).await;
+    let mut fates = [Fate::New; 10];
+    fates[4..6].fill(Fate::Repeat);
+    assert_eq!(all.fates, fates);
+    assert_eq!(world.archived().await, 10);
+}
+
+async fn archive(world: &World) -> (Archive, Source) {
+    let archive = Archive::new(Arc::new(world.config.clone())).await.unwrap();
+    let position = Position {
+        incarnation: "i".into(),
+        partition: 0,
+    };
+    let (topic, epoch) = (0, 1);
+    let source = Source {
+        topic,
+        position,
+        epoch,
+    };
+    (archive, source)
+}
+
+/// Events with these fields, as the consumer writes them.
+fn with_fields(fields: impl IntoIterator<Item = Document>) -> Vec<Event> {
+    let event = |(n, fields): (u8, Document)| {
+        let (id, hash) = (EventId([n; 16]), [n; 16]);
+        let mut document = doc! { "_id": consumer::decode::uuid(id) };
+        document.extend(fields);
+        let subtype = BinarySubtype::Generic;
+        let bytes = hash.to_vec();
+        document.insert("_aguacero", doc! { "hash": Binary { subtype, bytes } });
+        Event {
+            record: n.into(),
+            offset: n.into(),
+            stream: 0,
+            id,
+            hash,
+            document: bson::RawDocumentBuf::try_from(&document).unwrap(),
+        }
+    };
+    (0..).zip(fields).map(event).collect()
 }
