@@ -202,7 +202,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn records_are_read_as_they_were_pushed(records: Vec<Parts>) {
+        fn records_are_read_as_they_were_pushed(
+            records in prop::collection::vec(any::<Parts>(), 0..8),
+        ) {
             let position = Position { incarnation: "i".into(), partition: 0 };
             let mut batch = Batch::new(Arc::new(Source { topic: 0, position, epoch: 0 }));
             for (i, (key, value, headers)) in records.iter().enumerate() {
