@@ -64,7 +64,7 @@ impl Judge {
         judged.refusals.clear();
         judged.texts.clear();
         for (index, json) in (0..).zip(ranges) {
-            let texts = &mut judged.texts;
+            let (texts, events) = (&mut judged.texts, &mut judged.events);
             let verdict = decoder.decode(&body[json.clone()], |document| {
                 let fields = fit(stream, document)?;
                 let id = stream.id.and_then(|field| fields.scalar(field));
@@ -81,7 +81,7 @@ impl Judge {
                     texts.push_str(&text);
                     Some(start..texts.len())
                 };
-                Ok(Event {
+                events.push(Event {
                     index,
                     json: json.clone(),
                     id: keep(id),
@@ -92,10 +92,11 @@ impl Judge {
                         .iter()
                         .map(|c| keep(c.key(|i| fields.scalar(i))))
                         .collect(),
-                })
+                });
+                Ok(())
             });
             match verdict {
-                Ok(Ok(event)) => judged.events.push(event),
+                Ok(Ok(())) => {}
                 Ok(Err(refusal)) => judged.refusals.push((index, refusal)),
                 Err(mut refusal) => {
                     // Where it is in the body is what the sender can look at.

@@ -19,6 +19,7 @@ mod body;
 mod connection;
 mod deadlines;
 mod descriptors;
+mod expand;
 mod ids;
 mod intake;
 mod judge;

@@ -8,15 +8,23 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{
     Method, Response, StatusCode,
-    header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER},
+    header::{
+        ACCEPT_ENCODING, ALLOW, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER,
+    },
 };
 use serde_json::{Map, Value, json};
 use smallvec::SmallVec;
 
-use crate::ids::{Base, IDEMPOTENCY_KEY};
+use crate::{
+    expand::CODINGS,
+    ids::{Base, IDEMPOTENCY_KEY},
+};
 
 /// Seconds after which a client may try again what was not stored.
 const RETRY_AFTER_SECONDS: &str = "1";
+
+/// What may be done with a stream's path.
+const METHODS: &str = "POST, OPTIONS";
 
 /// What became of one record.
 #[derive(Debug, Clone)]
@@ -46,13 +54,14 @@ pub(crate) struct Outcomes {
 pub(crate) struct Answer {
     pub(crate) status: u16,
     body: Body,
-    allow_post: bool,
     close: bool,
-    retry_key: Option<String>,
+    /// Header fields of this answer alone.
+    fields: Vec<(HeaderName, HeaderValue)>,
 }
 
 #[derive(Debug)]
 enum Body {
+    Nothing,
     /// `{"accepted":1}`
     One,
     /// Any other JSON.
@@ -62,6 +71,15 @@ enum Body {
 }
 
 impl Answer {
+    fn new(status: u16, body: Body) -> Self {
+        Self {
+            status,
+            body,
+            close: false,
+            fields: Vec::new(),
+        }
+    }
+
     fn problem(status: u16, detail: impl Into<String>) -> Self {
         let (kind, title) = kind_and_title(status);
         let Value::Object(document) = json!({
@@ -72,13 +90,7 @@ impl Answer {
         }) else {
             unreachable!("the literal above is an object")
         };
-        Self {
-            status,
-            body: Body::Problem(document),
-            allow_post: false,
-            close: false,
-            retry_key: None,
-        }
+        Self::new(status, Body::Problem(document))
     }
 
     fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
@@ -130,10 +142,17 @@ impl Answer {
         self.close
     }
 
-    /// The key under which sending the same body again is harmless.
-    pub(crate) fn retriable_under(mut self, key: String) -> Self {
-        self.retry_key = Some(key);
+    /// With a header field; a value that cannot be one is left out.
+    fn field(mut self, name: &HeaderName, value: &str) -> Self {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            self.fields.push((name.clone(), value));
+        }
         self
+    }
+
+    /// The key under which sending the same body again is harmless.
+    pub(crate) fn retriable_under(self, key: &str) -> Self {
+        self.field(&IDEMPOTENCY_KEY, key)
     }
 
     pub(crate) fn too_many_records(max: usize) -> Self {
@@ -172,6 +191,28 @@ impl Answer {
         Self::problem(415, detail)
     }
 
+    pub(crate) fn unknown_coding(name: &str) -> Self {
+        let detail = format!("Content-Encoding may be one of {CODINGS}, it is {name}");
+        Self::unsupported(detail).field(&ACCEPT_ENCODING, CODINGS)
+    }
+
+    pub(crate) fn badly_packed(coding: &str, error: &std::io::Error) -> Self {
+        Self::problem(
+            400,
+            format!("the body is not {coding}, as Content-Encoding says: {error}"),
+        )
+    }
+
+    pub(crate) fn expanded_too_large(max: usize) -> Self {
+        let detail = format!("a body may have {max} bytes when it is expanded: send it in parts");
+        Self::problem(413, detail)
+    }
+
+    pub(crate) fn expands_too_much(times: usize) -> Self {
+        let detail = format!("a body may expand to {times} times its bytes: send it less packed");
+        Self::problem(413, detail)
+    }
+
     pub(crate) fn body_stalled() -> Self {
         Self::problem(
             408,
@@ -184,10 +225,14 @@ impl Answer {
         Self::problem(400, format!("the body cannot be read: {error}")).closing()
     }
 
+    /// What may be done with a path, asked by `OPTIONS`.
+    pub(crate) fn options() -> Self {
+        Self::new(204, Body::Nothing).field(&ALLOW, METHODS)
+    }
+
     pub(crate) fn method_not_allowed(method: &Method) -> Self {
-        let mut answer = Self::problem(405, format!("events are sent by POST, not {method}"));
-        answer.allow_post = true;
-        answer
+        let detail = format!("events are sent by POST, not {method}");
+        Self::problem(405, detail).field(&ALLOW, METHODS)
     }
 
     pub(crate) fn no_such_route(path: &str, config: &Config) -> Self {
@@ -207,10 +252,14 @@ impl Answer {
     /// The response as hyper sends it.
     pub(crate) fn into_response(self) -> Response<Full<Bytes>> {
         let (content_type, body) = match self.body {
-            Body::One => ("application/json", Bytes::from_static(b"{\"accepted\":1}")),
-            Body::Json(value) => ("application/json", value.to_string().into()),
+            Body::Nothing => (None, Bytes::new()),
+            Body::One => (
+                Some("application/json"),
+                Bytes::from_static(b"{\"accepted\":1}"),
+            ),
+            Body::Json(value) => (Some("application/json"), value.to_string().into()),
             Body::Problem(document) => (
-                "application/problem+json",
+                Some("application/problem+json"),
                 Value::Object(document).to_string().into(),
             ),
         };
@@ -218,9 +267,8 @@ impl Answer {
         *response.status_mut() =
             StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-        if self.allow_post {
-            headers.insert(ALLOW, HeaderValue::from_static("POST"));
+        if let Some(content_type) = content_type {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
         }
         if self.status == 503 {
             headers.insert(RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
@@ -228,33 +276,22 @@ impl Answer {
         if self.close {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        if let Some(key) = self
-            .retry_key
-            .and_then(|key| HeaderValue::from_str(&key).ok())
-        {
-            headers.insert(&IDEMPOTENCY_KEY, key);
-        }
+        headers.extend(self.fields);
         response
     }
 }
 
 /// The answer to a request whose every record has its outcome.
 pub(crate) fn answer(outcomes: &Outcomes, base: &Base) -> Answer {
-    let mut answer = match &outcomes.records[..] {
-        [RecordOutcome::Stored] => Answer {
-            status: 200,
-            body: Body::One,
-            allow_post: false,
-            close: false,
-            retry_key: None,
-        },
+    let answer = match &outcomes.records[..] {
+        [RecordOutcome::Stored] => Answer::new(200, Body::One),
         [only] if !outcomes.is_batch => single(only),
         records => batch(records),
     };
-    if matches!(answer.status, 207 | 503 | 504) {
-        answer.retry_key = Some(base.retry_key());
+    match answer.status {
+        207 | 503 | 504 => answer.retriable_under(&base.retry_key()),
+        _ => answer,
     }
-    answer
 }
 
 fn single(outcome: &RecordOutcome) -> Answer {
@@ -270,14 +307,7 @@ fn batch(records: &[RecordOutcome]) -> Answer {
         .filter(|r| matches!(r, RecordOutcome::Stored))
         .count();
     if accepted == records.len() {
-        let body = Body::Json(json!({ "accepted": accepted }));
-        return Answer {
-            status: 200,
-            body,
-            allow_post: false,
-            close: false,
-            retry_key: None,
-        };
+        return Answer::new(200, Body::Json(json!({ "accepted": accepted })));
     }
     let errors: Vec<Value> = records
         .iter()
@@ -291,13 +321,7 @@ fn batch(records: &[RecordOutcome]) -> Answer {
             let rejected = errors.len();
             let body =
                 Body::Json(json!({ "accepted": accepted, "rejected": rejected, "errors": errors }));
-            Answer {
-                status: 207,
-                body,
-                allow_post: false,
-                close: false,
-                retry_key: None,
-            }
+            Answer::new(207, body)
         }
     }
 }

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use hyper::{
     Method, Request, Version,
     header::{
-        CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
+        CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue,
         TRANSFER_ENCODING,
     },
 };
@@ -13,6 +13,7 @@ use hyper::{
 use smallvec::SmallVec;
 
 use crate::{
+    expand::Coding,
     ids::{ClientKey, IDEMPOTENCY_KEY},
     respond::Answer,
 };
@@ -31,6 +32,7 @@ const TRACEPARENT_BYTES_MAX: usize = 128;
 pub(crate) struct Target {
     /// Position in `Config::streams`.
     pub(crate) stream: usize,
+    pub(crate) coding: Coding,
     pub(crate) format: Format,
     /// The request's `Idempotency-Key`.
     pub(crate) client_key: Option<ClientKey>,
@@ -65,21 +67,27 @@ pub(crate) fn route<B>(config: &Config, request: &Request<B>) -> Result<Target, 
             .iter()
             .position(|s| s.routes.iter().any(|route| route.path == path))
     };
+    let fields = Fields::of(request.headers());
+    check_host(request.version(), &fields)?;
+    if request.method() == Method::OPTIONS && path == "*" {
+        return Err(Answer::options().into());
+    }
     let Some(stream) = serves(path) else {
         return Err(Answer::no_such_route(path, config).into());
     };
-    if request.method() != Method::POST {
-        return Err(Answer::method_not_allowed(request.method()).into());
+    match *request.method() {
+        Method::POST => {}
+        Method::OPTIONS => return Err(Answer::options().into()),
+        ref other => return Err(Answer::method_not_allowed(other).into()),
     }
-    let fields = Fields::of(request.headers());
     let is_chunked = check_framing(&fields)?;
     if request.version() <= Version::HTTP_11 && fields.length.is_none() && !is_chunked {
         return Err(Answer::length_required().into());
     }
     check_sizes(config, &fields)?;
-    check_encoding(&fields)?;
     Ok(Target {
         stream,
+        coding: Coding::of(&fields.codings)?,
         format: format(&fields)?,
         client_key: ClientKey::from_values(&fields.keys)?,
         traceparent: traceparent(&fields),
@@ -92,9 +100,10 @@ pub(crate) fn route<B>(config: &Config, request: &Request<B>) -> Result<Target, 
 struct Fields<'a> {
     /// Bytes of all fields.
     bytes: usize,
+    hosts: SmallVec<[&'a HeaderValue; 1]>,
     length: Option<&'a HeaderValue>,
+    transfer_codings: SmallVec<[&'a HeaderValue; 1]>,
     codings: SmallVec<[&'a HeaderValue; 1]>,
-    encoding: Option<&'a HeaderValue>,
     content_type: Option<&'a HeaderValue>,
     keys: SmallVec<[&'a HeaderValue; 1]>,
     traceparent: Option<&'a HeaderValue>,
@@ -106,10 +115,11 @@ impl<'a> Fields<'a> {
         for (name, value) in headers {
             fields.bytes += name.as_str().len() + value.len() + 4;
             match name {
+                n if n == HOST => fields.hosts.push(value),
                 n if n == CONTENT_LENGTH => fields.length = fields.length.or(Some(value)),
                 n if n == CONTENT_TYPE => fields.content_type = fields.content_type.or(Some(value)),
-                n if n == CONTENT_ENCODING => fields.encoding = fields.encoding.or(Some(value)),
-                n if n == TRANSFER_ENCODING => fields.codings.push(value),
+                n if n == CONTENT_ENCODING => fields.codings.push(value),
+                n if n == TRANSFER_ENCODING => fields.transfer_codings.push(value),
                 n if *n == IDEMPOTENCY_KEY => fields.keys.push(value),
                 n if *n == TRACEPARENT => fields.traceparent = fields.traceparent.or(Some(value)),
                 _ => {}
@@ -119,11 +129,28 @@ impl<'a> Fields<'a> {
     }
 }
 
+/// RFC 9112, section 3.2: one field `Host` in HTTP/1.1, and in any version none that could be read in two ways.
+fn check_host(version: Version, fields: &Fields<'_>) -> Result<(), Box<Answer>> {
+    let detail = match fields.hosts[..] {
+        [] if version == Version::HTTP_11 => "the request has no field Host",
+        [] => return Ok(()),
+        [host] if host.as_bytes().iter().all(|b| is_of_host(*b)) => return Ok(()),
+        [_] => "the field Host is not the name or address of a host",
+        _ => "the field Host is given more than once",
+    };
+    Err(Answer::bad_request(detail.into()).closing().into())
+}
+
+/// The characters of `uri-host [ ":" port ]` (RFC 3986, section 3.2.2).
+fn is_of_host(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(&byte)
+}
+
 /// hyper has cut the body out already; whoever stands in front of us might have cut otherwise. (Beside a
 /// Content-Length, hyper goes by the chunks and ends the connection, as RFC 9112 has it.) Whether the body
 /// comes in chunks.
 fn check_framing(fields: &Fields<'_>) -> Result<bool, Box<Answer>> {
-    match fields.codings[..] {
+    match fields.transfer_codings[..] {
         [] => Ok(false),
         [coding] if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(true),
         _ => Err(Answer::bad_framing().into()),
@@ -150,18 +177,6 @@ fn check_sizes(config: &Config, fields: &Fields<'_>) -> Result<(), Box<Answer>> 
 fn traceparent(fields: &Fields<'_>) -> Option<Bytes> {
     let value = fields.traceparent?.as_bytes();
     (value.len() <= TRACEPARENT_BYTES_MAX).then(|| Bytes::copy_from_slice(value))
-}
-
-fn check_encoding(fields: &Fields<'_>) -> Result<(), Box<Answer>> {
-    match fields.encoding {
-        Some(encoding) if !encoding.as_bytes().eq_ignore_ascii_case(b"identity") => {
-            let encoding = String::from_utf8_lossy(encoding.as_bytes());
-            let detail =
-                format!("Content-Encoding {encoding} is not supported: send the body as it is");
-            Err(Answer::unsupported(detail).into())
-        }
-        _ => Ok(()),
-    }
 }
 
 fn format(fields: &Fields<'_>) -> Result<Format, Box<Answer>> {

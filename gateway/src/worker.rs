@@ -17,6 +17,7 @@ use tokio::{runtime::LocalOptions, sync::mpsc};
 use crate::{
     body,
     deadlines::Deadline,
+    expand::expand,
     ids,
     intake::Intake,
     judge::Judge,
@@ -109,8 +110,12 @@ impl Worker {
             Ok(body) => body,
             Err(answer) if answer.status == 503 => {
                 let key = ids::Base::new(target.client_key, false).retry_key();
-                return answer.retriable_under(key);
+                return answer.retriable_under(&key);
             }
+            Err(answer) => return *answer,
+        };
+        let body = match expand(target.coding, body, &self.config.gateway) {
+            Ok(body) => body,
             Err(answer) => return *answer,
         };
         let stream = &self.config.streams[target.stream];
@@ -129,6 +134,7 @@ impl Worker {
             Ok(taken) => taken,
             Err(answer) => return *answer,
         };
+        drop(body); // it may be large, and the receipt a while away
         if !tickets.is_empty() {
             self.link.wake();
         }

@@ -116,6 +116,8 @@ fn gateway(table: Table<'_>) -> Gateway {
         workers: table.number("workers", half_the_cores(), 1..=1024),
         connections_max: table.number("connections_max", 10_000, 1..=1_000_000),
         body_bytes_max: table.number("body_bytes_max", 8 * MIB, 1..=GIB),
+        // As Envoy's decompressor has it (max_inflate_ratio).
+        expansion_max: table.number("expansion_max", 100, 1..=1_000_000),
         event_bytes_max: table.number("event_bytes_max", 900 * KIB, 1..=EVENT_BYTES_LIMIT),
         batch_records_max: table.number("batch_records_max", 10_000, 1..=1_000_000),
         // hyper refuses a buffer below 8 KiB.

@@ -85,6 +85,8 @@ pub struct Gateway {
     pub connections_max: usize,
     /// Bytes of one body.
     pub body_bytes_max: usize,
+    /// How many times its bytes a packed body may expand to.
+    pub expansion_max: usize,
     /// Bytes of one event (also `Config`-wide what is accepted): 900 KiB, so that Kafka's 1 MiB and BSON's 16 MiB both hold.
     pub event_bytes_max: usize,
     /// Records in one batch.

@@ -70,14 +70,23 @@ async fn every_bad_request_gets_its_code_and_the_connection_goes_on() {
             .is_some_and(|d| d.contains("/input")),
         "{problem}"
     );
-    for method in ["GET", "PUT", "DELETE", "PATCH", "OPTIONS"] {
+    let allowed = Some("POST, OPTIONS");
+    for method in ["GET", "PUT", "DELETE", "PATCH", "TRACE"] {
         let request = Request::json("/input", GOOD).method(method);
         assert_eq!(
             client.answer(&request).await.header("allow"),
-            Some("POST"),
+            allowed,
             "{method}"
         );
         refused(client, request, 405).await;
+    }
+    for path in ["/input", "*"] {
+        let answer = client.answer(&Request::get(path).method("OPTIONS")).await;
+        assert_eq!(
+            (answer.status, answer.header("allow")),
+            (204, allowed),
+            "{path}"
+        );
     }
     refused(client, Request::post("/input", GOOD), 415).await;
     refused(
@@ -204,6 +213,10 @@ async fn what_is_no_http_is_refused_and_the_process_goes_on() {
         (post("transfer-encoding: gzip, chunked\r\n", &chunked), 400),
         (post("connection: close\r\n", ""), 411),
         (post(&many_fields, ""), 431),
+        (post("", "").replace("host: x\r\n", ""), 400),
+        (post("host: x\r\n", ""), 400),
+        (post("", "").replace("host: x", "host: x, y"), 400),
+        (post("", "").replace("host: x", "host: x/input"), 400),
     ] {
         let answer = raw(pipeline.address(), bytes.as_bytes()).await;
         assert!(
@@ -214,7 +227,7 @@ async fn what_is_no_http_is_refused_and_the_process_goes_on() {
     }
     assert_eq!(
         pipeline.records("weather").await.len(),
-        10,
+        14,
         "only what was good"
     );
 }
@@ -238,6 +251,16 @@ async fn http_is_spoken_as_common_clients_speak_it() {
     let answer = raw(pipeline.address(), format!("{old}\r\n{GOOD}").as_bytes()).await;
     assert!(answer.starts_with("HTTP/1.0 200 OK"), "{answer}");
 
+    let absolute = post.replace("/input", "http://elsewhere.example/input");
+    let head = post.replace("POST", "HEAD");
+    let both = format!("{absolute}\r\n{GOOD}{head}connection: close\r\n\r\n{GOOD}");
+    let answers = raw(pipeline.address(), both.as_bytes()).await;
+    assert!(answers.starts_with("HTTP/1.1 200 OK"), "{answers}");
+    assert!(
+        answers.contains("HTTP/1.1 405 ") && answers.ends_with("\r\n\r\n"),
+        "{answers}"
+    );
+
     let mut stream = TcpStream::connect(pipeline.address())
         .await
         .expect("a connection");
@@ -253,7 +276,7 @@ async fn http_is_spoken_as_common_clients_speak_it() {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.expect("an answer");
     assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
-    assert_eq!(pipeline.records("weather").await.len(), 4);
+    assert_eq!(pipeline.records("weather").await.len(), 5);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

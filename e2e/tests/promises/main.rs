@@ -6,6 +6,7 @@ mod contract;
 mod drain;
 mod hostile;
 mod ledger;
+mod packed;
 mod pipeline;
 mod property;
 mod silence;

@@ -1,0 +1,293 @@
+//! A body without its `Content-Encoding`, under a bound of bytes and of growth.
+//!
+//! A body is expanded in one go: the next one waits, so a worker never has more than one of them half done,
+//! with the window of its coding, and the bound of bytes is also one of time.
+
+use std::io::{self, Read};
+
+use aguacero::config::Gateway;
+use brotli_decompressor::{BrotliDecompressStream, BrotliResult, BrotliState, StandardAlloc};
+use bytes::Bytes;
+use hyper::header::HeaderValue;
+
+use crate::respond::Answer;
+
+/// What `Accept-Encoding` says of requests.
+pub(crate) const CODINGS: &str = "gzip, deflate, zstd, br";
+
+/// A small body may grow to this, whatever the ratio: a few repeated bytes pack better than any real text.
+const GROWTH_FLOOR: usize = 64 << 10;
+
+/// Log2 of the largest window of zstd that is taken: 8 MiB, as every decoder has to (RFC 8878, section 3.1.1.1.2).
+const ZSTD_WINDOW_LOG_MAX: u32 = 23;
+
+/// How a body is packed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Coding {
+    /// Not at all.
+    Identity,
+    /// RFC 1952; any number of members.
+    Gzip,
+    /// RFC 1950: zlib's format, as RFC 9110 has it.
+    Deflate,
+    /// RFC 8878; any number of frames.
+    Zstd,
+    /// RFC 7932.
+    Brotli,
+}
+
+impl Coding {
+    /// What the fields `Content-Encoding` name, if that is one coding and known.
+    pub(crate) fn of(fields: &[&HeaderValue]) -> Result<Self, Box<Answer>> {
+        let name = match fields {
+            [] => return Ok(Self::Identity),
+            [one] => one.as_bytes().trim_ascii(),
+            _ => b"more than one",
+        };
+        let known: [(&[u8], Self); 6] = [
+            (b"gzip", Self::Gzip),
+            (b"x-gzip", Self::Gzip),
+            (b"identity", Self::Identity),
+            (b"deflate", Self::Deflate),
+            (b"zstd", Self::Zstd),
+            (b"br", Self::Brotli),
+        ];
+        let found = known
+            .into_iter()
+            .find(|(known, _)| name.eq_ignore_ascii_case(known));
+        match found {
+            Some((_, coding)) => Ok(coding),
+            None => Err(Answer::unknown_coding(&String::from_utf8_lossy(name)).into()),
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Identity => "identity",
+            Self::Gzip => "gzip",
+            Self::Deflate => "deflate",
+            Self::Zstd => "zstd",
+            Self::Brotli => "br",
+        }
+    }
+}
+
+/// The body as it was before it was packed.
+pub(crate) fn expand(
+    coding: Coding,
+    packed: Bytes,
+    gateway: &Gateway,
+) -> Result<Bytes, Box<Answer>> {
+    if coding == Coding::Identity {
+        return Ok(packed);
+    }
+    let by_growth = GROWTH_FLOOR.max(packed.len().saturating_mul(gateway.expansion_max));
+    let max = by_growth.min(gateway.body_bytes_max);
+    match read(coding, &packed, max) {
+        Ok(body) if body.len() <= max => Ok(body.into()),
+        Ok(_) if max == gateway.body_bytes_max => Err(Answer::expanded_too_large(max).into()),
+        Ok(_) => Err(Answer::expands_too_much(gateway.expansion_max).into()),
+        Err(error) => Err(Answer::badly_packed(coding.name(), &error).into()),
+    }
+}
+
+/// At most one byte more than `max`.
+fn read(coding: Coding, packed: &[u8], max: usize) -> io::Result<Vec<u8>> {
+    let mut rest = packed;
+    let body = match coding {
+        Coding::Identity => up_to(&mut rest, max),
+        Coding::Gzip => up_to(flate2::bufread::MultiGzDecoder::new(&mut rest), max),
+        Coding::Deflate => up_to(flate2::bufread::ZlibDecoder::new(&mut rest), max),
+        Coding::Zstd => {
+            let mut decoder = zstd::stream::read::Decoder::with_buffer(&mut rest)?;
+            decoder.window_log_max(ZSTD_WINDOW_LOG_MAX)?;
+            up_to(decoder, max)
+        }
+        Coding::Brotli => return unbrotli(packed, max),
+    }?;
+    if body.len() <= max && !rest.is_empty() {
+        return Err(after_the_end(rest.len()));
+    }
+    Ok(body)
+}
+
+/// Never has room for more than that, however the vector grows.
+fn up_to(mut reader: impl Read, max: usize) -> io::Result<Vec<u8>> {
+    let mut body = Vec::new();
+    while body.len() <= max {
+        let room = (max + 1 - body.len()).min(body.len().max(GROWTH_FLOOR));
+        body.reserve_exact(room);
+        if reader.by_ref().take(room as u64).read_to_end(&mut body)? < room {
+            break;
+        }
+    }
+    Ok(body)
+}
+
+/// The reader that the crate has does not say whether anything follows.
+fn unbrotli(packed: &[u8], max: usize) -> io::Result<Vec<u8>> {
+    let (a, b, c) = <(StandardAlloc, StandardAlloc, StandardAlloc)>::default();
+    let mut state = BrotliState::new(a, b, c);
+    let (mut left, mut at, mut total) = (packed.len(), 0, 0);
+    let (mut body, mut piece) = (Vec::new(), [0; 16 << 10]);
+    loop {
+        let (mut room, mut end) = (piece.len(), 0);
+        let result = BrotliDecompressStream(
+            &mut left, &mut at, packed, &mut room, &mut end, &mut piece, &mut total, &mut state,
+        );
+        body.extend_from_slice(&piece[..end]);
+        match result {
+            BrotliResult::NeedsMoreOutput if body.len() <= max => {}
+            BrotliResult::NeedsMoreOutput => return Ok(body),
+            BrotliResult::ResultSuccess if left > 0 => return Err(after_the_end(left)),
+            BrotliResult::ResultSuccess => return Ok(body),
+            BrotliResult::NeedsMoreInput => return Err(io::ErrorKind::UnexpectedEof.into()),
+            BrotliResult::ResultFailure => return Err(io::ErrorKind::InvalidData.into()),
+        }
+    }
+}
+
+fn after_the_end(bytes: usize) -> io::Error {
+    let detail = format!("{bytes} bytes follow its end");
+    io::Error::new(io::ErrorKind::InvalidData, detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use aguacero::config::Config;
+    use flate2::{Compression, write};
+
+    use super::*;
+
+    const LINES: &[u8] =
+        b"{\"n\":1}\n{\"n\":1}\n{\"n\":1}\n{\"n\":1}\n{\"n\":1}\n{\"n\":1}\n{\"n\":1}\n{\"n\":1}\n";
+    /// `LINES` by Google's encoder.
+    const LINES_BR: &[u8] = &[
+        27, 63, 0, 248, 141, 211, 21, 243, 35, 148, 187, 41, 69, 220, 246, 90, 33, 70, 167, 79,
+        252, 19, 14, 144, 37, 7,
+    ];
+    const MAX: usize = 1 << 20;
+
+    fn packed(coding: Coding, body: &[u8]) -> Bytes {
+        let fast = Compression::fast();
+        match coding {
+            Coding::Identity => body.to_vec(),
+            Coding::Gzip => {
+                let mut encoder = write::GzEncoder::new(Vec::new(), fast);
+                encoder.write_all(body).unwrap();
+                encoder.finish().unwrap()
+            }
+            Coding::Deflate => {
+                let mut encoder = write::ZlibEncoder::new(Vec::new(), fast);
+                encoder.write_all(body).unwrap();
+                encoder.finish().unwrap()
+            }
+            Coding::Zstd => zstd::encode_all(body, 1).unwrap(),
+            Coding::Brotli => {
+                assert_eq!(body, LINES, "all that there is");
+                LINES_BR.to_vec()
+            }
+        }
+        .into()
+    }
+
+    fn expanded(coding: Coding, packed: impl Into<Bytes>) -> Result<Bytes, u16> {
+        let toml = r#"
+[topics.t]
+partitions = 1
+replication = 1
+min_insync = 1
+[streams.s]
+topic = "t"
+fields = [{ name = "n" }]
+[[streams.s.routes]]
+path = "/s"
+[gateway]
+body_bytes_max = 1048576
+expansion_max = 20
+"#;
+        let config = Config::parse(toml, "a test's file", []).unwrap();
+        assert_eq!(config.gateway.body_bytes_max, MAX);
+        expand(coding, packed.into(), &config.gateway).map_err(|answer| answer.status)
+    }
+
+    const PACKED: [Coding; 4] = [Coding::Gzip, Coding::Deflate, Coding::Zstd, Coding::Brotli];
+
+    #[test]
+    fn a_body_is_what_was_packed() {
+        for coding in PACKED.into_iter().chain([Coding::Identity]) {
+            let body = expanded(coding, packed(coding, LINES));
+            assert_eq!(body.as_deref(), Ok(LINES), "{coding:?}");
+        }
+        for coding in [Coding::Gzip, Coding::Zstd] {
+            let twice = [packed(coding, LINES), packed(coding, LINES)].concat();
+            assert_eq!(
+                expanded(coding, twice),
+                Ok([LINES, LINES].concat().into()),
+                "{coding:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_body_that_is_cut_or_spoilt_or_goes_on_is_malformed() {
+        for coding in PACKED {
+            let whole = packed(coding, LINES);
+            for end in 0..whole.len() {
+                assert_eq!(
+                    expanded(coding, whole.slice(..end)),
+                    Err(400),
+                    "{coding:?} {end}"
+                );
+            }
+            let more = [&whole[..], b"{}"].concat();
+            assert_eq!(expanded(coding, more), Err(400), "{coding:?}");
+            assert_eq!(expanded(coding, LINES), Err(400), "{coding:?}");
+        }
+    }
+
+    #[test]
+    fn a_bomb_is_refused_and_takes_no_more_than_a_body_may() {
+        let zeros = vec![b'0'; 10 * MAX];
+        for coding in [Coding::Gzip, Coding::Deflate, Coding::Zstd] {
+            let bomb = packed(coding, &zeros);
+            assert!(bomb.len() < MAX / 10);
+            assert_eq!(expanded(coding, bomb.clone()), Err(413), "{coding:?}");
+            let read = read(coding, &bomb, MAX).unwrap();
+            assert!(
+                read.len() == MAX + 1 && read.capacity() == MAX + 1,
+                "{coding:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_body_may_expand_so_many_times_its_bytes_and_a_small_one_more() {
+        let small = packed(Coding::Gzip, &vec![b'0'; GROWTH_FLOOR]);
+        assert!(small.len() * 20 < GROWTH_FLOOR);
+        assert!(expanded(Coding::Gzip, small).is_ok());
+        let larger = packed(Coding::Gzip, &vec![b'0'; GROWTH_FLOOR + 1]);
+        assert_eq!(expanded(Coding::Gzip, larger), Err(413));
+    }
+
+    #[test]
+    fn a_coding_is_known_by_its_name_and_only_alone() {
+        let of = |names: &[&'static str]| {
+            let values: Vec<_> = names
+                .iter()
+                .copied()
+                .map(HeaderValue::from_static)
+                .collect();
+            Coding::of(&values.iter().collect::<Vec<_>>()).map_err(|answer| answer.status)
+        };
+        assert_eq!(of(&[]), Ok(Coding::Identity));
+        assert_eq!(of(&["identity"]), Ok(Coding::Identity));
+        assert_eq!(of(&["X-GZip"]), Ok(Coding::Gzip));
+        assert_eq!(of(&["br"]), Ok(Coding::Brotli));
+        for names in [&["gzip, gzip"][..], &["gzip", "gzip"], &["lzma"], &[""]] {
+            assert_eq!(of(names), Err(415), "{names:?}");
+        }
+    }
+}
