@@ -20,7 +20,7 @@ const DISCARD_MAX: u64 = 64 << 10;
 
 /// What a body may take.
 pub(crate) struct Limits<'a> {
-    /// Bytes of bodies in parts that this worker holds, and may hold.
+    /// Bytes of bodies that this worker holds while they are received or expanded, and may hold.
     held: &'a Cell<usize>,
     held_max: usize,
     bytes_max: usize,
@@ -32,8 +32,8 @@ pub(crate) struct Limits<'a> {
     last: u64,
 }
 
-/// Bytes of a body in parts, while it is received.
-struct Held<'a> {
+/// Bytes of a body in parts, while it is received, or of a packed one, until it is expanded.
+pub(crate) struct Held<'a> {
     all: &'a Cell<usize>,
     bytes: usize,
 }
@@ -65,6 +65,19 @@ impl<'a> Limits<'a> {
             silence_max: gateway.body_timeout,
             deadline,
             last: deadline.after(body_max),
+        }
+    }
+
+    /// Counts a body that waits, as long as the result lives; 503 if that is too much.
+    pub(crate) fn hold(&self, bytes: usize) -> Result<Held<'a>, Box<Answer>> {
+        let mut held = Held {
+            all: self.held,
+            bytes: 0,
+        };
+        held.add(bytes);
+        match self.held.get() > self.held_max {
+            true => Err(Answer::too_many_bodies().into()),
+            false => Ok(held),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! A body without its `Content-Encoding`, under a bound of bytes and of growth.
 //!
-//! A body is expanded in one go: the next one waits, so a worker never has more than one of them half done,
-//! with the window of its coding, and the bound of bytes is also one of time.
+//! A worker expands one body at a time, so it never holds more than one that is half done and one window of
+//! a coding; and step by step, so requests that are not packed do not wait for it.
 
 use std::io::{self, Read};
 
@@ -10,13 +10,18 @@ use brotli_decompressor::{BrotliDecompressStream, BrotliResult, BrotliState, Sta
 use bytes::Bytes;
 use hyper::header::HeaderValue;
 
-use crate::respond::Answer;
+use tokio::sync::Semaphore;
+
+use crate::{body::Limits, respond::Answer};
 
 /// What `Accept-Encoding` says of requests.
 pub(crate) const CODINGS: &str = "gzip, deflate, zstd, br";
 
 /// A small body may grow to this, whatever the ratio: a few repeated bytes pack better than any real text.
 const GROWTH_FLOOR: usize = 64 << 10;
+
+/// Bytes of a body that are expanded before others have their turn: some 0.2 ms.
+const STEP: usize = 64 << 10;
 
 /// Log2 of the largest window of zstd that is taken: 8 MiB, as every decoder has to (RFC 8878, section 3.1.1.1.2).
 const ZSTD_WINDOW_LOG_MAX: u32 = 23;
@@ -72,38 +77,58 @@ impl Coding {
     }
 }
 
-/// The body as it was before it was packed.
-pub(crate) fn expand(
-    coding: Coding,
-    packed: Bytes,
-    gateway: &Gateway,
-) -> Result<Bytes, Box<Answer>> {
-    if coding == Coding::Identity {
-        return Ok(packed);
+/// Expands the bodies of a worker, one after another.
+pub(crate) struct Expander {
+    turn: Semaphore,
+}
+
+impl Expander {
+    pub(crate) fn new() -> Self {
+        let turn = Semaphore::new(1);
+        Self { turn }
     }
-    let by_growth = GROWTH_FLOOR.max(packed.len().saturating_mul(gateway.expansion_max));
-    let max = by_growth.min(gateway.body_bytes_max);
-    match read(coding, &packed, max) {
-        Ok(body) if body.len() <= max => Ok(body.into()),
-        Ok(_) if max == gateway.body_bytes_max => Err(Answer::expanded_too_large(max).into()),
-        Ok(_) => Err(Answer::expands_too_much(gateway.expansion_max).into()),
-        Err(error) => Err(Answer::badly_packed(coding.name(), &error).into()),
+
+    /// The body as it was before it was packed; 503 if its turn does not come within the time that a body may
+    /// make no progress.
+    pub(crate) async fn expand(
+        &self,
+        coding: Coding,
+        packed: Bytes,
+        gateway: &Gateway,
+        limits: &Limits<'_>,
+    ) -> Result<Bytes, Box<Answer>> {
+        if coding == Coding::Identity {
+            return Ok(packed);
+        }
+        let _held = limits.hold(packed.len())?;
+        let turn = tokio::time::timeout(gateway.body_timeout, self.turn.acquire());
+        let Ok(Ok(_turn)) = turn.await else {
+            return Err(Answer::too_many_bodies().into());
+        };
+        let by_growth = GROWTH_FLOOR.max(packed.len().saturating_mul(gateway.expansion_max));
+        let max = by_growth.min(gateway.body_bytes_max);
+        match read(coding, &packed, max).await {
+            Ok(body) if body.len() <= max => Ok(body.into()),
+            Ok(_) if max == gateway.body_bytes_max => Err(Answer::expanded_too_large(max).into()),
+            Ok(_) => Err(Answer::expands_too_much(gateway.expansion_max).into()),
+            Err(error) => Err(Answer::badly_packed(coding.name(), &error).into()),
+        }
     }
 }
 
 /// At most one byte more than `max`.
-fn read(coding: Coding, packed: &[u8], max: usize) -> io::Result<Vec<u8>> {
+async fn read(coding: Coding, packed: &[u8], max: usize) -> io::Result<Vec<u8>> {
     let mut rest = packed;
     let body = match coding {
-        Coding::Identity => up_to(&mut rest, max),
-        Coding::Gzip => up_to(flate2::bufread::MultiGzDecoder::new(&mut rest), max),
-        Coding::Deflate => up_to(flate2::bufread::ZlibDecoder::new(&mut rest), max),
+        Coding::Identity => up_to(&mut rest, max).await,
+        Coding::Gzip => up_to(flate2::bufread::MultiGzDecoder::new(&mut rest), max).await,
+        Coding::Deflate => up_to(flate2::bufread::ZlibDecoder::new(&mut rest), max).await,
         Coding::Zstd => {
             let mut decoder = zstd::stream::read::Decoder::with_buffer(&mut rest)?;
             decoder.window_log_max(ZSTD_WINDOW_LOG_MAX)?;
-            up_to(decoder, max)
+            up_to(decoder, max).await
         }
-        Coding::Brotli => return unbrotli(packed, max),
+        Coding::Brotli => return unbrotli(packed, max).await,
     }?;
     if body.len() <= max && !rest.is_empty() {
         return Err(after_the_end(rest.len()));
@@ -112,33 +137,52 @@ fn read(coding: Coding, packed: &[u8], max: usize) -> io::Result<Vec<u8>> {
 }
 
 /// Never has room for more than that, however the vector grows.
-fn up_to(mut reader: impl Read, max: usize) -> io::Result<Vec<u8>> {
+async fn up_to(mut reader: impl Read, max: usize) -> io::Result<Vec<u8>> {
     let mut body = Vec::new();
     while body.len() <= max {
-        let room = (max + 1 - body.len()).min(body.len().max(GROWTH_FLOOR));
-        body.reserve_exact(room);
-        if reader.by_ref().take(room as u64).read_to_end(&mut body)? < room {
+        let step = STEP.min(max + 1 - body.len());
+        make_room(&mut body, step, max);
+        if reader.by_ref().take(step as u64).read_to_end(&mut body)? < step {
             break;
         }
+        tokio::task::yield_now().await;
     }
     Ok(body)
 }
 
+/// Doubles the vector if it has no room for `step` more, up to one byte more than `max`.
+fn make_room(body: &mut Vec<u8>, step: usize, max: usize) {
+    if body.capacity() - body.len() < step {
+        body.reserve_exact(body.len().max(step).min(max + 1 - body.len()));
+    }
+}
+
 /// The reader that the crate has does not say whether anything follows.
-fn unbrotli(packed: &[u8], max: usize) -> io::Result<Vec<u8>> {
+async fn unbrotli(packed: &[u8], max: usize) -> io::Result<Vec<u8>> {
     let (a, b, c) = <(StandardAlloc, StandardAlloc, StandardAlloc)>::default();
     let mut state = BrotliState::new(a, b, c);
     let (mut left, mut at, mut total) = (packed.len(), 0, 0);
-    let (mut body, mut piece) = (Vec::new(), [0; 16 << 10]);
+    let mut body = Vec::new();
     loop {
-        let (mut room, mut end) = (piece.len(), 0);
+        let end = body.len();
+        let step = STEP.min(max + 1 - end);
+        make_room(&mut body, step, max);
+        body.resize(end + step, 0);
+        let (mut room, mut written) = (step, 0);
         let result = BrotliDecompressStream(
-            &mut left, &mut at, packed, &mut room, &mut end, &mut piece, &mut total, &mut state,
+            &mut left,
+            &mut at,
+            packed,
+            &mut room,
+            &mut written,
+            &mut body[end..],
+            &mut total,
+            &mut state,
         );
-        body.extend_from_slice(&piece[..end]);
+        body.truncate(end + written);
         match result {
-            BrotliResult::NeedsMoreOutput if body.len() <= max => {}
-            BrotliResult::NeedsMoreOutput => return Ok(body),
+            BrotliResult::NeedsMoreOutput if body.len() > max => return Ok(body),
+            BrotliResult::NeedsMoreOutput => tokio::task::yield_now().await,
             BrotliResult::ResultSuccess if left > 0 => return Err(after_the_end(left)),
             BrotliResult::ResultSuccess => return Ok(body),
             BrotliResult::NeedsMoreInput => return Err(io::ErrorKind::UnexpectedEof.into()),
@@ -154,12 +198,13 @@ fn after_the_end(bytes: usize) -> io::Error {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write as _;
+    use std::{cell::Cell, io::Write as _, rc::Rc};
 
     use aguacero::config::Config;
     use flate2::{Compression, write};
 
     use super::*;
+    use crate::deadlines::Deadlines;
 
     const LINES: &[u8] =
         b"{\"n\":1}\n{\"n\":1}\n{\"n\":1}\n{\"n\":1}\n{\"n\":1}\n{\"n\":1}\n{\"n\":1}\n{\"n\":1}\n";
@@ -209,8 +254,21 @@ body_bytes_max = 1048576
 expansion_max = 20
 "#;
         let config = Config::parse(toml, "a test's file", []).unwrap();
-        assert_eq!(config.gateway.body_bytes_max, MAX);
-        expand(coding, packed.into(), &config.gateway).map_err(|answer| answer.status)
+        let gateway = &config.gateway;
+        assert_eq!(gateway.body_bytes_max, MAX);
+        let (held, deadlines) = (Cell::new(0), Rc::new(Deadlines::default()));
+        let deadline = deadlines.watch();
+        let limits = Limits::of(gateway, &held, &deadline);
+        let expander = Expander::new();
+        let expanding = expander.expand(coding, packed.into(), gateway, &limits);
+        let expanded = run(expanding).map_err(|answer| answer.status);
+        assert_eq!(held.get(), 0, "nothing is held any more");
+        expanded
+    }
+
+    fn run<F: Future>(future: F) -> F::Output {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        runtime.enable_time().build().unwrap().block_on(future)
     }
 
     const PACKED: [Coding; 4] = [Coding::Gzip, Coding::Deflate, Coding::Zstd, Coding::Brotli];
@@ -255,7 +313,7 @@ expansion_max = 20
             let bomb = packed(coding, &zeros);
             assert!(bomb.len() < MAX / 10);
             assert_eq!(expanded(coding, bomb.clone()), Err(413), "{coding:?}");
-            let read = read(coding, &bomb, MAX).unwrap();
+            let read = run(read(coding, &bomb, MAX)).unwrap();
             assert!(
                 read.len() == MAX + 1 && read.capacity() == MAX + 1,
                 "{coding:?}"

@@ -17,7 +17,7 @@ use tokio::{runtime::LocalOptions, sync::mpsc};
 use crate::{
     body,
     deadlines::Deadline,
-    expand::expand,
+    expand::Expander,
     ids,
     intake::Intake,
     judge::Judge,
@@ -46,8 +46,9 @@ pub(crate) struct Worker {
     pub(crate) config: Arc<Config>,
     pub(crate) metrics: Metrics,
     judge: RefCell<Judge>,
-    /// Bytes of bodies that are being received in parts.
+    /// Bytes of bodies that are being received in parts, or expanded.
     held: Cell<usize>,
+    expander: Expander,
     link: Rc<Link>,
 }
 
@@ -74,6 +75,7 @@ async fn serve(setup: Setup) -> anyhow::Result<()> {
     let receipts = tokio::task::spawn_local(Rc::clone(&link).run(welcomed, link_shutdown));
     let worker = Rc::new(Worker {
         held: Cell::new(0),
+        expander: Expander::new(),
         judge: RefCell::new(Judge::new(config.gateway.event_bytes_max)),
         metrics: Metrics::new(&config),
         link,
@@ -106,16 +108,18 @@ impl Worker {
                 return body::discard(&parts.headers, body, &limits, *answer).await;
             }
         };
-        let body = match body::read(body, &limits).await {
+        let body = async {
+            let body = body::read(body, &limits).await?;
+            let gateway = &self.config.gateway;
+            let expanding = self.expander.expand(target.coding, body, gateway, &limits);
+            expanding.await
+        };
+        let body = match body.await {
             Ok(body) => body,
             Err(answer) if answer.status == 503 => {
                 let key = ids::Base::new(target.client_key, false).retry_key();
                 return answer.retriable_under(&key);
             }
-            Err(answer) => return *answer,
-        };
-        let body = match expand(target.coding, body, &self.config.gateway) {
-            Ok(body) => body,
             Err(answer) => return *answer,
         };
         let stream = &self.config.streams[target.stream];
