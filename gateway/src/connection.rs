@@ -52,6 +52,8 @@ struct State {
     last: Cell<u64>,
     /// The client does not take what is left of an answer.
     is_stuck: Rc<Cell<bool>>,
+    /// The process is about to end.
+    is_draining: Cell<bool>,
 }
 
 /// What came of serving.
@@ -76,6 +78,14 @@ impl State {
         self.deadline.set(DOZE_AFTER, self.last.get());
     }
 
+    /// A request that has begun is answered; part of a header is waited for no longer than silence is.
+    fn drain(&self) {
+        self.is_draining.set(true);
+        if self.phase.get() != Phase::Working {
+            self.deadline.set(DOZE_AFTER, self.last.get());
+        }
+    }
+
     /// What becomes of a connection of which hyper has nothing to tell.
     fn silence(&self, context: &Context<'_>) -> Poll<Served> {
         let is_over = self.deadline.is_over(context);
@@ -83,6 +93,7 @@ impl State {
             Phase::Working => Poll::Pending,
             _ if !is_over => Poll::Pending,
             _ if self.deadline.has_come(self.last.get()) => Poll::Ready(Served::TimedOut),
+            _ if self.is_draining.get() && !self.is_stuck.get() => Poll::Ready(Served::TimedOut),
             Phase::Resting if !self.is_stuck.get() => Poll::Ready(Served::Silent),
             _ => {
                 self.wait_on();
@@ -109,6 +120,7 @@ pub(crate) async fn serve(stream: TcpStream, worker: Rc<Worker>, deadline: Deadl
         idle_timeout: gateway.idle_timeout,
         last: Cell::new(NEVER),
         is_stuck,
+        is_draining: Cell::new(false),
     });
     state.rest(Phase::Resting);
     loop {
@@ -150,6 +162,7 @@ async fn awake(stream: Patient, worker: &Rc<Worker>, state: &Rc<State>) -> Optio
     let served = poll_fn(|context| {
         let mut serving = Pin::new(&mut *serving);
         if state.deadline.is_draining(context) {
+            state.drain();
             serving.as_mut().graceful_shutdown();
         }
         match serving.poll(context) {

@@ -3,7 +3,10 @@
 //! A worker expands one body at a time, so it never holds more than one that is half done and one window of
 //! a coding; and step by step, so requests that are not packed do not wait for it.
 
-use std::io::{self, Read};
+use std::{
+    cell::Cell,
+    io::{self, BufRead, Read},
+};
 
 use aguacero::config::Gateway;
 use brotli_decompressor::{BrotliDecompressStream, BrotliResult, BrotliState, StandardAlloc};
@@ -22,6 +25,14 @@ const GROWTH_FLOOR: usize = 64 << 10;
 
 /// Bytes of a body that are expanded before others have their turn: some 0.2 ms.
 const STEP: usize = 64 << 10;
+
+/// Packed bytes that are read before others have their turn, whatever comes of them: tables of codes that hardly
+/// anything is packed with take a thousand times as long as text.
+const PACKED_STEP: usize = 8 << 10;
+
+/// Bytes by which a packed body may be longer than what it is expanded to: an encoder that cannot pack adds a few
+/// for each 64 KiB.
+const WASTE_MAX: usize = 64 << 10;
 
 /// Log2 of the largest window of zstd that is taken: 8 MiB, as every decoder has to (RFC 8878, section 3.1.1.1.2).
 const ZSTD_WINDOW_LOG_MAX: u32 = 23;
@@ -118,34 +129,111 @@ impl Expander {
 
 /// At most one byte more than `max`.
 async fn read(coding: Coding, packed: &[u8], max: usize) -> io::Result<Vec<u8>> {
-    let mut rest = packed;
-    let body = match coding {
-        Coding::Identity => up_to(&mut rest, max).await,
-        Coding::Gzip => up_to(flate2::bufread::MultiGzDecoder::new(&mut rest), max).await,
-        Coding::Deflate => up_to(flate2::bufread::ZlibDecoder::new(&mut rest), max).await,
+    let pace = Pace::new(packed);
+    let paced = pace.reader();
+    match coding {
+        Coding::Identity => up_to(paced, &pace, max).await,
+        Coding::Gzip => up_to(flate2::bufread::MultiGzDecoder::new(paced), &pace, max).await,
+        Coding::Deflate => up_to(flate2::bufread::ZlibDecoder::new(paced), &pace, max).await,
         Coding::Zstd => {
-            let mut decoder = zstd::stream::read::Decoder::with_buffer(&mut rest)?;
+            let mut decoder = zstd::stream::read::Decoder::with_buffer(paced)?;
             decoder.window_log_max(ZSTD_WINDOW_LOG_MAX)?;
-            up_to(decoder, max).await
+            up_to(decoder, &pace, max).await
         }
-        Coding::Brotli => return unbrotli(packed, max).await,
-    }?;
-    if body.len() <= max && !rest.is_empty() {
-        return Err(after_the_end(rest.len()));
+        Coding::Brotli => unbrotli(&pace, max).await,
     }
-    Ok(body)
+}
+
+/// A packed body, how much of it is read, and how much may be before others have their turn.
+struct Pace<'a> {
+    packed: &'a [u8],
+    read: Cell<usize>,
+    until: Cell<usize>,
+}
+
+/// What is allowed of it.
+struct Paced<'p, 'a>(&'p Pace<'a>);
+
+impl<'a> Pace<'a> {
+    fn new(packed: &'a [u8]) -> Self {
+        Self {
+            packed,
+            read: Cell::new(0),
+            until: Cell::new(PACKED_STEP),
+        }
+    }
+
+    fn reader(&self) -> Paced<'_, 'a> {
+        Paced(self)
+    }
+
+    fn left(&self) -> usize {
+        self.packed.len() - self.read.get()
+    }
+
+    /// Lets the others have their turn, and allows one more step; an error if what was read has made so little.
+    async fn turn(&self, expanded: usize) -> io::Result<()> {
+        if self.read.get() > expanded + WASTE_MAX {
+            let detail = "it is longer than what it holds";
+            return Err(io::Error::new(io::ErrorKind::InvalidData, detail));
+        }
+        tokio::task::yield_now().await;
+        self.until.set(self.read.get() + PACKED_STEP);
+        Ok(())
+    }
+
+    /// An error if anything is left at the end.
+    fn ended(&self) -> io::Result<()> {
+        match self.left() {
+            0 => Ok(()),
+            bytes => {
+                let detail = format!("{bytes} bytes follow its end");
+                Err(io::Error::new(io::ErrorKind::InvalidData, detail))
+            }
+        }
+    }
+}
+
+impl BufRead for Paced<'_, '_> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        let Pace {
+            packed,
+            read,
+            until,
+        } = self.0;
+        let until = until.get().min(packed.len());
+        match &packed[read.get()..until] {
+            [] if until < packed.len() => Err(io::ErrorKind::WouldBlock.into()),
+            allowed => Ok(allowed),
+        }
+    }
+
+    fn consume(&mut self, bytes: usize) {
+        self.0.read.set(self.0.read.get() + bytes);
+    }
+}
+
+impl Read for Paced<'_, '_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let bytes = self.fill_buf()?.read(buffer)?;
+        self.consume(bytes);
+        Ok(bytes)
+    }
 }
 
 /// Never has room for more than that, however the vector grows.
-async fn up_to(mut reader: impl Read, max: usize) -> io::Result<Vec<u8>> {
+async fn up_to(mut reader: impl Read, pace: &Pace<'_>, max: usize) -> io::Result<Vec<u8>> {
     let mut body = Vec::new();
     while body.len() <= max {
         let step = STEP.min(max + 1 - body.len());
         make_room(&mut body, step, max);
-        if reader.by_ref().take(step as u64).read_to_end(&mut body)? < step {
-            break;
+        match reader.by_ref().take(step as u64).read_to_end(&mut body) {
+            Ok(bytes) if bytes < step => return pace.ended().map(|()| body),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {} // the next step is to come
+            Err(error) => return Err(error),
         }
-        tokio::task::yield_now().await;
+        pace.turn(body.len()).await?;
     }
     Ok(body)
 }
@@ -157,48 +245,48 @@ fn make_room(body: &mut Vec<u8>, step: usize, max: usize) {
     }
 }
 
-/// The reader that the crate has does not say whether anything follows.
-async fn unbrotli(packed: &[u8], max: usize) -> io::Result<Vec<u8>> {
+/// The reader that the crate has takes large windows, which are no part of RFC 7932 and may have 1 GiB, and does
+/// not say whether anything follows.
+async fn unbrotli(pace: &Pace<'_>, max: usize) -> io::Result<Vec<u8>> {
     let (a, b, c) = <(StandardAlloc, StandardAlloc, StandardAlloc)>::default();
-    let mut state = BrotliState::new(a, b, c);
-    let (mut left, mut at, mut total) = (packed.len(), 0, 0);
-    let mut body = Vec::new();
+    let mut state = BrotliState::new_strict(a, b, c);
+    let (mut body, mut total) = (Vec::new(), 0);
     loop {
         let end = body.len();
         let step = STEP.min(max + 1 - end);
         make_room(&mut body, step, max);
         body.resize(end + step, 0);
         let (mut room, mut written) = (step, 0);
+        let (mut at, mut allowed) = (pace.read.get(), PACKED_STEP.min(pace.left()));
         let result = BrotliDecompressStream(
-            &mut left,
+            &mut allowed,
             &mut at,
-            packed,
+            pace.packed,
             &mut room,
             &mut written,
             &mut body[end..],
             &mut total,
             &mut state,
         );
+        pace.read.set(at);
         body.truncate(end + written);
         match result {
             BrotliResult::NeedsMoreOutput if body.len() > max => return Ok(body),
-            BrotliResult::NeedsMoreOutput => tokio::task::yield_now().await,
-            BrotliResult::ResultSuccess if left > 0 => return Err(after_the_end(left)),
-            BrotliResult::ResultSuccess => return Ok(body),
-            BrotliResult::NeedsMoreInput => return Err(io::ErrorKind::UnexpectedEof.into()),
+            BrotliResult::NeedsMoreInput if pace.left() == 0 => {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            BrotliResult::NeedsMoreOutput | BrotliResult::NeedsMoreInput => {
+                pace.turn(body.len()).await?;
+            }
+            BrotliResult::ResultSuccess => return pace.ended().map(|()| body),
             BrotliResult::ResultFailure => return Err(io::ErrorKind::InvalidData.into()),
         }
     }
 }
 
-fn after_the_end(bytes: usize) -> io::Error {
-    let detail = format!("{bytes} bytes follow its end");
-    io::Error::new(io::ErrorKind::InvalidData, detail)
-}
-
 #[cfg(test)]
 mod tests {
-    use std::{cell::Cell, io::Write as _, rc::Rc};
+    use std::{io::Write as _, rc::Rc};
 
     use aguacero::config::Config;
     use flate2::{Compression, write};
@@ -328,6 +416,57 @@ expansion_max = 20
         assert!(expanded(Coding::Gzip, small).is_ok());
         let larger = packed(Coding::Gzip, &vec![b'0'; GROWTH_FLOOR + 1]);
         assert_eq!(expanded(Coding::Gzip, larger), Err(413));
+    }
+
+    /// Eight bytes that ask for a window of 1 GiB.
+    #[test]
+    fn a_window_beyond_what_brotli_has_is_refused() {
+        let large = [0x11, 0x1e, 0x00, 0x00, 0x02, 0x0a, 0x06, 0x03];
+        assert_eq!(expanded(Coding::Brotli, large.to_vec()), Err(400));
+    }
+
+    /// Members, frames and blocks without anything in them take long, and make nothing.
+    #[test]
+    fn what_makes_nothing_is_given_up_soon() {
+        let frames = |coding| packed(coding, b"").repeat(1 + MAX / 4);
+        let nothing = [
+            (Coding::Gzip, frames(Coding::Gzip)),
+            (Coding::Zstd, frames(Coding::Zstd)),
+            (Coding::Brotli, [&[0x0c][..], &vec![0x06; MAX]].concat()),
+            (
+                Coding::Deflate,
+                [&[0x78, 0x01][..], &[0, 0, 0, 255, 255].repeat(MAX / 4)].concat(),
+            ),
+        ];
+        for (coding, packed) in nothing {
+            let pace = Pace::new(&packed);
+            let read = match coding {
+                Coding::Gzip => run(up_to(
+                    flate2::bufread::MultiGzDecoder::new(pace.reader()),
+                    &pace,
+                    MAX,
+                )),
+                Coding::Brotli => run(unbrotli(&pace, MAX)),
+                Coding::Deflate => run(up_to(
+                    flate2::bufread::ZlibDecoder::new(pace.reader()),
+                    &pace,
+                    MAX,
+                )),
+                _ => run(up_to(
+                    zstd::stream::read::Decoder::with_buffer(pace.reader()).unwrap(),
+                    &pace,
+                    MAX,
+                )),
+            };
+            assert!(read.is_err(), "{coding:?}");
+            let read = pace.read.get();
+            assert!(
+                read <= WASTE_MAX + 2 * PACKED_STEP,
+                "{coding:?}: {read} of {} bytes",
+                packed.len()
+            );
+            assert_eq!(expanded(coding, packed), Err(400), "{coding:?}");
+        }
     }
 
     #[test]

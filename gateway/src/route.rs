@@ -68,7 +68,7 @@ pub(crate) fn route<B>(config: &Config, request: &Request<B>) -> Result<Target, 
             .position(|s| s.routes.iter().any(|route| route.path == path))
     };
     let fields = Fields::of(request.headers());
-    check_host(request.version(), &fields)?;
+    check_host(request, &fields)?;
     if request.method() == Method::OPTIONS && path == "*" {
         return Err(Answer::options().into());
     }
@@ -130,20 +130,44 @@ impl<'a> Fields<'a> {
 }
 
 /// RFC 9112, section 3.2: one field `Host` in HTTP/1.1, and in any version none that could be read in two ways.
-fn check_host(version: Version, fields: &Fields<'_>) -> Result<(), Box<Answer>> {
+fn check_host<B>(request: &Request<B>, fields: &Fields<'_>) -> Result<(), Box<Answer>> {
     let detail = match fields.hosts[..] {
-        [] if version == Version::HTTP_11 => "the request has no field Host",
+        _ if request
+            .uri()
+            .authority()
+            .is_some_and(|a| a.as_str().contains('@')) =>
+        {
+            "the target has a user's name in it"
+        }
+        [] if request.version() == Version::HTTP_11 => "the request has no field Host",
         [] => return Ok(()),
-        [host] if host.as_bytes().iter().all(|b| is_of_host(*b)) => return Ok(()),
+        [host] if is_host(host.as_bytes()) => return Ok(()),
         [_] => "the field Host is not the name or address of a host",
         _ => "the field Host is given more than once",
     };
     Err(Answer::bad_request(detail.into()).closing().into())
 }
 
-/// The characters of `uri-host [ ":" port ]` (RFC 3986, section 3.2.2).
-fn is_of_host(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(&byte)
+/// `uri-host [ ":" port ]` (RFC 3986, section 3.2.2), without percent signs, which no host's name has.
+fn is_host(value: &[u8]) -> bool {
+    let (name, of_name, port): (_, &[u8], _) = match value {
+        [b'[', rest @ ..] => match memchr::memchr(b']', rest) {
+            Some(end) => (&rest[..end], b":.", &rest[end + 1..]),
+            None => return false,
+        },
+        _ => {
+            let end = memchr::memchr(b':', value).unwrap_or(value.len());
+            (&value[..end], b"-._~!$&'()*+,;=", &value[end..])
+        }
+    };
+    let is_port = match port {
+        [] => true,
+        [colon, digits @ ..] => *colon == b':' && digits.iter().all(u8::is_ascii_digit),
+    };
+    is_port
+        && name
+            .iter()
+            .all(|b| b.is_ascii_alphanumeric() || of_name.contains(b))
 }
 
 /// hyper has cut the body out already; whoever stands in front of us might have cut otherwise. (Beside a
@@ -213,4 +237,41 @@ fn format(fields: &Fields<'_>) -> Result<Format, Box<Answer>> {
         }
     }
     Ok(format)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_a_name_or_an_address_and_perhaps_a_port() {
+        for host in [
+            "",
+            "x",
+            "a.example",
+            "127.0.0.1:8080",
+            "a:",
+            "[::1]",
+            "[::1]:80",
+            "a-b_c~d",
+        ] {
+            assert!(is_host(host.as_bytes()), "{host}");
+        }
+        for host in [
+            "a b",
+            "a/b",
+            "u@a",
+            "a:b",
+            "a:1:2",
+            "a:b:c]%zz",
+            "[::1",
+            "[::1]x",
+            "[::1]:x",
+            "[g/]",
+            "a%41",
+            "a\u{e9}",
+        ] {
+            assert!(!is_host(host.as_bytes()), "{host}");
+        }
+    }
 }

@@ -74,3 +74,23 @@ async fn silence_ends_a_connection_and_holds_no_shutdown_up() {
     send(&mut client, 2).await;
     assert_eq!(client.connections(), 2);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn part_of_a_header_holds_no_shutdown_up() {
+    let mut pipeline = Pipeline::weather()
+        .into_kafka_only()
+        .with("gateway.drain_timeout_ms", 120_000)
+        .start()
+        .await;
+    let part = async || {
+        let mut stream = TcpStream::connect(pipeline.address()).await.expect("one");
+        stream.write_all(b"POST /input HTTP/1.1").await.expect("it");
+        stream
+    };
+    let _before = part().await;
+    // One that began after it is asleep, so the one before was silent for as long.
+    let _idle = TcpStream::connect(pipeline.address()).await.expect("two");
+    asleep(&pipeline, 1.0).await;
+    let _just_now = part().await;
+    pipeline.gateway.shut_down().await;
+}
