@@ -13,6 +13,7 @@ pub mod client;
 mod declaration;
 mod eventually;
 mod exact;
+pub mod frames;
 pub mod json;
 pub mod kafka;
 pub mod load;

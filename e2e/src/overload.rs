@@ -137,7 +137,9 @@ const WARM_UP: Duration = Duration::from_secs(15);
 
 /// Offers a whole pipeline, whose broker takes `quota` bytes a second of it, what `plan` says.
 pub async fn measure(plan: &Plan, quota: u64, outages: &Outages) -> Figures {
-    let pipeline = Pipeline::weather().with("gateway.connections_max", 20_000);
+    let pipeline = Pipeline::weather()
+        .with("gateway.connections_max", 20_000)
+        .with("gateway.connections_per_address_max", 20_000);
     let pipeline = pipeline.start().await;
     outages.quota(Some(quota)).await;
     let warm_up = Plan {

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use socket2::{Domain, Socket, Type};
 use tokio::sync::{mpsc, watch};
 
-use crate::{descriptors, worker};
+use crate::{addresses::Addresses, descriptors, tls::Tls, worker};
 
 /// Connections that wait to be accepted; with the 128 of the standard library, a thousand clients that
 /// connect at once wait a second for their second attempt. The system's `somaxconn` bounds it.
@@ -18,11 +18,13 @@ pub struct App {
     config: Arc<Config>,
     admin: Admin,
     listener: std::net::TcpListener,
+    tls: Option<Tls>,
 }
 
 impl App {
     /// Binds the public address and the admin port.
     pub async fn build(config: Config) -> anyhow::Result<Self> {
+        let tls = config.gateway.tls.as_ref().map(Tls::load).transpose()?;
         let admin = Admin::bind(config.gateway.admin).await?;
         let address = config.gateway.listen;
         let listener = listen(address)
@@ -31,6 +33,7 @@ impl App {
             config: Arc::new(config),
             admin,
             listener,
+            tls,
         })
     }
 
@@ -49,12 +52,17 @@ impl App {
     pub async fn run(self, shutdown: Shutdown) -> anyhow::Result<()> {
         let address = self.addr()?;
         let workers = self.config.gateway.workers;
-        tracing::info!(%address, admin = %self.admin_addr(), workers, "listening");
+        let tls = self.tls.as_ref().map(Tls::acceptor);
+        tracing::info!(%address, tls = tls.is_some(), admin = %self.admin_addr(), workers, "listening");
         warn_of_open_streams(&self.config);
         descriptors::make_room(self.config.gateway.connections_max);
 
         let (ready_sender, ready) = watch::channel(false);
         tokio::spawn(self.admin.serve(ready, shutdown.clone()));
+        if let Some(tls) = self.tls {
+            tokio::spawn(tls.follow());
+        }
+        let addresses = Arc::new(Addresses::new(&self.config.gateway));
 
         let (welcomed, mut welcomes) = mpsc::channel(workers);
         let (ended_sender, mut ended) = mpsc::channel::<()>(1);
@@ -63,6 +71,8 @@ impl App {
             let worker = worker::Setup {
                 config: Arc::clone(&self.config),
                 listener: self.listener.try_clone()?,
+                tls: tls.clone(),
+                addresses: Arc::clone(&addresses),
                 welcomed: welcomed.clone(),
                 shutdown: shutdown.clone(),
             };

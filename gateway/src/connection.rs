@@ -8,19 +8,28 @@ use std::{
     cell::Cell,
     convert::Infallible,
     future::poll_fn,
+    io,
     pin::Pin,
     rc::Rc,
     task::{Context, Poll},
     time::Duration,
 };
 
+use http_body_util::Full;
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncRead as _, ReadBuf},
+    net::TcpStream,
+};
+use tokio_rustls::TlsAcceptor;
 
 use crate::{
+    addresses::Peer,
     deadlines::{Deadline, NEVER},
-    patience::Patient,
+    http2,
+    patience::{Patient, Signals},
+    socket::Socket,
     worker::Worker,
 };
 
@@ -36,6 +45,8 @@ const DOZE_AFTER: Duration = Duration::from_secs(1);
 enum Phase {
     /// Nothing was asked yet, or everything is answered, and more may come.
     Resting,
+    /// Part of a header, or of a handshake, has come.
+    Beginning,
     /// A request is being read or answered; [`crate::body`] sets the deadline.
     Working,
     /// The last answer ends it: what still comes is not a request.
@@ -46,14 +57,16 @@ enum Phase {
 struct State {
     phase: Cell<Phase>,
     deadline: Deadline,
-    /// Of silence between two requests, the next one's header included.
+    /// Of silence between two requests.
     idle_timeout: Duration,
-    /// When that is over.
+    /// Of a header, from its first byte.
+    header_timeout: Duration,
+    /// When the one or the other is over.
     last: Cell<u64>,
-    /// The client does not take what is left of an answer.
-    is_stuck: Rc<Cell<bool>>,
+    signals: Rc<Signals>,
     /// The process is about to end.
     is_draining: Cell<bool>,
+    peer: Peer,
 }
 
 /// What came of serving.
@@ -62,11 +75,17 @@ enum Served {
     Ended(hyper::Result<()>),
     /// The client says nothing.
     Silent,
-    /// It has said nothing for too long.
+    /// It has said nothing, or not enough, for too long.
     TimedOut,
 }
 
 impl State {
+    fn begin(&self) {
+        self.phase.set(Phase::Beginning);
+        self.last.set(self.deadline.after(self.header_timeout));
+        self.deadline.set(DOZE_AFTER, self.last.get());
+    }
+
     fn work(&self) {
         self.phase.set(Phase::Working);
         self.deadline.clear();
@@ -74,6 +93,7 @@ impl State {
 
     fn rest(&self, phase: Phase) {
         self.phase.set(phase);
+        self.signals.has_heard.set(false);
         self.last.set(self.deadline.after(self.idle_timeout));
         self.deadline.set(DOZE_AFTER, self.last.get());
     }
@@ -88,13 +108,17 @@ impl State {
 
     /// What becomes of a connection of which hyper has nothing to tell.
     fn silence(&self, context: &Context<'_>) -> Poll<Served> {
+        if self.phase.get() == Phase::Resting && self.signals.has_heard.take() {
+            self.begin();
+        }
         let is_over = self.deadline.is_over(context);
+        let is_stuck = self.signals.is_stuck.get();
         match self.phase.get() {
             Phase::Working => Poll::Pending,
             _ if !is_over => Poll::Pending,
             _ if self.deadline.has_come(self.last.get()) => Poll::Ready(Served::TimedOut),
-            _ if self.is_draining.get() && !self.is_stuck.get() => Poll::Ready(Served::TimedOut),
-            Phase::Resting if !self.is_stuck.get() => Poll::Ready(Served::Silent),
+            _ if self.is_draining.get() && !is_stuck => Poll::Ready(Served::TimedOut),
+            Phase::Resting | Phase::Beginning if !is_stuck => Poll::Ready(Served::Silent),
             _ => {
                 self.wait_on();
                 Poll::Pending
@@ -106,22 +130,45 @@ impl State {
     fn wait_on(&self) {
         self.deadline.set(self.idle_timeout, self.last.get());
     }
+
+    /// Whether to wait no longer for what a client begins.
+    fn gives_up(&self, context: &Context<'_>) -> bool {
+        self.deadline.is_draining(context) || self.deadline.is_over(context)
+    }
 }
 
 /// Serves a connection to its end.
-pub(crate) async fn serve(stream: TcpStream, worker: Rc<Worker>, deadline: Deadline) {
+pub(crate) async fn serve(stream: TcpStream, peer: Peer, worker: Rc<Worker>, deadline: Deadline) {
     _ = stream.set_nodelay(true);
     let gateway = &worker.config.gateway;
-    let is_stuck = Rc::new(Cell::new(false));
-    let mut stream = Patient::new(stream, gateway.body_timeout, Rc::clone(&is_stuck));
     let state = Rc::new(State {
         phase: Cell::new(Phase::Resting),
         deadline,
         idle_timeout: gateway.idle_timeout,
+        header_timeout: gateway.header_timeout,
         last: Cell::new(NEVER),
-        is_stuck,
+        signals: Rc::default(),
         is_draining: Cell::new(false),
+        peer,
     });
+    let stream = match &worker.tls {
+        Some(tls) => match shake_hands(tls, stream, &state).await {
+            Ok(stream) => stream,
+            Err(error) => return worker.metrics.connection_broken(&error),
+        },
+        None => Socket::Plain(stream),
+    };
+    let mut stream = Patient::new(stream, gateway.body_timeout, Rc::clone(&state.signals));
+    state.rest(Phase::Resting);
+    state.wait_on();
+    worker.metrics.connection_asleep();
+    let speaks_http2 = speaks_http2(&mut stream, &state).await;
+    worker.metrics.connection_awake();
+    match speaks_http2 {
+        Some(true) => return http2::serve(stream, state.peer, worker, &state.deadline).await,
+        Some(false) => {}
+        None => return,
+    }
     state.rest(Phase::Resting);
     loop {
         stream = match awake(stream, &worker, &state).await {
@@ -130,12 +177,58 @@ pub(crate) async fn serve(stream: TcpStream, worker: Rc<Worker>, deadline: Deadl
         };
         state.wait_on();
         worker.metrics.connection_asleep();
-        let goes_on = asleep(&stream, &state.deadline).await;
+        let goes_on = asleep(&stream, &state).await;
         worker.metrics.connection_awake();
         if !goes_on {
             return;
         }
     }
+}
+
+/// The TLS handshake, in the time of a header.
+async fn shake_hands(tls: &TlsAcceptor, stream: TcpStream, state: &State) -> io::Result<Socket> {
+    state.begin();
+    state.wait_on();
+    let mut accepting = Box::pin(tls.accept(stream)); // of no use later
+    let accepted = poll_fn(|context| match accepting.as_mut().poll(context) {
+        Poll::Pending if state.gives_up(context) => {
+            Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+        }
+        accepted => accepted,
+    });
+    Ok(Socket::Tls(Box::new(accepted.await?)))
+}
+
+/// Whether the client speaks HTTP/2, as was agreed on or as its first bytes tell, which are put back; none if
+/// it has left or says nothing.
+async fn speaks_http2(stream: &mut Patient, state: &State) -> Option<bool> {
+    if let Some(agreed) = stream.is_http2() {
+        return Some(agreed);
+    }
+    let (mut first, mut read) = ([0; http2::PREFACE.len()], 0);
+    let is_http2 = poll_fn(|context| {
+        while read < first.len() && first[..read] == http2::PREFACE[..read] {
+            let mut buffer = ReadBuf::new(&mut first[read..]);
+            match Pin::new(&mut *stream).poll_read(context, &mut buffer) {
+                Poll::Ready(Ok(())) if buffer.filled().is_empty() => break,
+                Poll::Ready(Ok(())) => read += buffer.filled().len(),
+                Poll::Ready(Err(_)) => return Poll::Ready(None),
+                Poll::Pending if state.gives_up(context) => return Poll::Ready(None),
+                Poll::Pending => {
+                    if state.phase.get() == Phase::Resting && read > 0 {
+                        state.begin();
+                        state.wait_on();
+                        continue; // the task is to be woken by the new deadline
+                    }
+                    return Poll::Pending;
+                }
+            }
+        }
+        Poll::Ready((read > 0).then(|| first == *http2::PREFACE))
+    });
+    let is_http2 = is_http2.await;
+    stream.put_back(&first[..read]);
+    is_http2
 }
 
 /// Serves it until it ends, or its client is silent.
@@ -144,12 +237,13 @@ async fn awake(stream: Patient, worker: &Rc<Worker>, state: &Rc<State>) -> Optio
         let (worker, state) = (Rc::clone(worker), Rc::clone(state));
         async move {
             state.work();
-            let answer = worker.handle(request, &state.deadline).await;
-            state.rest(match answer.is_last() {
+            let answer = worker.handle(request, state.peer, &state.deadline).await;
+            state.rest(match answer.is_last {
                 true => Phase::Ending,
                 false => Phase::Resting,
             });
-            Ok::<_, Infallible>(answer.into_response())
+            state.signals.unsent.replace(answer.held);
+            Ok::<_, Infallible>(answer.response.map(Full::new))
         }
     });
     let serving = http1::Builder::new()
@@ -184,12 +278,10 @@ async fn awake(stream: Patient, worker: &Rc<Worker>, state: &Rc<State>) -> Optio
 }
 
 /// Waits for a client to go on; whether it does before the deadline.
-async fn asleep(stream: &Patient, deadline: &Deadline) -> bool {
-    poll_fn(|context| {
-        if deadline.is_draining(context) || deadline.is_over(context) {
-            return Poll::Ready(false);
-        }
-        stream.poll_more(context).map(|()| true)
+async fn asleep(stream: &Patient, state: &State) -> bool {
+    poll_fn(|context| match state.gives_up(context) {
+        true => Poll::Ready(false),
+        false => stream.poll_more(context).map(|()| true),
     })
     .await
 }
@@ -198,7 +290,7 @@ async fn asleep(stream: &Patient, deadline: &Deadline) -> bool {
 mod tests {
     use super::*;
 
-    fn size<A, B, C, F: Future>(_: impl Fn(A, B, C) -> F) -> usize {
+    fn size<A, B, C, D, F: Future>(_: impl Fn(A, B, C, D) -> F) -> usize {
         size_of::<F>()
     }
 

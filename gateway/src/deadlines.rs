@@ -99,6 +99,11 @@ impl Watched {
 }
 
 impl Deadline {
+    /// One more, by the same clock.
+    pub(crate) fn another(&self) -> Self {
+        self.all.watch()
+    }
+
     /// From now on it has so much time, or what is left until `last`.
     pub(crate) fn set(&self, time: Duration, last: u64) {
         self.watched.until.set(self.all.after(time).min(last));

@@ -1,25 +1,28 @@
 //! The gateway, in the order of an event's way through it.
 //!
 //! A worker ([`worker`]) is one thread with a runtime of its own; it owns its connections ([`listen`],
-//! [`connection`], [`patience`]; [`descriptors`] sees to it that there may be enough), its open slabs and its
+//! [`connection`], [`http2`]; [`descriptors`] sees to it that there may be enough, [`addresses`] that nobody
+//! has them all; [`socket`], [`tls`] and [`patience`] are what lies beneath), its open slabs and its
 //! stream to the kafka-producer, so that an event crosses no thread in here. A request is routed to a
 //! stream ([`route`]), its body is read under limits ([`body`], [`deadlines`]) and taken in ([`intake`]): split into events
 //! ([`split`]), each of which is judged ([`judge`]) and given an id ([`ids`]). Only when the last one is
 //! judged, the good ones are appended to the open slabs of their partitions ([`slab`]), which leave in
 //! frames as soon as the frames before are answered ([`lane`], at the [`pace`] of each partition, over
-//! [`link`]). The receipt of a slab decides the answer of every request with events in it ([`respond`]),
+//! [`link`]). The receipt of a slab decides the answer of every request with events in it ([`respond`], [`unsent`]),
 //! and what was stored is told to the counters ([`live`]).
 //!
 //! **A 200 means that every event of the request is in Kafka, written by all in-sync replicas.** 4xx
 //! and 503 mean that it certainly is not, 504 that nobody can know; the answer carries the
 //! `Idempotency-Key` under which sending the same body again is harmless.
 
+mod addresses;
 pub mod app;
 mod body;
 mod connection;
 mod deadlines;
 mod descriptors;
 mod expand;
+mod http2;
 mod ids;
 mod intake;
 mod judge;
@@ -33,9 +36,12 @@ mod patience;
 mod respond;
 mod route;
 mod slab;
+mod socket;
 mod split;
 #[doc(hidden)]
 pub mod stages;
+mod tls;
+mod unsent;
 mod worker;
 
 pub use app::App;

@@ -1,6 +1,6 @@
 //! Connections: accepted up to a bound, drained on shutdown.
 
-use std::{cell::Cell, rc::Rc, time::Duration};
+use std::{cell::Cell, net::SocketAddr, rc::Rc, time::Duration};
 
 use aguacero::shutdown::{Shutdown, within};
 use tokio::{
@@ -8,7 +8,7 @@ use tokio::{
     sync::Notify,
 };
 
-use crate::{connection, deadlines::Deadlines, worker::Worker};
+use crate::{addresses::Peer, connection, deadlines::Deadlines, worker::Worker};
 
 /// The open connections of a worker.
 #[derive(Default)]
@@ -31,13 +31,26 @@ pub(crate) async fn serve(listener: TcpListener, worker: Rc<Worker>, shutdown: S
             () = shutdown.requested() => break,
         };
         match accepted {
-            Ok(stream) => {
+            Ok((stream, address)) => {
+                let peer = worker.addresses.peer(address.ip());
+                let place = match peer {
+                    Peer::Proxy(_) => None,
+                    Peer::Client => match worker.addresses.take(address.ip()) {
+                        Some(place) => Some(place),
+                        None => {
+                            worker.metrics.connection_refused(address.ip());
+                            continue;
+                        }
+                    },
+                };
                 connections.open.set(connections.open.get() + 1);
                 worker.metrics.connection_opened();
-                let serving = connection::serve(stream, Rc::clone(&worker), deadlines.watch());
+                let watch = deadlines.watch();
+                let serving = connection::serve(stream, peer, Rc::clone(&worker), watch);
                 let (connections, worker) = (Rc::clone(&connections), Rc::clone(&worker));
                 tokio::task::spawn_local(async move {
                     serving.await;
+                    drop(place);
                     worker.metrics.connection_closed();
                     connections.open.set(connections.open.get() - 1);
                     connections.closed.notify_waiters();
@@ -65,9 +78,9 @@ async fn accept(
     listener: &TcpListener,
     connections: &Connections,
     max: usize,
-) -> std::io::Result<TcpStream> {
+) -> std::io::Result<(TcpStream, SocketAddr)> {
     while connections.open.get() >= max {
         connections.closed.notified().await;
     }
-    listener.accept().await.map(|(stream, _)| stream)
+    listener.accept().await
 }

@@ -1,11 +1,19 @@
 //! The names of this process's metrics, and handles to those of every request.
 
-use std::{cell::RefCell, collections::HashMap, time::Duration};
+use std::{
+    cell::{Cell, RefCell},
+    collections::HashMap,
+    net::IpAddr,
+    time::{Duration, Instant},
+};
 
 use aguacero::config::Config;
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
 use crate::respond::RecordOutcome;
+
+/// Between two warnings of the same.
+const TELL_AGAIN: Duration = Duration::from_secs(60);
 
 /// Handles that a worker keeps, since looking one up costs more than using it.
 pub(crate) struct Metrics {
@@ -14,6 +22,9 @@ pub(crate) struct Metrics {
     connections: Gauge,
     asleep: Gauge,
     broken: Counter,
+    refused: Counter,
+    /// When it was told that some are.
+    told: Cell<Option<Instant>>,
     /// For each stream: stored, refused, not stored, unknown.
     events: Vec<[Counter; 4]>,
 }
@@ -31,6 +42,8 @@ impl Metrics {
             connections: gauge!("aguacero_gateway_connections"),
             asleep: gauge!("aguacero_gateway_connections_asleep"),
             broken: counter!("aguacero_gateway_connections_broken_total"),
+            refused: counter!("aguacero_gateway_connections_refused_total"),
+            told: Cell::default(),
             events: events.collect(),
         }
     }
@@ -80,9 +93,26 @@ impl Metrics {
     }
 
     /// A connection ended other than by the book.
-    pub(crate) fn connection_broken(&self, error: &hyper::Error) {
+    pub(crate) fn connection_broken(&self, error: &(dyn std::error::Error + 'static)) {
         self.broken.increment(1);
-        tracing::debug!(%error, "a connection broke");
+        tracing::debug!(error, "a connection broke");
+    }
+
+    /// An address has as many connections as it may.
+    pub(crate) fn connection_refused(&self, address: IpAddr) {
+        self.refused.increment(1);
+        if self
+            .told
+            .get()
+            .is_none_or(|told| told.elapsed() > TELL_AGAIN)
+        {
+            self.told.set(Some(Instant::now()));
+            tracing::warn!(
+                %address,
+                "connections are refused: it has gateway.connections_per_address_max of them; if it is a \
+                 proxy, name it in gateway.proxies"
+            );
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 //! their connections, and the answers that wait in them, for ever.
 
 use std::{
-    cell::Cell,
+    cell::{Cell, RefCell},
     io::{self, IoSlice},
     pin::Pin,
     rc::Rc,
@@ -15,32 +15,48 @@ use std::{
 use bytes::Bytes;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
     time::Sleep,
 };
 
+use crate::{socket::Socket, unsent::Held};
+
 /// A client's connection.
 pub(crate) struct Patient {
-    stream: TcpStream,
+    stream: Socket,
     patience: Duration,
     /// Runs while nothing can be written.
     stuck: Option<Pin<Box<Sleep>>>,
-    /// Whether it runs, for whoever has not got this any more.
-    is_stuck: Rc<Cell<bool>>,
+    signals: Rc<Signals>,
     /// Was read before, and is to be read again.
     begun: Bytes,
 }
 
+/// What happens on a connection, for whoever has handed it to hyper.
+#[derive(Default)]
+pub(crate) struct Signals {
+    /// The client does not take what is left of an answer.
+    pub(crate) is_stuck: Cell<bool>,
+    /// Something was read.
+    pub(crate) has_heard: Cell<bool>,
+    /// What the answer holds that is being written.
+    pub(crate) unsent: RefCell<Option<Held>>,
+}
+
 impl Patient {
-    /// Gives `stream` up when a write makes no progress for `patience`; `is_stuck` tells that none is made.
-    pub(crate) fn new(stream: TcpStream, patience: Duration, is_stuck: Rc<Cell<bool>>) -> Self {
+    /// Gives `stream` up when a write makes no progress for `patience`.
+    pub(crate) fn new(stream: Socket, patience: Duration, signals: Rc<Signals>) -> Self {
         Self {
             stream,
             patience,
             stuck: None,
-            is_stuck,
+            signals,
             begun: Bytes::new(),
         }
+    }
+
+    /// Whether HTTP/2 was agreed on; none if nothing was.
+    pub(crate) fn is_http2(&self) -> Option<bool> {
+        self.stream.is_http2()
     }
 
     /// What was read is to be read again, before anything else. `begun` itself, which may be no bytes in a
@@ -62,7 +78,7 @@ impl Patient {
         context: &mut Context<'_>,
         written: Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
-        self.is_stuck.set(written.is_pending());
+        self.signals.is_stuck.set(written.is_pending());
         if written.is_ready() {
             self.stuck = None;
             return written;
@@ -88,8 +104,14 @@ impl AsyncRead for Patient {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         if self.begun.is_empty() {
-            return Pin::new(&mut self.stream).poll_read(context, buffer);
+            let before = buffer.filled().len();
+            let read = Pin::new(&mut self.stream).poll_read(context, buffer);
+            if buffer.filled().len() > before {
+                self.signals.has_heard.set(true);
+            }
+            return read;
         }
+        self.signals.has_heard.set(true);
         let bytes = self.begun.len().min(buffer.remaining());
         buffer.put_slice(&self.begun.split_to(bytes));
         Poll::Ready(Ok(()))
@@ -120,7 +142,11 @@ impl AsyncWrite for Patient {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
+        let flushed = Pin::new(&mut self.stream).poll_flush(context);
+        if flushed.is_ready() {
+            self.signals.unsent.take();
+        }
+        flushed
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

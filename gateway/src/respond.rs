@@ -5,7 +5,6 @@ use aguacero::{
     config::Config,
 };
 use bytes::Bytes;
-use http_body_util::Full;
 use hyper::{
     Method, Response, StatusCode,
     header::{
@@ -225,6 +224,11 @@ impl Answer {
         Self::problem(400, format!("the body cannot be read: {error}")).closing()
     }
 
+    pub(crate) fn too_many_of_address(max: usize) -> Self {
+        let detail = format!("an address may have {max} requests in progress: send it again");
+        Self::problem(429, detail).field(&RETRY_AFTER, RETRY_AFTER_SECONDS)
+    }
+
     /// What may be done with a path, asked by `OPTIONS`.
     pub(crate) fn options() -> Self {
         Self::new(204, Body::Nothing).field(&ALLOW, METHODS)
@@ -249,21 +253,39 @@ impl Answer {
         Self::problem(404, detail)
     }
 
-    /// The response as hyper sends it.
-    pub(crate) fn into_response(self) -> Response<Full<Bytes>> {
-        let (content_type, body) = match self.body {
-            Body::Nothing => (None, Bytes::new()),
-            Body::One => (
-                Some("application/json"),
-                Bytes::from_static(b"{\"accepted\":1}"),
-            ),
-            Body::Json(value) => (Some("application/json"), value.to_string().into()),
-            Body::Problem(document) => (
-                Some("application/problem+json"),
-                Value::Object(document).to_string().into(),
-            ),
+    /// Less of it: what became of each record is left out. Of a mixture that is no answer.
+    pub(crate) fn without_list(mut self) -> Self {
+        match &mut self.body {
+            Body::Problem(document) => {
+                document.remove("errors");
+                self
+            }
+            _ => Self {
+                fields: self.fields,
+                close: self.close,
+                ..Self::problem(504, common_detail(504))
+            },
+        }
+    }
+
+    /// Its body as it is written.
+    pub(crate) fn body(&self) -> Bytes {
+        match &self.body {
+            Body::Nothing => Bytes::new(),
+            Body::One => Bytes::from_static(b"{\"accepted\":1}"),
+            Body::Json(value) => value.to_string().into(),
+            Body::Problem(document) => serde_json::to_vec(document).unwrap_or_default().into(),
+        }
+    }
+
+    /// The response as hyper sends it, around [`Self::body`].
+    pub(crate) fn into_response(self, body: Bytes) -> Response<Bytes> {
+        let content_type = match self.body {
+            Body::Nothing => None,
+            Body::One | Body::Json(_) => Some("application/json"),
+            Body::Problem(_) => Some("application/problem+json"),
         };
-        let mut response = Response::new(Full::new(body));
+        let mut response = Response::new(body);
         *response.status_mut() =
             StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let headers = response.headers_mut();
@@ -406,6 +428,7 @@ fn kind_and_title(status: u16) -> (&'static str, &'static str) {
         414 => ("uri-too-long", "URI too long"),
         415 => ("unsupported", "Unsupported media type or encoding"),
         422 => ("unfit", "Does not fit the stream"),
+        429 => ("too-many", "Too many requests"),
         431 => ("header-too-large", "Header too large"),
         503 => ("not-stored", "Not stored, try again"),
         504 => ("unknown", "Outcome unknown"),

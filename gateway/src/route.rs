@@ -131,14 +131,15 @@ impl<'a> Fields<'a> {
 
 /// RFC 9112, section 3.2: one field `Host` in HTTP/1.1, and in any version none that could be read in two ways.
 fn check_host<B>(request: &Request<B>, fields: &Fields<'_>) -> Result<(), Box<Answer>> {
+    let is_http2 = request.version() == Version::HTTP_2;
+    let authority = request.uri().authority().map(|a| a.as_str());
     let detail = match fields.hosts[..] {
-        _ if request
-            .uri()
-            .authority()
-            .is_some_and(|a| a.as_str().contains('@')) =>
-        {
-            "the target has a user's name in it"
+        _ if authority.is_some_and(|a| a.contains('@')) => "the target has a user's name in it",
+        // RFC 9113, section 8.3.1.
+        [host] if is_http2 && authority.is_some_and(|a| host != a) => {
+            "the field Host is another than :authority"
         }
+        [] if is_http2 && authority.is_none() => "the request has neither :authority nor Host",
         [] if request.version() == Version::HTTP_11 => "the request has no field Host",
         [] => return Ok(()),
         [host] if is_host(host.as_bytes()) => return Ok(()),

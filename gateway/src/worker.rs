@@ -13,8 +13,10 @@ use aguacero::{
 };
 use hyper::{Request, body::Incoming};
 use tokio::{runtime::LocalOptions, sync::mpsc};
+use tokio_rustls::TlsAcceptor;
 
 use crate::{
+    addresses::{Addresses, Peer, Place},
     body,
     deadlines::Deadline,
     expand::Expander,
@@ -27,6 +29,7 @@ use crate::{
     metric::Metrics,
     respond::{self, Answer},
     route,
+    unsent::{Sent, Unsent},
 };
 
 /// What is left of the drain's deadline for the last deltas to leave.
@@ -36,6 +39,8 @@ const DELTAS_DRAIN: Duration = Duration::from_secs(2);
 pub(crate) struct Setup {
     pub(crate) config: Arc<Config>,
     pub(crate) listener: std::net::TcpListener,
+    pub(crate) tls: Option<TlsAcceptor>,
+    pub(crate) addresses: Arc<Addresses>,
     /// Told once, when the kafka-producer has welcomed this worker.
     pub(crate) welcomed: mpsc::Sender<()>,
     pub(crate) shutdown: Shutdown,
@@ -45,11 +50,14 @@ pub(crate) struct Setup {
 pub(crate) struct Worker {
     pub(crate) config: Arc<Config>,
     pub(crate) metrics: Metrics,
+    pub(crate) tls: Option<TlsAcceptor>,
+    pub(crate) addresses: Arc<Addresses>,
     judge: RefCell<Judge>,
     /// Bytes of bodies that are being received in parts, or expanded.
     held: Cell<usize>,
     expander: Expander,
     link: Rc<Link>,
+    unsent: Unsent,
 }
 
 /// Serves until the shutdown and its drain are over.
@@ -64,6 +72,8 @@ async fn serve(setup: Setup) -> anyhow::Result<()> {
     let Setup {
         config,
         listener,
+        tls,
+        addresses,
         welcomed,
         shutdown,
     } = setup;
@@ -78,6 +88,9 @@ async fn serve(setup: Setup) -> anyhow::Result<()> {
         expander: Expander::new(),
         judge: RefCell::new(Judge::new(config.gateway.event_bytes_max)),
         metrics: Metrics::new(&config),
+        unsent: Unsent::new(&config.gateway),
+        tls,
+        addresses,
         link,
         config: Arc::clone(&config),
     });
@@ -91,11 +104,35 @@ async fn serve(setup: Setup) -> anyhow::Result<()> {
 
 impl Worker {
     /// One request, from its header to its answer.
-    pub(crate) async fn handle(&self, request: Request<Incoming>, deadline: &Deadline) -> Answer {
+    pub(crate) async fn handle(
+        &self,
+        request: Request<Incoming>,
+        peer: Peer,
+        deadline: &Deadline,
+    ) -> Sent {
         let started = Instant::now();
-        let answer = self.answer(request, deadline).await;
+        let answer = match self.place(&request, peer) {
+            Ok(_place) => self.answer(request, deadline).await,
+            Err(answer) => {
+                let limits = body::Limits::of(&self.config.gateway, &self.held, deadline);
+                let (parts, body) = request.into_parts();
+                body::discard(&parts.headers, body, &limits, *answer).await
+            }
+        };
         self.metrics.answered(answer.status, started.elapsed());
-        answer
+        self.unsent.send(answer)
+    }
+
+    /// A place for a request that a proxy hands on; a client of our own has one for its connection.
+    fn place(&self, request: &Request<Incoming>, peer: Peer) -> Result<Option<Place>, Box<Answer>> {
+        let Peer::Proxy(proxy) = peer else {
+            return Ok(None);
+        };
+        let client = self.addresses.behind(proxy, request.headers());
+        match self.addresses.take(client) {
+            Some(place) => Ok(Some(place)),
+            None => Err(Answer::too_many_of_address(self.addresses.max()).into()),
+        }
     }
 
     async fn answer(&self, request: Request<Incoming>, deadline: &Deadline) -> Answer {

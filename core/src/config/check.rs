@@ -12,13 +12,15 @@ mod topics;
 
 use std::{
     collections::BTreeMap,
-    net::{Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
 };
 
+use ipnet::IpNet;
 use toml::de::DeTable;
 
 use super::{
-    Config, Consumer, Gateway, Kafka, KafkaProducer, Mistakes, Mongodb, Redis, RedisWriter,
+    AddressField, Config, Consumer, Gateway, Kafka, KafkaProducer, Mistakes, Mongodb, Redis,
+    RedisWriter, Tls,
     raw::{Source, Table, one_of},
 };
 
@@ -35,6 +37,9 @@ const EVENT_BYTES_LIMIT: usize = 1_000_000;
 
 /// What librdkafka can be told to compress with.
 const COMPRESSIONS: [&str; 5] = ["none", "lz4", "zstd", "snappy", "gzip"];
+
+/// Where proxies may tell a client's address.
+const ADDRESS_FIELDS: [&str; 2] = ["x-forwarded-for", "forwarded"];
 
 /// Reads `text`, which `file` stands for, and checks all of it.
 pub(super) fn check(
@@ -112,9 +117,17 @@ fn mongodb(table: Table<'_>) -> Mongodb {
 fn gateway(table: Table<'_>) -> Gateway {
     let gateway = Gateway {
         listen: table.address("listen", local(8080)),
+        tls: tls(&table),
         admin: table.address("admin", local(9180)),
         workers: table.number("workers", half_the_cores(), 1..=1024),
         connections_max: table.number("connections_max", 10_000, 1..=1_000_000),
+        connections_per_address_max: table.number(
+            "connections_per_address_max",
+            1_000,
+            1..=1_000_000,
+        ),
+        proxies: networks(&table, "proxies"),
+        proxies_field: address_field(&table),
         body_bytes_max: table.number("body_bytes_max", 8 * MIB, 1..=GIB),
         // As Envoy's decompressor has it (max_inflate_ratio).
         expansion_max: table.number("expansion_max", 100, 1..=1_000_000),
@@ -123,6 +136,7 @@ fn gateway(table: Table<'_>) -> Gateway {
         // hyper refuses a buffer below 8 KiB.
         header_bytes_max: table.number("header_bytes_max", 16 * KIB, 8 * KIB..=MIB),
         idle_timeout: table.millis("idle_timeout_ms", 60_000, 10..=HOUR_MS),
+        header_timeout: table.millis("header_timeout_ms", 10_000, 10..=HOUR_MS),
         body_timeout: table.millis("body_timeout_ms", 10_000, 10..=HOUR_MS),
         ack_timeout: table.millis("ack_timeout_ms", 10_000, 10..=HOUR_MS),
         request_timeout: table.millis("request_timeout_ms", 20_000, 10..=HOUR_MS),
@@ -139,6 +153,50 @@ fn gateway(table: Table<'_>) -> Gateway {
     };
     table.done();
     gateway
+}
+
+/// Both files, or neither.
+fn tls(table: &Table<'_>) -> Option<Tls> {
+    let file = |key| table.text(key, "", |_| None::<String>);
+    let (certificate, key) = (file("tls_certificate"), file("tls_key"));
+    match (certificate.is_empty(), key.is_empty()) {
+        (true, true) => return None,
+        (false, false) => {}
+        (true, false) => table.report("tls_certificate", "is missing; tls_key is of no use alone"),
+        (false, true) => table.report("tls_key", "is missing; tls_certificate is of no use alone"),
+    }
+    Some(Tls {
+        certificate: certificate.into(),
+        key: key.into(),
+    })
+}
+
+/// `"10.0.0.0/8, ::1"`
+fn networks(table: &Table<'_>, key: &'static str) -> Vec<IpNet> {
+    let listed = table.text(key, "", |_| None::<String>);
+    let names = listed.split(',').map(str::trim).filter(|n| !n.is_empty());
+    let network = |name: &str| {
+        let network = name
+            .parse()
+            .or_else(|_| name.parse().map(|a: IpAddr| a.into()));
+        if network.is_err() {
+            let what = format!("\"{name}\" is no network; write one like 10.0.0.0/8 or fd00::/8");
+            table.report(key, what);
+        }
+        network.ok()
+    };
+    names.filter_map(network).collect()
+}
+
+fn address_field(table: &Table<'_>) -> AddressField {
+    let unknown = |name: &str| {
+        let known = ADDRESS_FIELDS.contains(&name);
+        (!known).then(|| format!("there is no \"{name}\"; {}", one_of(name, &ADDRESS_FIELDS)))
+    };
+    match &*table.text("proxies_field", ADDRESS_FIELDS[0], unknown) {
+        "forwarded" => AddressField::Forwarded,
+        _ => AddressField::XForwardedFor,
+    }
 }
 
 fn kafka_producer(table: Table<'_>) -> KafkaProducer {

@@ -16,6 +16,8 @@ mod tests;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
+use ipnet::IpNet;
+
 pub use raw::{Mistake, Mistakes};
 pub use stream::{Counter, Field, Partitioning, Route, Rule, Spread, Stream, Type, Types, Via};
 
@@ -77,12 +79,21 @@ pub struct Mongodb {
 pub struct Gateway {
     /// Where events come in.
     pub listen: SocketAddr,
+    /// What `listen` proves itself with; without it, it speaks no TLS.
+    pub tls: Option<Tls>,
     /// `/healthz`, `/readyz`, `/metrics`.
     pub admin: SocketAddr,
     /// Current-thread runtimes; `None` in the file means half of the cores, at least one.
     pub workers: usize,
     /// Open connections in all; beyond it new ones wait in the listen queue.
     pub connections_max: usize,
+    /// Open connections of one client's address (of an IPv6 network of 64 bits); behind a proxy, its requests
+    /// in progress.
+    pub connections_per_address_max: usize,
+    /// Networks whose word for a client's address is taken.
+    pub proxies: Vec<IpNet>,
+    /// Where they say it.
+    pub proxies_field: AddressField,
     /// Bytes of one body.
     pub body_bytes_max: usize,
     /// How many times its bytes a packed body may expand to.
@@ -95,6 +106,8 @@ pub struct Gateway {
     pub header_bytes_max: usize,
     /// How long a connection may be silent before or between requests.
     pub idle_timeout: Duration,
+    /// From the first byte of a request to the end of its header; also of a TLS handshake.
+    pub header_timeout: Duration,
     /// How long a body, or an answer, may make no progress: 408, or the connection ends.
     pub body_timeout: Duration,
     /// From the last byte of the body to the receipt: 504 (or 503 if it never left).
@@ -113,6 +126,25 @@ pub struct Gateway {
     pub slab_bytes_max: usize,
     /// Sticky spreading passes over a partition whose oldest receipt is due for longer than this.
     pub partition_slow: Duration,
+}
+
+/// The header field in which proxies tell whose request it is. They extend one and hand the other on as the
+/// client wrote it, so it has to be known which.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AddressField {
+    /// `X-Forwarded-For`
+    XForwardedFor,
+    /// `Forwarded` (RFC 7239)
+    Forwarded,
+}
+
+/// Files, in PEM, that are read again when they change.
+#[derive(Debug, Clone)]
+pub struct Tls {
+    /// The certificate, and those that lead to its root.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
 }
 
 /// `[kafka_producer]`

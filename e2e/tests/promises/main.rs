@@ -1,10 +1,12 @@
 //! The promises of Aguacero, each shown on the real processes and the real services.
 
+mod addresses;
 mod batches;
 mod chaos;
 mod contract;
 mod drain;
 mod hostile;
+mod http2;
 mod ledger;
 mod packed;
 mod pipeline;
@@ -13,3 +15,4 @@ mod silence;
 mod start;
 mod strangers;
 mod streams;
+mod tls;

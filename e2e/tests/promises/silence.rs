@@ -46,7 +46,8 @@ async fn a_header_that_comes_in_parts_is_not_forgotten_between_them() {
     let mut slow = TcpStream::connect(pipeline.address()).await.expect("one");
     slow.write_all(first.as_bytes()).await.expect("its half");
     // One that began after it is asleep, so this one was silent for as long.
-    let _later = TcpStream::connect(pipeline.address()).await.expect("two");
+    let mut later = pipeline.client();
+    send(&mut later, 2).await;
     asleep(&pipeline, 1.0).await;
     slow.write_all(second.as_bytes()).await.expect("the rest");
     let mut answer = String::new();
@@ -89,8 +90,30 @@ async fn part_of_a_header_holds_no_shutdown_up() {
     };
     let _before = part().await;
     // One that began after it is asleep, so the one before was silent for as long.
-    let _idle = TcpStream::connect(pipeline.address()).await.expect("two");
+    let mut idle = pipeline.client();
+    send(&mut idle, 1).await;
     asleep(&pipeline, 1.0).await;
     let _just_now = part().await;
     pipeline.gateway.shut_down().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_header_that_goes_on_and_on_is_not_waited_for() {
+    let pipeline = Pipeline::weather()
+        .into_kafka_only()
+        .with("gateway.header_timeout_ms", 1_500)
+        .start()
+        .await;
+    let mut slow = TcpStream::connect(pipeline.address()).await.expect("one");
+    let endless = async {
+        slow.write_all(b"POST /input HTTP/1.1\r\n").await?;
+        loop {
+            slow.write_all(b"x: y\r\n").await?; // an error as soon as nobody listens
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+    };
+    let ended: std::io::Result<()> = tokio::time::timeout(e2e::DEADLINE, endless)
+        .await
+        .expect("the gateway ends it");
+    assert!(ended.is_err());
 }

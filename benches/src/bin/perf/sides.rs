@@ -10,7 +10,7 @@ use benches::{
     load::{self, Load, Outcome, Pace, Plan},
     null,
 };
-use e2e::{Pipeline, Process, Services};
+use e2e::{Builder, Pipeline, Process, Services};
 
 use crate::Effort;
 
@@ -81,6 +81,11 @@ pub(crate) fn seconds_for_a_million(cpu: &[Cpu], events: u64) -> String {
     cpu.iter().map(of).collect::<Vec<_>>().join(" + ")
 }
 
+/// All clients have one address here.
+fn weather() -> Builder {
+    Pipeline::weather().with("gateway.connections_per_address_max", 10_000)
+}
+
 impl Server {
     /// The limit of HTTP.
     pub(crate) fn bare() -> anyhow::Result<Self> {
@@ -95,7 +100,7 @@ impl Server {
 
     /// A gateway whose kafka-producer stores nothing.
     pub(crate) async fn without_kafka() -> anyhow::Result<Self> {
-        let mut pipeline = Pipeline::weather().into_kafka_only().prepare().await;
+        let mut pipeline = weather().into_kafka_only().prepare().await;
         let socket = pipeline.gateway.setting("kafka_producer.socket").to_owned();
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
@@ -109,13 +114,13 @@ impl Server {
 
     /// Gateway and kafka-producer.
     pub(crate) async fn durable() -> Self {
-        let pipeline = Pipeline::weather().into_kafka_only().start().await;
+        let pipeline = weather().into_kafka_only().start().await;
         Self::of(pipeline, |p| vec![&p.gateway, &p.kafka_producer])
     }
 
     /// All four processes, and the services behind them, in the order of `whole::PROCESSES`.
     pub(crate) async fn everything() -> anyhow::Result<Self> {
-        let pipeline = Pipeline::weather().start().await;
+        let pipeline = weather().start().await;
         let mut server = Self::of(pipeline, |p| p.processes().collect());
         for service in ["mongodb", "redis", "kafka"] {
             server.pids.push(Services::pid(service)?);
