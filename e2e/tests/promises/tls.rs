@@ -1,0 +1,221 @@
+//! TLS on the public address.
+
+use std::{fs, path::Path, sync::Arc};
+
+use bytes::Bytes;
+use e2e::{Pipeline, load::tweet, once, raw};
+use http_body_util::{BodyExt as _, Full};
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::{
+    ClientConfig, RootCertStore, SupportedProtocolVersion,
+    crypto::ring,
+    pki_types::{CertificateDer, ServerName},
+    version::{TLS12, TLS13},
+};
+use tempfile::TempDir;
+use tokio::net::TcpStream;
+use tokio_rustls::{TlsConnector, client::TlsStream};
+
+/// A certificate that signs itself, for `localhost`.
+struct Certificate {
+    der: CertificateDer<'static>,
+    pem: String,
+    key: String,
+}
+
+impl Certificate {
+    fn new() -> Self {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("one");
+        Self {
+            der: made.cert.der().clone(),
+            pem: made.cert.pem(),
+            key: made.signing_key.serialize_pem(),
+        }
+    }
+
+    fn write_to(&self, folder: &Path) {
+        fs::write(folder.join("certificate.pem"), &self.pem).expect("our own folder");
+        fs::write(folder.join("key.pem"), &self.key).expect("our own folder");
+    }
+}
+
+/// A gateway that proves itself with the files in the folder.
+async fn start(certificate: &Certificate) -> (Pipeline, TempDir) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    certificate.write_to(folder.path());
+    let pipeline = Pipeline::weather()
+        .into_kafka_only()
+        .with("gateway.header_timeout_ms", 1_000)
+        .with(
+            "gateway.tls_certificate",
+            folder.path().join("certificate.pem").display(),
+        )
+        .with("gateway.tls_key", folder.path().join("key.pem").display())
+        .start()
+        .await;
+    (pipeline, folder)
+}
+
+async fn connect(
+    pipeline: &Pipeline,
+    trusted: &Certificate,
+    version: &'static SupportedProtocolVersion,
+    protocols: &[&str],
+) -> std::io::Result<TlsStream<TcpStream>> {
+    let mut roots = RootCertStore::empty();
+    roots.add(trusted.der.clone()).expect("a root");
+    let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_protocol_versions(&[version])
+        .expect("a version")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = protocols.iter().map(|p| p.as_bytes().to_vec()).collect();
+    let stream = TcpStream::connect(pipeline.address()).await?;
+    let name = ServerName::try_from("localhost").expect("a name");
+    TlsConnector::from(Arc::new(config))
+        .connect(name, stream)
+        .await
+}
+
+fn request(uri: &str, n: usize) -> hyper::Request<Full<Bytes>> {
+    hyper::Request::post(uri)
+        .header("host", "localhost")
+        .header("content-type", "application/json")
+        .body(Full::new(tweet(n).into()))
+        .expect("a request")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn events_are_taken_under_tls_by_either_version_of_both_protocols() {
+    let certificate = Certificate::new();
+    let (pipeline, _folder) = start(&certificate).await;
+    for version in [&TLS12, &TLS13] {
+        let stream = connect(&pipeline, &certificate, version, &["http/1.1"])
+            .await
+            .expect("one");
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.expect("one");
+        tokio::spawn(connection);
+        for n in 0..3 {
+            let answer = sender
+                .send_request(request("/input", n))
+                .await
+                .expect("an answer");
+            assert_eq!(answer.status(), 200);
+            answer.into_body().collect().await.expect("its body");
+            // It sleeps between two requests, and goes on.
+            once("it is asleep", async || {
+                pipeline
+                    .gateway
+                    .metric("aguacero_gateway_connections_asleep")
+                    .await
+                    == 1.0
+            })
+            .await;
+        }
+        drop(sender);
+
+        let stream = connect(&pipeline, &certificate, version, &["h2", "http/1.1"])
+            .await
+            .expect("one");
+        assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
+        let handshake = http2::handshake(TokioExecutor::new(), TokioIo::new(stream));
+        let (mut sender, connection) = handshake.await.expect("HTTP/2");
+        tokio::spawn(connection);
+        for n in 3..6 {
+            let request = request("https://localhost/input", n);
+            assert_eq!(
+                sender
+                    .send_request(request)
+                    .await
+                    .expect("an answer")
+                    .status(),
+                200
+            );
+        }
+        drop(sender);
+        once("both have left", async || {
+            pipeline
+                .gateway
+                .metric("aguacero_gateway_connections")
+                .await
+                == 0.0
+        })
+        .await;
+    }
+    assert_eq!(pipeline.records("weather").await.len(), 12);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_no_tls_gets_nothing_and_half_a_handshake_is_not_waited_for() {
+    let certificate = Certificate::new();
+    let (pipeline, _folder) = start(&certificate).await;
+    let plain = "POST /input HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n{}";
+    assert!(
+        !raw(pipeline.address(), plain.as_bytes())
+            .await
+            .contains("HTTP")
+    );
+    for part in [&b""[..], b"\x16\x03\x01\x02\x00\x01"] {
+        assert_eq!(raw(pipeline.address(), part).await, "");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_certificate_is_replaced_without_a_restart_and_a_broken_one_is_not_taken() {
+    let (old, new) = (Certificate::new(), Certificate::new());
+    let (pipeline, folder) = start(&old).await;
+    let is_shown = async |certificate: &Certificate| {
+        connect(&pipeline, certificate, &TLS13, &[]).await.is_ok()
+    };
+    assert!(is_shown(&old).await);
+    assert!(!is_shown(&new).await);
+
+    // The key of another one.
+    fs::write(folder.path().join("key.pem"), &new.key).expect("our own folder");
+    once("it is told", async || {
+        pipeline.gateway.log().contains("do not belong together")
+    })
+    .await;
+    assert!(is_shown(&old).await, "the old one stays");
+
+    new.write_to(folder.path());
+    once("the new one is shown", async || is_shown(&new).await).await;
+    assert!(!is_shown(&old).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gateway_without_a_certificate_that_it_can_use_does_not_start() {
+    let certificate = Certificate::new();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    certificate.write_to(folder.path());
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    fs::write(at("empty.pem"), "").expect("our own folder");
+    for (file, key, says) in [
+        (at("none.pem"), at("key.pem"), "cannot read"),
+        (at("empty.pem"), at("key.pem"), "has no certificate in it"),
+        (
+            at("certificate.pem"),
+            at("empty.pem"),
+            "has no private key in it",
+        ),
+        (at("certificate.pem"), String::new(), "gateway.tls_key"),
+    ] {
+        let pipeline = Pipeline::weather()
+            .into_kafka_only()
+            .with("gateway.tls_certificate", &file)
+            .with("gateway.tls_key", &key)
+            .prepare()
+            .await;
+        let output = pipeline
+            .gateway
+            .command("run")
+            .output()
+            .expect("a program that starts");
+        let told = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        assert!(
+            !output.status.success() && told.contains(says),
+            "{says}: {told}"
+        );
+    }
+}
