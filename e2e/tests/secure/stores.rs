@@ -187,6 +187,31 @@ async fn an_authority_that_nobody_knows_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_certificate_of_another_host_is_not_believed() {
+    let services = Services::from_env();
+    let elsewhere = |address: &str| address.replace("127.0.0.1", "localhost");
+    let (brokers, redis) = (elsewhere(&services.brokers), elsewhere(&services.redis));
+    let mongodb = elsewhere(&services.mongodb).replace("replicaSet=rs0", "directConnection=true");
+    tokio::join!(
+        is_turned_away(
+            Kind::KafkaProducer,
+            [("kafka.brokers", &*brokers)],
+            ["Kafka does not let this process in", "for another host"],
+        ),
+        is_turned_away(
+            Kind::RedisWriter,
+            [("redis.url", &*redis)],
+            ["Redis", "certificate not valid for name"],
+        ),
+        is_turned_away(
+            Kind::Consumer,
+            [("mongodb.uri", &*mongodb)],
+            ["waiting for MongoDB", "certificate not valid for name"],
+        ),
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_process_without_a_certificate_of_its_own_is_turned_away_where_one_is_asked_for() {
     tokio::join!(
         is_turned_away(
