@@ -4,7 +4,7 @@ import secrets
 import ssl
 import subprocess
 
-from cache import Failure, last_lines, require
+from cache import Failure, last_lines
 from rights import PROCESSES
 
 ADMIN = "admin"  # who may do everything
@@ -13,7 +13,6 @@ KEY = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
 
 def make(folder):
     """An authority and what it vouches for, an authority that nobody trusts, and a password for everybody."""
-    require("openssl")
     folder.mkdir(mode=0o700)
     for authority in ("ca", "stranger"):
         openssl(folder, "req", "-x509", *KEY, "-keyout", f"{authority}.key", "-out", f"{authority}.pem",

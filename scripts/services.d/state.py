@@ -149,6 +149,8 @@ def find_programs():
 
 def plan(name, counts, secure):
     programs = find_programs()
+    if secure:
+        require("openssl")
     data = Path(tempfile.mkdtemp(prefix=f"{TEMPORARY_PREFIX}{name}-")).resolve()
     services, env, folder = {}, {}, None
     if secure:
