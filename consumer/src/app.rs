@@ -162,7 +162,7 @@ impl Stores {
             match topics.ensure(&config.topics).await {
                 Ok(described) => Ok(Ok(described)),
                 Err(TopicError::Refused(why)) => Ok(Err(why)),
-                Err(TopicError::Unreachable(error)) => Err(error),
+                Err(error) => Err(error),
             }
         });
         let described = ensured.await?.map_err(anyhow::Error::msg)?;

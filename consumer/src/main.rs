@@ -1,6 +1,6 @@
 //! The consumer: `run`, `check`, `rebuild` or `dead-letters`.
 
-use aguacero::{cli, shutdown, telemetry};
+use aguacero::{cli, config::Store, shutdown, telemetry};
 use clap::Parser;
 use consumer::{App, dead_letters, rebuild};
 
@@ -9,6 +9,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// The exit status of a command that could not do what it was to do.
 const FAILED: i32 = 1;
+
+/// Whose files it reads.
+const STORES: [Store; 3] = [Store::Kafka, Store::Redis, Store::Mongodb];
 
 /// Archives Kafka's records in MongoDB and settles the counters in Redis.
 #[derive(Parser)]
@@ -42,21 +45,23 @@ async fn main() {
 
 async fn run(command: Command) -> anyhow::Result<()> {
     match command {
-        Command::Check(file) => cli::check(&file),
+        Command::Check(file) => cli::check_for(&file, &STORES),
         Command::Run(file) => {
-            let config = cli::load_or_exit(&file);
+            let config = cli::load_for(&file, &STORES);
             telemetry::init("consumer");
+            cli::warn(&config);
             let shutdown = shutdown::on_signals()?;
             App::build(config).await?.run(shutdown).await
         }
         Command::Rebuild { stream, file } => {
-            let config = cli::load_or_exit(&file);
+            let config = cli::load_for(&file, &STORES);
             rebuild::find(&config, &stream)?;
             telemetry::init("consumer");
+            cli::warn(&config);
             rebuild::rebuild(config, &stream).await
         }
         Command::DeadLetters(verb) => {
-            let config = cli::load_or_exit(verb.file());
+            let config = cli::load_for(verb.file(), &STORES);
             dead_letters::dead_letters(config, &verb).await
         }
     }

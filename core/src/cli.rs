@@ -29,7 +29,7 @@ use std::{
     time::Duration,
 };
 
-use crate::config::{Config, Counter, Partitioning, Stream, Topic};
+use crate::config::{Config, Counter, Partitioning, Store, Stream, Topic};
 
 /// The exit status of a process whose configuration has mistakes.
 const MISTAKES: i32 = 2;
@@ -50,7 +50,13 @@ pub struct ConfigFile {
 /// Reads the configuration, or prints every mistake in it and exits.
 #[must_use]
 pub fn load_or_exit(file: &ConfigFile) -> Config {
-    Config::load(&file.config).unwrap_or_else(|mistakes| {
+    load_for(file, &[])
+}
+
+/// [`load_or_exit`] of a process that talks to `stores`: the files that are named for them must be there.
+#[must_use]
+pub fn load_for(file: &ConfigFile, stores: &[Store]) -> Config {
+    Config::load(&file.config, stores).unwrap_or_else(|mistakes| {
         eprintln!("{mistakes}");
         exit(MISTAKES)
     })
@@ -58,15 +64,32 @@ pub fn load_or_exit(file: &ConfigFile) -> Config {
 
 /// Reads the configuration, prints what it declares (or every mistake in it), and exits.
 pub fn check(file: &ConfigFile) -> ! {
-    let config = load_or_exit(file);
+    check_for(file, &[])
+}
+
+/// [`check()`] of a process that talks to `stores`.
+pub fn check_for(file: &ConfigFile, stores: &[Store]) -> ! {
+    let config = load_for(file, stores);
     let name = file.config.display();
+    let warnings: String = config
+        .warnings
+        .iter()
+        .map(|warning| format!("\nwarning: {warning}"))
+        .collect();
     // Whoever closed the pipe has seen enough.
     _ = writeln!(
         std::io::stdout(),
-        "{name} has no mistakes\n\n{}",
+        "{name} has no mistakes{warnings}\n\n{}",
         Summary(&config)
     );
     exit(0)
+}
+
+/// Logs what should be looked at; to be called when logs are written.
+pub fn warn(config: &Config) {
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
 }
 
 /// What a configuration declares, on one screen.

@@ -23,6 +23,7 @@ use rdkafka::{
 use crate::{
     bootstrap::Bootstrap,
     config::{Kafka, Topic},
+    refusal::refusal,
 };
 
 /// How long one call to the broker may take.
@@ -30,10 +31,12 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 /// Until a broker that has not heard of a new topic is asked again.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
-/// Settings that every client of the broker shares.
+/// Settings that every client of the broker shares. The client keeps the password and the certificates that
+/// the files have now: others are used by the next one that is made.
 #[must_use]
 pub fn client_config(kafka: &Kafka, process: &str) -> ClientConfig {
     let mut config = ClientConfig::new();
+    access(kafka, &mut config);
     config
         .set("bootstrap.servers", &kafka.brokers)
         .set("client.id", format!("aguacero-{process}"))
@@ -43,6 +46,41 @@ pub fn client_config(kafka: &Kafka, process: &str) -> ClientConfig {
         .set("socket.nagle.disable", "true")
         .set("log.connection.close", "false");
     config
+}
+
+/// TLS and who we are. librdkafka checks certificate and name unless it is told not to, which it never is.
+fn access(kafka: &Kafka, config: &mut ClientConfig) {
+    let protocol = match (&kafka.sasl, &kafka.tls) {
+        (None, None) => "plaintext",
+        (None, Some(_)) => "ssl",
+        (Some(_), None) => "sasl_plaintext",
+        (Some(_), Some(_)) => "sasl_ssl",
+    };
+    config.set("security.protocol", protocol);
+    let tls = kafka.tls.iter();
+    let identity = tls.clone().filter_map(|tls| tls.identity.as_ref());
+    let files = tls
+        .filter_map(|tls| Some(("ssl.ca.location", tls.ca.as_ref()?)))
+        .chain(identity.flat_map(|own| {
+            [
+                ("ssl.certificate.location", &own.certificate),
+                ("ssl.key.location", &own.key),
+            ]
+        }));
+    for (key, file) in files {
+        config.set(key, file.to_string_lossy());
+    }
+    if let Some(sasl) = &kafka.sasl {
+        config.set("sasl.mechanism", &sasl.mechanism);
+        if let Some(username) = &sasl.credentials.username {
+            config.set("sasl.username", username);
+        }
+        match sasl.credentials.password() {
+            Ok(password) => _ = config.set("sasl.password", password.expose()),
+            // Without one no client is made, and that is an error of whoever wanted it.
+            Err(error) => tracing::error!("the password for Kafka: the file {error}"),
+        }
+    }
 }
 
 /// A topic as the broker has it.
@@ -68,6 +106,9 @@ pub enum TopicError {
     /// The broker did not answer: worth another try.
     #[error("Kafka did not answer: {0}")]
     Unreachable(#[from] KafkaError),
+    /// The broker did not let us in, which may be mended there: worth another try.
+    #[error("Kafka does not let this process in: {0}")]
+    Barred(String),
     /// The broker answered, and the topic is not there as declared.
     #[error("{0}")]
     Refused(String),
@@ -89,7 +130,7 @@ impl ClientContext for Context {
 /// Asks and creates topics.
 pub struct Topics {
     admin: AdminClient<Context>,
-    brokers: String,
+    kafka: Kafka,
     /// The broker that answered the last time, if one did.
     answering: Mutex<Option<i32>>,
 }
@@ -99,7 +140,7 @@ impl Topics {
     pub fn new(kafka: &Kafka, process: &str) -> Result<Self, KafkaError> {
         Ok(Self {
             admin: client_config(kafka, process).create_with_context(Context::default())?,
-            brokers: kafka.brokers.clone(),
+            kafka: kafka.clone(),
             answering: Mutex::default(),
         })
     }
@@ -111,7 +152,9 @@ impl Topics {
         declared: &[Topic],
     ) -> Result<HashMap<String, Described>, TopicError> {
         let names: Vec<_> = declared.iter().map(|t| t.name.as_str()).collect();
-        let found = self.describe(&names)?;
+        let found = self.describe(&names).map_err(|error| {
+            refusal(&self.kafka).map_or(TopicError::Unreachable(error), TopicError::Barred)
+        })?;
         let missing: Vec<_> = declared
             .iter()
             .filter(|t| !found.contains_key(&t.name))
@@ -127,7 +170,7 @@ impl Topics {
     /// The topics called `names` that exist. Blocks for up to some seconds.
     pub fn describe(&self, names: &[&str]) -> Result<HashMap<String, Described>, KafkaError> {
         let client = self.admin.inner();
-        client.context().bootstrap.mend(client, &self.brokers);
+        client.context().bootstrap.mend(client, &self.kafka.brokers);
         let broker = self.answering()?;
         let found = describe(client.native_ptr(), names, broker);
         if found.is_err() {

@@ -14,6 +14,7 @@ pub mod id;
 pub mod kafka;
 pub mod ledger;
 pub mod record;
+mod refusal;
 pub mod scalar;
 pub mod shutdown;
 pub mod socket;

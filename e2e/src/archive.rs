@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use aguacero::{config::Stream, id::EventId};
-use bson::{Binary, Bson, Document, RawDocumentBuf, doc, spec::BinarySubtype};
-use mongodb::{
-    Client, Database,
-    options::{ClientOptions, ReadConcern},
+use aguacero::{
+    config::{Mongodb, Stream},
+    id::EventId,
 };
+use bson::{Binary, Bson, Document, RawDocumentBuf, doc, spec::BinarySubtype};
+use consumer::archive::client_options;
+use mongodb::{Client, Database, options::ReadConcern};
 
 use crate::eventually;
 
@@ -22,10 +23,8 @@ pub struct Archive {
 
 impl Archive {
     /// The database called `name`; it need not be there.
-    pub async fn open(uri: &str, name: &str) -> Self {
-        let options = ClientOptions::parse(uri)
-            .await
-            .expect("a connection string");
+    pub async fn open(access: &Mongodb, name: &str) -> Self {
+        let options = client_options(access).await.expect("a connection string");
         let client = Client::with_options(options).expect("a client of MongoDB");
         Self {
             database: client.database(name),

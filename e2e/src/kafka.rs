@@ -8,7 +8,7 @@ use std::{
 
 use aguacero::{
     id::EventId,
-    kafka::{Described, Topics},
+    kafka::{Described, Topics, client_config},
     record::{HEADER, Header},
 };
 use rdkafka::{
@@ -86,23 +86,30 @@ pub struct Place {
 /// The brokers.
 #[derive(Debug, Clone)]
 pub struct Kafka {
-    brokers: String,
+    access: aguacero::config::Kafka,
 }
 
 impl Kafka {
     /// At `brokers`.
     #[must_use]
     pub fn new(brokers: &str) -> Self {
-        Self {
+        Self::with(aguacero::config::Kafka {
             brokers: brokers.to_owned(),
-        }
+            message_timeout: CALL_TIMEOUT,
+            tls: None,
+            sasl: None,
+        })
+    }
+
+    /// The same by TLS and with a user, if `access` says so.
+    #[must_use]
+    pub fn with(access: aguacero::config::Kafka) -> Self {
+        Self { access }
     }
 
     fn client(&self) -> ClientConfig {
-        let mut config = ClientConfig::new();
-        config
-            .set("bootstrap.servers", &self.brokers)
-            .set("log_level", "2");
+        let mut config = client_config(&self.access, "e2e");
+        config.set("log_level", "2");
         config
     }
 
@@ -157,10 +164,7 @@ impl Kafka {
 
     /// The topic as the broker has it, if it is there.
     pub async fn describe(&self, topic: &str) -> Option<Described> {
-        let kafka = aguacero::config::Kafka {
-            brokers: self.brokers.clone(),
-            message_timeout: CALL_TIMEOUT,
-        };
+        let kafka = self.access.clone();
         let topic = topic.to_owned();
         let describe = move || {
             let topics = Topics::new(&kafka, "e2e").expect("an admin client");

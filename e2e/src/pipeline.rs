@@ -88,7 +88,6 @@ pub struct Pipeline {
     pub redis: Redis,
     /// What the processes are connected by, if it is wired.
     pub wires: Vec<(Link, Wire)>,
-    mongodb: String,
     database: String,
     prefix: String,
     group: String,
@@ -181,7 +180,16 @@ impl Builder {
         let (test, id) = (test_name(), unique());
         let prefix = format!("{test}-{id}-");
         let toml = with_topics_called(&prefix, &self.toml);
-        let config = Config::parse(&toml, "this test's file", []).unwrap_or_else(|e| panic!("{e}"));
+        let mut known = services.access.clone();
+        known.insert(variable("kafka.brokers"), services.brokers.clone());
+        known.insert(variable("mongodb.uri"), services.mongodb.clone());
+        known.insert(variable("redis.url"), services.redis.clone());
+        let config =
+            Config::parse(&toml, "this test's file", known).unwrap_or_else(|e| panic!("{e}"));
+        let redis_at = |number| aguacero::config::Redis {
+            url: services.redis_database(number),
+            ..config.redis.clone()
+        };
         let folder = tempfile::Builder::new()
             .prefix("e2e-")
             .tempdir()
@@ -189,15 +197,13 @@ impl Builder {
         let file = folder.path().join("aguacero.toml");
         std::fs::write(&file, toml).expect("a file in our own folder");
 
-        let number = 1 + Redis::open(&services.redis_database(0))
-            .await
-            .next("e2e:databases")
-            .await
-            % REDIS_DATABASES;
+        let number =
+            1 + Redis::with(&redis_at(0)).await.next("e2e:databases").await % REDIS_DATABASES;
         let redis_url = services.redis_database(number);
-        let redis = Redis::open(&redis_url).await;
+        let redis = Redis::with(&redis_at(number)).await;
         redis.flush().await;
-        let database = format!("e2e-{id}");
+        let database = self.settings.get(&variable("mongodb.database"));
+        let database = database.cloned().unwrap_or(format!("e2e-{id}"));
         let group = format!("{test}-{id}");
 
         let mut wires = Vec::new();
@@ -241,15 +247,10 @@ impl Builder {
             environment.insert(variable(key), value);
         }
         environment.extend(self.settings.clone());
-        let new = |name: &str, kind, settings: &[(&str, &str)]| {
-            process(
-                name,
-                kind,
-                folder.path(),
-                &file,
-                environment.clone(),
-                settings,
-            )
+        let new = |name: &str, kind: Kind, settings: &[(&str, &str)]| {
+            let mut seen = services.access_of(kind.program());
+            seen.extend(environment.clone());
+            process(name, kind, folder.path(), &file, seen, settings)
         };
         let consumer = |i: usize| match self.consumers {
             1 => new("consumer", Kind::Consumer, &[]),
@@ -309,12 +310,11 @@ impl Builder {
             address: first.address,
             pods,
             consumers: (0..self.consumers).map(consumer).collect(),
+            kafka: Kafka::with(config.kafka.clone()),
+            archive: Archive::open(&config.mongodb, &database).await,
             config,
-            kafka: Kafka::new(&services.brokers),
-            archive: Archive::open(&services.mongodb, &database).await,
             redis,
             wires,
-            mongodb: services.mongodb,
             database,
             prefix,
             group,
@@ -492,7 +492,7 @@ impl Pipeline {
         let topics: Vec<_> = self.config.topics.iter().map(|t| t.name.clone()).collect();
         let (kafka, archive) = (
             self.kafka.clone(),
-            (self.mongodb.clone(), self.database.clone()),
+            (self.config.mongodb.clone(), self.database.clone()),
         );
         let forgetting = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()

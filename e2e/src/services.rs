@@ -1,6 +1,6 @@
 //! Where the real services are.
 
-use std::{env, net::SocketAddr};
+use std::{collections::BTreeMap, env, net::SocketAddr, path::Path};
 
 use anyhow::Context as _;
 use serde_json::Value;
@@ -17,6 +17,9 @@ pub struct Services {
     /// For each broker that has a listener to be reached through a proxy: where it tells clients to
     /// connect to, and where it listens.
     pub kafka_wires: Vec<(SocketAddr, SocketAddr)>,
+    /// What else the environment says of them, by variable: TLS, and the user who may do everything. Empty
+    /// unless `scripts/services` was told `--secure`.
+    pub access: BTreeMap<String, String>,
 }
 
 impl Services {
@@ -28,7 +31,27 @@ impl Services {
             mongodb: variable("AGUACERO_MONGODB_URI"),
             redis: variable("AGUACERO_REDIS_URL"),
             kafka_wires: kafka_wires().unwrap_or_default(),
+            access: access(),
         }
+    }
+
+    /// [`Self::access`] for one of the programs, which has a user of its own, with no more rights than it needs.
+    #[must_use]
+    pub fn access_of(&self, program: &str) -> BTreeMap<String, String> {
+        let of_program = |(name, value): (&String, &String)| {
+            let value = if name.ends_with("_USERNAME") {
+                program.to_owned()
+            } else if name.ends_with("_PASSWORD_FILE") {
+                Path::new(value)
+                    .with_file_name(program)
+                    .display()
+                    .to_string()
+            } else {
+                value.clone()
+            };
+            (name.clone(), value)
+        };
+        self.access.iter().map(of_program).collect()
     }
 
     /// What `scripts/services` has started, by name: of each its `pid`, `port`, `data` and so on.
@@ -64,6 +87,22 @@ impl Services {
         let host = rest.split('/').next().unwrap_or(rest);
         format!("{scheme}://{host}/{number}")
     }
+}
+
+fn access() -> BTreeMap<String, String> {
+    const ADDRESSES: [&str; 3] = [
+        "AGUACERO_KAFKA_BROKERS",
+        "AGUACERO_MONGODB_URI",
+        "AGUACERO_REDIS_URL",
+    ];
+    let is_access = |name: &str| {
+        let of_store = ["KAFKA_", "MONGODB_", "REDIS_"].iter().any(|store| {
+            name.strip_prefix("AGUACERO_")
+                .is_some_and(|n| n.starts_with(store))
+        });
+        of_store && !ADDRESSES.contains(&name)
+    };
+    env::vars().filter(|(name, _)| is_access(name)).collect()
 }
 
 fn kafka_wires() -> Option<Vec<(SocketAddr, SocketAddr)>> {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use aguacero::config::Stream;
+use aguacero::{config::Stream, ledger};
 use bson::{Bson, Document};
 use redis::aio::MultiplexedConnection;
 use tokio::sync::Mutex;
@@ -30,8 +30,13 @@ pub struct Redis {
 impl Redis {
     /// Connects.
     pub async fn open(url: &str) -> Self {
+        Self::with(&aguacero::config::Redis::at(url)).await
+    }
+
+    /// The same by TLS and with a user, if `access` says so.
+    pub async fn with(access: &aguacero::config::Redis) -> Self {
         let redis = Self {
-            client: redis::Client::open(url).expect("a URL of Redis"),
+            client: ledger::client(access).expect("a client of Redis"),
             connection: Mutex::default(),
         };
         redis.ask::<String>(&redis::cmd("PING")).await;

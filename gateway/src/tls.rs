@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use aguacero::config;
+use aguacero::config::Identity;
 use anyhow::{Context as _, ensure};
 use rustls::{
     ServerConfig,
@@ -27,7 +27,7 @@ const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
 
 /// What every worker accepts with.
 pub(crate) struct Tls {
-    files: config::Tls,
+    files: Identity,
     provider: Arc<CryptoProvider>,
     current: Arc<Current>,
     /// As the files were when `current` was made of them.
@@ -56,7 +56,7 @@ impl ResolvesServerCert for Current {
 
 impl Tls {
     /// Reads both files. TLS 1.2 and 1.3; no data before the handshake is over, which could be repeated.
-    pub(crate) fn load(files: &config::Tls) -> anyhow::Result<Self> {
+    pub(crate) fn load(files: &Identity) -> anyhow::Result<Self> {
         let provider = Arc::new(ring::default_provider());
         let read = Contents::of(files)?;
         let certified = read.certified(files, &provider)?;
@@ -126,7 +126,7 @@ impl Tls {
 }
 
 impl Contents {
-    fn of(files: &config::Tls) -> anyhow::Result<Self> {
+    fn of(files: &Identity) -> anyhow::Result<Self> {
         let read = |path: &Path, key: &str| {
             fs::read(path).with_context(|| format!("cannot read {} ({key})", path.display()))
         };
@@ -138,7 +138,7 @@ impl Contents {
 
     fn certified(
         &self,
-        files: &config::Tls,
+        files: &Identity,
         provider: &CryptoProvider,
     ) -> anyhow::Result<CertifiedKey> {
         let (certificate, key) = (files.certificate.display(), files.key.display());

@@ -14,6 +14,7 @@ def declared(path):
     config = tomllib.loads(Path(path).read_text("utf-8"))
     return {
         "database": mongodb(config, "database", "aguacero"),
+        "group": config.get("consumer", {}).get("group", "aguacero-archive"),
         "dead_letters": mongodb(config, "dead_letters", "dead_letters"),
         "streams": [
             {

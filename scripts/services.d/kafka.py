@@ -9,7 +9,9 @@ import subprocess
 import uuid
 from pathlib import Path
 
-from cache import HERE, Failure, client, fetched, is_fetched
+import rights
+import secret
+from cache import HERE, Failure, client, fetched, is_fetched, last_lines
 from probe import ask
 
 VERSION = "4.3.1"  # as in pom.xml
@@ -55,16 +57,20 @@ def fetch(folder):
            cwd=folder)
 
 
-def plan(program, folders, ports):
+def plan(program, folders, ports, folder_of_secrets):
     """One broker for each folder."""
     java, classpath = program
     chosen = [[next(ports) for _ in range(4)] for _ in folders]
     replication = min(len(folders), 3)
-    template = string.Template((HERE / "server.properties").read_text())
+    template = (HERE / "server.properties").read_text()
+    if folder_of_secrets:
+        template += (HERE / "secure.properties").read_text()
     services = []
     for node, (data, (port, controller_port, proxied_port, proxy_port)) in enumerate(zip(folders, chosen), 1):
         settings = data / "server.properties"
-        settings.write_text(template.substitute(
+        settings.write_text(string.Template(template).substitute(
+            secrets=folder_of_secrets, admin=secret.ADMIN,
+            password=folder_of_secrets and secret.password(folder_of_secrets, secret.ADMIN),
             node=node, port=port, controller_port=controller_port, data=data,
             proxied_port=proxied_port, proxy_port=proxy_port,
             voters=",".join(f"{other}@127.0.0.1:{controller}"
@@ -73,37 +79,79 @@ def plan(program, folders, ports):
         jvm = JVM if len(folders) == 1 else JVM_OF_SEVERAL
         argv = [java, *jvm, f"-Dlog4j2.configurationFile={HERE}/log4j2.properties",
                 "-cp", classpath, "kafka.Kafka", str(settings)]
-        services.append({"port": port, "argv": argv, "env": {},
-                         "wire": {"from": proxy_port, "to": proxied_port}})
+        wire = {} if folder_of_secrets else {"wire": {"from": proxy_port, "to": proxied_port}}
+        services.append({"port": port, "argv": argv, "env": {}, **wire})
     return services
 
 
-def address(ports):
+def address(ports, _is_secure):
     return ",".join(f"127.0.0.1:{port}" for port in ports)
 
 
-def prepare(services):
+def access(folder):
+    """What a process is told beside the address."""
+    return {"TLS": "true", "CA": f"{folder}/ca.pem", "CERTIFICATE": f"{folder}/client.crt",
+            "KEY": f"{folder}/client.key", "SASL": "scram-sha-512"}
+
+
+def admit(service, folder):
+    """Give the processes their rights; `prepare` has made the users."""
+    java, *options, _, _ = service["argv"]
+    admin = folder / "admin.properties"
+    admin.write_text(
+        "security.protocol=SASL_SSL\nsasl.mechanism=SCRAM-SHA-512\n"
+        f"ssl.truststore.type=PEM\nssl.truststore.location={folder}/ca.pem\n"
+        f"ssl.keystore.type=PEM\nssl.keystore.location={folder}/client.pem\n"
+        "sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required "
+        f"username=\"{secret.ADMIN}\" password=\"{secret.password(folder, secret.ADMIN)}\";\n")
+    command = [java, *QUICK_START, *options, "org.apache.kafka.tools.AclCommand",
+               "--bootstrap-server", f"127.0.0.1:{service['port']}", "--command-config", str(admin), "--add"]
+    # The end-to-end tests' topics and groups begin with the name of the test.
+    calls = rights.kafka([rights.TESTED], [rights.TESTED], "prefixed")
+    with open(service["log"], "ab") as log:
+        running = [subprocess.Popen([*command, *arguments], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+                   for arguments in calls]
+        if any([process.wait() for process in running]):
+            text = Path(service["log"]).read_text(errors="replace")
+            raise Failure(f"kafka-acls failed; the end of the broker's log:\n{last_lines(text, 20)}")
+
+
+def prepare(services, folder_of_secrets):
     """Format the storage of those that are new, side by side: without it a broker does not start.
     Returns one for which that failed, or None."""
     new = [service for service in services if not Path(service["data"], "log").exists()]
-    formats = [(service, format_storage(service)) for service in new]
+    formats = [(service, format_storage(service, folder_of_secrets)) for service in new]
     failed = [service for service, process in formats if process.wait() != 0]
     return failed[0] if failed else None
 
 
-def format_storage(service):
+def format_storage(service, folder_of_secrets):
     java, *options, _, settings = service["argv"]
     # The same for every broker of these services, and for no others.
     folder = os.path.dirname(service["data"])
     cluster = base64.urlsafe_b64encode(uuid.uuid5(uuid.NAMESPACE_URL, folder).bytes).decode()
     with open(service["log"], "ab") as log:
         return subprocess.Popen([java, *QUICK_START, *options, "kafka.tools.StorageTool", "format",
-                                 f"--cluster-id={cluster.rstrip('=')}", f"--config={settings}"],
+                                 f"--cluster-id={cluster.rstrip('=')}", f"--config={settings}",
+                                 *users(folder_of_secrets)],
                                 stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
 
-def answers(port, ports):
-    """Whether it lists all the brokers that run when it is asked for its metadata."""
+def users(folder):
+    if not folder:
+        return []
+    everybody = [secret.ADMIN, rights.PRODUCER, rights.CONSUMER]
+    return [f"--add-scram=SCRAM-SHA-512=[name={user},password={secret.password(folder, user)}]"
+            for user in everybody]
+
+
+def answers(port, ports, folder):
+    """Whether it lists all the brokers that run when it is asked for its metadata; with secrets, which it
+    does not tell to strangers, whether it says which calls it knows."""
+    if folder:
+        request = struct.pack(">hhih", 18, 0, 1, -1)  # ApiVersions, version 0
+        framed = struct.pack(">i", len(request)) + request
+        return ask(port, framed, ">i", length_counts_itself=False, tls=secret.tls(folder)) is not None
     # Metadata, version 0, correlation id 1, no client id, and no topics listed, which means all.
     request = struct.pack(">hhihi", 3, 0, 1, -1, 0)
     reply = ask(port, struct.pack(">i", len(request)) + request, ">i", length_counts_itself=False)

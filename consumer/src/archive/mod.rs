@@ -7,6 +7,7 @@
 mod index;
 mod insert;
 mod letters;
+mod options;
 mod truth;
 mod write;
 
@@ -17,15 +18,13 @@ use bson::{Document, RawDocumentBuf, doc};
 use mongodb::{
     Client, Collection,
     error::Error,
-    options::{
-        Acknowledgment, ClientOptions, CollectionOptions, ReadConcern, SelectionCriteria,
-        WriteConcern,
-    },
+    options::{Acknowledgment, CollectionOptions, ReadConcern, SelectionCriteria, WriteConcern},
 };
 use tokio::sync::Semaphore;
 
 pub use insert::{Archived, Fate};
 pub use letters::{Filter, Letter};
+pub use options::client_options;
 pub use truth::Truth;
 
 use crate::count::Counting;
@@ -52,9 +51,9 @@ pub struct Archive {
 }
 
 impl Archive {
-    /// Connects in the background; fails only if the connection string is wrong.
+    /// Connects in the background; fails only if the connection string or a file is wrong.
     pub async fn new(config: Arc<Config>) -> Result<Self, Error> {
-        let mut options = ClientOptions::parse(&config.mongodb.uri).await?;
+        let mut options = client_options(&config.mongodb).await?;
         options
             .app_name
             .get_or_insert_with(|| "aguacero-consumer".into());

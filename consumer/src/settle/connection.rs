@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use aguacero::{
-    config::Stream,
+    config::{Redis, Stream},
     ledger::{self, LedgerError, Position, Settled, Shown},
 };
 use redis::aio::MultiplexedConnection;
@@ -16,16 +16,16 @@ const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Shared by all partitions; their calls go out together.
 pub struct Connection {
-    url: String,
+    redis: Redis,
     open: Mutex<Option<MultiplexedConnection>>,
 }
 
 impl Connection {
     /// Connects when it is first needed.
     #[must_use]
-    pub fn new(url: &str) -> Self {
+    pub fn new(redis: &Redis) -> Self {
         Self {
-            url: url.to_owned(),
+            redis: redis.clone(),
             open: Mutex::new(None),
         }
     }
@@ -86,7 +86,7 @@ impl Connection {
         if let Some(con) = &*open {
             return Ok(con.clone());
         }
-        let con = ledger::connect(&self.url, RESPONSE_TIMEOUT).await?;
+        let con = ledger::connect(&self.redis, RESPONSE_TIMEOUT).await?;
         Ok(open.insert(con).clone())
     }
 

@@ -53,7 +53,7 @@ impl Settler {
     /// Connects when it is first needed.
     #[must_use]
     pub fn new(config: Arc<Config>, archive: Arc<Archive>) -> Self {
-        let redis = Connection::new(&config.redis.url);
+        let redis = Connection::new(&config.redis);
         Self {
             config,
             archive,

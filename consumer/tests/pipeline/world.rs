@@ -98,7 +98,7 @@ impl World {
             .await
             .unwrap()
             .database(&config.mongodb.database);
-        let redis = ledger::connect(&config.redis.url, Duration::from_secs(10))
+        let redis = ledger::connect(&config.redis, Duration::from_secs(10))
             .await
             .unwrap();
         let producer = client_config(&config.kafka, "test").create().unwrap();

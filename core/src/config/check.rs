@@ -3,6 +3,7 @@
 //! The tables of the processes are below, one line a key: this is the one place where a default is
 //! stated. Topics, streams, and how all of it must fit together are in the files beside.
 
+mod access;
 mod fields;
 mod fingerprint;
 mod names;
@@ -19,8 +20,8 @@ use ipnet::IpNet;
 use toml::de::DeTable;
 
 use super::{
-    AddressField, Config, Consumer, Gateway, Kafka, KafkaProducer, Mistakes, Mongodb, Redis,
-    RedisWriter, Tls,
+    AddressField, Config, Consumer, Gateway, Identity, Kafka, KafkaProducer, Mistakes, Mongodb,
+    Redis, RedisWriter, Store,
     raw::{Source, Table, one_of},
 };
 
@@ -41,16 +42,18 @@ const COMPRESSIONS: [&str; 5] = ["none", "lz4", "zstd", "snappy", "gzip"];
 /// Where proxies may tell a client's address.
 const ADDRESS_FIELDS: [&str; 2] = ["x-forwarded-for", "forwarded"];
 
-/// Reads `text`, which `file` stands for, and checks all of it.
+/// Reads `text`, which `file` stands for, and checks all of it; also the files that it names for `stores`.
 pub(super) fn check(
     text: &str,
     file: &str,
     environment: BTreeMap<String, String>,
+    stores: &[Store],
 ) -> Result<Config, Mistakes> {
     let (tree, errors) = DeTable::parse_recoverable(text);
-    let source = Source::new(text, environment, &errors);
-    let config = read(Table::root(&source, tree.get_ref()));
+    let source = Source::new(text, environment, stores, &errors);
+    let mut config = read(Table::root(&source, tree.get_ref()));
     relations::check(&source, &config);
+    config.warnings = source.warnings();
     match source.mistakes(file) {
         Some(mistakes) => Err(mistakes),
         None => Ok(config),
@@ -71,6 +74,7 @@ fn read(root: Table<'_>) -> Config {
         consumer: consumer(root.process("consumer")),
         topics,
         streams,
+        warnings: Vec::new(),
     };
     root.done();
     // After the fingerprint, of which the bounds of a process are no part.
@@ -86,30 +90,46 @@ fn read(root: Table<'_>) -> Config {
 }
 
 fn kafka(table: Table<'_>) -> Kafka {
+    let brokers = table.text("brokers", "127.0.0.1:9092", names::brokers);
+    let is_tls = table.get::<bool>("tls").is_some_and(|tls| tls.value);
     let kafka = Kafka {
-        brokers: table.text("brokers", "127.0.0.1:9092", names::brokers),
         message_timeout: table.millis("message_timeout_ms", 8_000, 10..=HOUR_MS),
+        tls: access::tls(&table, is_tls, "tls = true"),
+        sasl: access::sasl(&table, &brokers, is_tls),
+        brokers,
     };
     table.done();
     kafka
 }
 
 fn redis(table: Table<'_>) -> Redis {
+    let url = table.text("url", "redis://127.0.0.1:6379/0", names::redis_url);
+    secret_stays_out(&table, "url", &url);
+    let is_tls = url.starts_with("rediss:");
     let redis = Redis {
-        url: table.text("url", "redis://127.0.0.1:6379/0", names::redis_url),
+        tls: access::tls(&table, is_tls, "TLS: write rediss:// in url"),
+        credentials: access::credentials(&table, false),
+        url,
     };
-    secret_stays_out(&table, "url", &redis.url);
+    access::one_password(&table, "url", &redis.url, redis.credentials.is_some());
+    access::open_password(&table, &redis);
     table.done();
     redis
 }
 
 fn mongodb(table: Table<'_>) -> Mongodb {
+    let uri = table.text("uri", "mongodb://127.0.0.1:27017", names::mongodb_uri);
+    secret_stays_out(&table, "uri", &uri);
+    let is_tls = table.get::<bool>("tls").is_some_and(|tls| tls.value);
     let mongodb = Mongodb {
-        uri: table.text("uri", "mongodb://127.0.0.1:27017", names::mongodb_uri),
         database: table.text("database", "aguacero", names::database),
         dead_letters: table.text("dead_letters", "dead_letters", names::collection),
+        tls: access::tls_of_one_file(&table, is_tls, "tls = true"),
+        credentials: access::credentials(&table, true),
+        auth_source: table.text("auth_source", "admin", names::auth_source),
+        uri,
     };
-    secret_stays_out(&table, "uri", &mongodb.uri);
+    access::one_password(&table, "uri", &mongodb.uri, mongodb.credentials.is_some());
     table.done();
     mongodb
 }
@@ -117,7 +137,7 @@ fn mongodb(table: Table<'_>) -> Mongodb {
 fn gateway(table: Table<'_>) -> Gateway {
     let gateway = Gateway {
         listen: table.address("listen", local(8080)),
-        tls: tls(&table),
+        tls: identity(&table),
         admin: table.address("admin", local(9180)),
         workers: table.number("workers", half_the_cores(), 1..=1024),
         connections_max: table.number("connections_max", 10_000, 1..=1_000_000),
@@ -155,19 +175,15 @@ fn gateway(table: Table<'_>) -> Gateway {
     gateway
 }
 
-/// Both files, or neither.
-fn tls(table: &Table<'_>) -> Option<Tls> {
-    let file = |key| table.text(key, "", |_| None::<String>);
-    let (certificate, key) = (file("tls_certificate"), file("tls_key"));
-    match (certificate.is_empty(), key.is_empty()) {
-        (true, true) => return None,
-        (false, false) => {}
-        (true, false) => table.report("tls_certificate", "is missing; tls_key is of no use alone"),
-        (false, true) => table.report("tls_key", "is missing; tls_certificate is of no use alone"),
-    }
-    Some(Tls {
-        certificate: certificate.into(),
-        key: key.into(),
+/// What the public address proves itself with.
+fn identity(table: &Table<'_>) -> Option<Identity> {
+    let certificate = access::text(table, "tls_certificate");
+    let key = access::text(table, "tls_key");
+    let there = [certificate.is_some(), key.is_some()];
+    access::need_each_other(table, "tls_certificate", there[0], "tls_key", there[1]);
+    Some(Identity {
+        certificate: certificate?.into(),
+        key: key?.into(),
     })
 }
 
@@ -273,7 +289,7 @@ fn secret_stays_out(table: &Table<'_>, key: &'static str, url: &str) {
     );
     table.report(
         key,
-        format!("carries a password; take it out here and set {variable} instead"),
+        format!("carries a password; take it out here and set {variable} instead, or name a file with it by password_file"),
     );
 }
 

@@ -8,16 +8,19 @@
 //! Every key of the file has its default in `check`; a file need declare no more than topics and
 //! streams.
 
+mod access;
 mod check;
 mod raw;
 mod stream;
 #[cfg(test)]
 mod tests;
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
 use ipnet::IpNet;
 
+pub(crate) use access::read;
+pub use access::{AccessError, Credentials, Identity, Password, Sasl, Tls};
 pub use raw::{Mistake, Mistakes};
 pub use stream::{Counter, Field, Partitioning, Route, Rule, Spread, Stream, Type, Types, Via};
 
@@ -44,6 +47,29 @@ pub struct Config {
     pub topics: Vec<Topic>,
     /// Declared streams, in the order of the file.
     pub streams: Vec<Stream>,
+    /// What is no mistake, but should be looked at: a line each.
+    pub warnings: Vec<String>,
+}
+
+/// What a process may talk to. The files that are named for the others it need not have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Store {
+    /// `[kafka]`
+    Kafka,
+    /// `[redis]`
+    Redis,
+    /// `[mongodb]`
+    Mongodb,
+}
+
+impl Store {
+    fn table(self) -> &'static str {
+        match self {
+            Self::Kafka => "kafka",
+            Self::Redis => "redis",
+            Self::Mongodb => "mongodb",
+        }
+    }
 }
 
 /// `[kafka]`
@@ -53,24 +79,73 @@ pub struct Kafka {
     pub brokers: String,
     /// How long librdkafka may try to deliver one record (`message.timeout.ms`).
     pub message_timeout: Duration,
+    /// How TLS is spoken, if it is.
+    pub tls: Option<Tls>,
+    /// Who we are, if the broker asks.
+    pub sasl: Option<Sasl>,
 }
 
 /// `[redis]`
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Redis {
-    /// `redis://host:port/db`
+    /// `redis://host:port/db`, or `rediss://` for TLS.
     pub url: String,
+    /// How TLS is spoken, if it is.
+    pub tls: Option<Tls>,
+    /// Who we are, if it does not stand in the URL.
+    pub credentials: Option<Credentials>,
+}
+
+impl Redis {
+    /// Whom anybody may talk to, by the URL alone.
+    #[must_use]
+    pub fn at(url: &str) -> Self {
+        Self {
+            url: url.to_owned(),
+            tls: None,
+            credentials: None,
+        }
+    }
+}
+
+impl fmt::Debug for Redis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Redis")
+            .field("url", &access::without_password(&self.url))
+            .field("tls", &self.tls)
+            .field("credentials", &self.credentials)
+            .finish()
+    }
 }
 
 /// `[mongodb]`
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Mongodb {
-    /// Connection string, without a password (those come from the environment).
+    /// Connection string, without a password (those come from the environment or a file).
     pub uri: String,
     /// Database of the archives and of the dead letters.
     pub database: String,
     /// Collection for records that cannot be archived.
     pub dead_letters: String,
+    /// How TLS is spoken, if it is.
+    pub tls: Option<Tls>,
+    /// Who we are, if it does not stand in the URI.
+    pub credentials: Option<Credentials>,
+    /// The database that knows the user.
+    pub auth_source: String,
+}
+
+impl fmt::Debug for Mongodb {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mongodb")
+            .field("uri", &access::without_password(&self.uri))
+            .field("database", &self.database)
+            .field("dead_letters", &self.dead_letters)
+            .field("tls", &self.tls)
+            .field("credentials", &self.credentials)
+            .field("auth_source", &self.auth_source)
+            .finish()
+    }
 }
 
 /// `[gateway]`. Deadlines nest: `kafka.message_timeout < ack_timeout < request_timeout`, and the
@@ -79,8 +154,8 @@ pub struct Mongodb {
 pub struct Gateway {
     /// Where events come in.
     pub listen: SocketAddr,
-    /// What `listen` proves itself with; without it, it speaks no TLS.
-    pub tls: Option<Tls>,
+    /// What `listen` proves itself with, read again when it changes; without it, it speaks no TLS.
+    pub tls: Option<Identity>,
     /// `/healthz`, `/readyz`, `/metrics`.
     pub admin: SocketAddr,
     /// Current-thread runtimes; `None` in the file means half of the cores, at least one.
@@ -136,15 +211,6 @@ pub enum AddressField {
     XForwardedFor,
     /// `Forwarded` (RFC 7239)
     Forwarded,
-}
-
-/// Files, in PEM, that are read again when they change.
-#[derive(Debug, Clone)]
-pub struct Tls {
-    /// The certificate, and those that lead to its root.
-    pub certificate: PathBuf,
-    /// Its private key.
-    pub key: PathBuf,
 }
 
 /// `[kafka_producer]`
@@ -218,8 +284,9 @@ pub struct Topic {
 }
 
 impl Config {
-    /// Reads and checks the file at `path` under the environment's overrides.
-    pub fn load(path: &std::path::Path) -> Result<Self, Mistakes> {
+    /// Reads and checks the file at `path` under the environment's overrides, and the files that it names for
+    /// `stores`: those that this process talks to.
+    pub fn load(path: &std::path::Path, stores: &[Store]) -> Result<Self, Mistakes> {
         let text = std::fs::read_to_string(path).map_err(|e| Mistakes::unreadable(path, &e))?;
         // `vars` would panic on a variable, anyone's, that is not Unicode.
         let environment = std::env::vars_os().filter_map(|(name, value)| {
@@ -228,16 +295,26 @@ impl Config {
                 value.to_string_lossy().into_owned(),
             ))
         });
-        Self::parse(&text, &path.display().to_string(), environment)
+        Self::parse_for(stores, &text, &path.display().to_string(), environment)
     }
 
-    /// Reads and checks `text`; `name` stands for the file in the mistakes.
+    /// Reads and checks `text`, and no other file; `name` stands for the file in the mistakes.
     pub fn parse(
         text: &str,
         name: &str,
         environment: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, Mistakes> {
-        check::check(text, name, environment.into_iter().collect())
+        Self::parse_for(&[], text, name, environment)
+    }
+
+    /// [`Self::parse`], and the files that `text` names for `stores`.
+    pub fn parse_for(
+        stores: &[Store],
+        text: &str,
+        name: &str,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, Mistakes> {
+        check::check(text, name, environment.into_iter().collect(), stores)
     }
 
     /// The topic that `stream` writes to.

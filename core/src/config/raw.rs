@@ -105,6 +105,14 @@ impl<'s> Table<'s> {
         self.source.report_absence(spot, what);
     }
 
+    /// Reports `key`, whatever its value, if it is there: `what` says what to write instead.
+    pub(super) fn forbid(&self, key: &'static str, what: &str) {
+        if let Some(entry) = self.entries.iter().find(|entry| entry.key == key) {
+            self.asked.borrow_mut().push(key);
+            self.source.report(&self.key_spot(entry), what);
+        }
+    }
+
     /// Looks `key` up, and marks it as known.
     fn entry(&self, key: &'static str) -> Option<&Entry<'s>> {
         self.asked.borrow_mut().push(key);

@@ -215,7 +215,7 @@ mod files {
 
     #[test]
     fn a_file_that_cannot_be_read_is_a_mistake_that_says_so() {
-        let mistakes = Config::load(Path::new("nowhere.toml")).expect_err("is not there");
+        let mistakes = Config::load(Path::new("nowhere.toml"), &[]).expect_err("is not there");
         assert!(
             mistakes
                 .to_string()
@@ -476,6 +476,281 @@ mod environment {
     }
 }
 
+mod access {
+    use std::{fs, os::unix::fs::PermissionsExt as _};
+
+    use super::*;
+    use crate::{config::Store, kafka::client_config};
+
+    const ALL: [Store; 3] = [Store::Kafka, Store::Redis, Store::Mongodb];
+
+    /// A folder with files of each kind, all of them readable by their owner only.
+    fn files() -> tempfile::TempDir {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let certificate = "-----BEGIN CERTIFICATE-----\nMA==\n-----END CERTIFICATE-----\n";
+        let key = "-----BEGIN PRIVATE KEY-----\nMA==\n-----END PRIVATE KEY-----\n";
+        for (name, text) in [
+            ("ca", certificate),
+            ("certificate", certificate),
+            ("key", key),
+            ("both", &format!("{key}{certificate}")),
+            ("password", "sesame\n"),
+            ("nothing", ""),
+        ] {
+            let path = folder.path().join(name);
+            fs::write(&path, text).expect("a file in our own folder");
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("our own file");
+        }
+        folder
+    }
+
+    /// The minimal file and `tables`, in which `@` stands for the folder, read by a process that uses `stores`.
+    fn read(
+        stores: &[Store],
+        folder: &tempfile::TempDir,
+        tables: &str,
+    ) -> Result<Config, Mistakes> {
+        let tables = tables.replace('@', &folder.path().display().to_string());
+        Config::parse_for(stores, &with_table(&tables), "aguacero.toml", [])
+    }
+
+    const SECURE: &str = r#"
+        [kafka]
+        tls = true
+        ca = "@/ca"
+        certificate = "@/certificate"
+        key = "@/key"
+        sasl = "scram-sha-512"
+        username = "k"
+        password_file = "@/password"
+        [redis]
+        url = "rediss://r:6379/0"
+        ca = "@/ca"
+        password_file = "@/password"
+        [mongodb]
+        tls = true
+        ca = "@/ca"
+        certificate_key = "@/both"
+        username = "m"
+        password_file = "@/password"
+    "#;
+
+    #[test]
+    fn tls_and_passwords_are_read_from_files() {
+        let folder = files();
+        let config = read(&ALL, &folder, SECURE).unwrap_or_else(|m| panic!("{m}"));
+        assert_eq!(config.warnings, [""; 0]);
+        let client = client_config(&config.kafka, "test");
+        let file = |name: &str| folder.path().join(name).display().to_string();
+        for (key, value) in [
+            ("security.protocol", "sasl_ssl"),
+            ("ssl.ca.location", &*file("ca")),
+            ("ssl.certificate.location", &file("certificate")),
+            ("ssl.key.location", &file("key")),
+            ("sasl.mechanism", "SCRAM-SHA-512"),
+            ("sasl.username", "k"),
+            ("sasl.password", "sesame"),
+        ] {
+            assert_eq!(client.get(key), Some(value), "{key}");
+        }
+        assert_eq!(client.get("enable.ssl.certificate.verification"), None);
+        assert_eq!(client.get("ssl.endpoint.identification.algorithm"), None);
+        assert_eq!(config.mongodb.auth_source, "admin");
+        let shown = format!("{config:?} {client:?} {}", crate::cli::Summary(&config));
+        assert!(!shown.contains("sesame"), "{shown}");
+    }
+
+    #[test]
+    fn a_process_need_not_have_the_files_of_a_store_that_it_does_not_use() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        read(&[], &folder, SECURE).unwrap_or_else(|m| panic!("{m}"));
+        let found = read(&[Store::Redis], &folder, SECURE).expect_err("there are no files");
+        assert_eq!(found.iter().count(), 2, "{found}");
+        assert!(
+            found.iter().all(|m| m.path.starts_with("redis.")),
+            "{found}"
+        );
+    }
+
+    #[test]
+    fn every_file_that_is_not_as_it_should_be_is_told_at_once() {
+        let tables = SECURE
+            .replace("@/certificate", "@/key")
+            .replace("key = \"@/key\"", "key = \"@/ca\"")
+            .replace("@/both", "@/missing")
+            .replacen("@/password", "@/nothing", 1);
+        let found = read(&ALL, &files(), &tables)
+            .expect_err("there are mistakes")
+            .to_string();
+        for part in [
+            "kafka.certificate: the file ",
+            "key has no certificate in it; it must be PEM",
+            "kafka.key: the file ",
+            "ca has no private key in it; it must be PEM",
+            "kafka.password_file: the file ",
+            "nothing is empty; write the password into it",
+            "mongodb.certificate_key: the file ",
+            "missing cannot be read: No such file or directory",
+        ] {
+            assert!(found.contains(part), "{part:?} is not in\n{found}");
+        }
+        assert_eq!(found.lines().count(), 4, "{found}");
+    }
+
+    #[test]
+    fn a_secret_that_everybody_may_read_is_warned_of() {
+        let folder = files();
+        let password = folder.path().join("password");
+        fs::set_permissions(&password, fs::Permissions::from_mode(0o644)).expect("our own file");
+        let config = read(&[Store::Redis], &folder, SECURE).unwrap_or_else(|m| panic!("{m}"));
+        assert_eq!(config.warnings.len(), 1, "{:?}", config.warnings);
+        let warning = &config.warnings[0];
+        assert!(
+            warning.starts_with("redis.password_file (line "),
+            "{warning}"
+        );
+        assert!(warning.contains("readable by everybody"), "{warning}");
+    }
+
+    #[test]
+    fn a_password_in_the_file_is_refused_and_not_repeated() {
+        for table in ["kafka", "redis", "mongodb"] {
+            for value in ["\"sesame\"", "5354", "[\"sesame\"]"] {
+                let found = mistakes(&with_table(&format!("[{table}]\npassword = {value}")));
+                assert_eq!(found.len(), 1, "{found:#?}");
+                assert!(found[0].contains("as password_file"), "{found:#?}");
+                assert!(
+                    !found[0].contains("sesame") && !found[0].contains("5354"),
+                    "{found:#?}"
+                );
+            }
+        }
+        let variable = [("AGUACERO_KAFKA_PASSWORD", "sesame")];
+        let found = mistakes_with(MINIMAL, &variable);
+        assert!(
+            found[0].contains("AGUACERO_KAFKA_PASSWORD_FILE"),
+            "{found:#?}"
+        );
+        assert!(!found[0].contains("sesame"), "{found:#?}");
+    }
+
+    #[test]
+    fn the_path_of_a_password_may_come_from_the_environment() {
+        let text = with_table("[kafka]\nsasl = \"plain\"\nusername = \"k\"");
+        let path = [("AGUACERO_KAFKA_PASSWORD_FILE", "/run/secrets/kafka")];
+        let config = parse_with(&text, &path).unwrap_or_else(|m| panic!("{m}"));
+        let sasl = config.kafka.sasl.expect("declared");
+        assert_eq!(
+            sasl.credentials.password_file,
+            Path::new("/run/secrets/kafka")
+        );
+    }
+
+    #[test]
+    fn keys_that_go_together_are_missed_alone() {
+        for (table, says) in [
+            (
+                "[kafka]\nca = \"f\"",
+                "kafka.ca: does nothing without tls = true",
+            ),
+            (
+                "[redis]\nca = \"f\"",
+                "redis.ca: does nothing without TLS: write rediss:// in url",
+            ),
+            (
+                "[mongodb]\ncertificate_key = \"f\"",
+                "does nothing without tls = true",
+            ),
+            (
+                "[kafka]\ntls = true\nkey = \"f\"",
+                "kafka.key: needs certificate beside it",
+            ),
+            (
+                "[kafka]\nsasl = \"plain\"",
+                "kafka.sasl: needs username and password_file",
+            ),
+            (
+                "[kafka]\nsasl = \"gssapi\"",
+                "known here: scram-sha-512, scram-sha-256, plain",
+            ),
+            (
+                "[kafka]\nusername = \"k\"\npassword_file = \"f\"",
+                "does nothing without sasl",
+            ),
+            (
+                "[redis]\nusername = \"r\"",
+                "redis.username: needs password_file beside it",
+            ),
+            (
+                "[mongodb]\npassword_file = \"f\"",
+                "mongodb.password_file: needs username beside it",
+            ),
+        ] {
+            mistake_says(&with_table(table), &[says]);
+        }
+        valid(&with_table("[redis]\npassword_file = \"f\""));
+    }
+
+    #[test]
+    fn kafka_is_not_told_a_password_in_the_open() {
+        let table = |brokers: &str, more: &str| {
+            with_table(&format!(
+                "[kafka]\nbrokers = \"{brokers}\"\nusername = \"k\"\npassword_file = \"f\"\n{more}"
+            ))
+        };
+        let plain = "sasl = \"plain\"";
+        mistake_says(
+            &table("127.0.0.1:9092,k:9092", plain),
+            &["kafka.sasl: would send the password readable to everybody on the way"],
+        );
+        valid(&table("127.0.0.1:9092, localhost:9093,[::1]:1", plain));
+        valid(&table("k:9092", &format!("{plain}\ntls = true")));
+        valid(&table("k:9092", "sasl = \"scram-sha-256\""));
+    }
+
+    #[test]
+    fn redis_is_told_a_password_in_the_open_with_a_warning() {
+        let with = |url: &str| {
+            let text = with_table(&format!("[redis]\nurl = \"{url}\"\npassword_file = \"f\""));
+            valid(&text).warnings
+        };
+        assert_eq!(with("redis://r:6379/0").len(), 1);
+        assert_eq!(with("redis://127.0.0.1:6379/0"), [""; 0]);
+        assert_eq!(with("rediss://r:6379/0"), [""; 0]);
+    }
+
+    #[test]
+    fn nobody_may_ask_that_certificates_are_believed_unseen() {
+        for table in [
+            "[redis]\nurl = \"rediss://r:6379/0#insecure\"",
+            "[mongodb]\nuri = \"mongodb://m:1/?tls=true&tlsInsecure=true\"",
+            "[mongodb]\nuri = \"mongodb://m:1/?tlsAllowInvalidCertificates=true\"",
+        ] {
+            mistake_says(&with_table(table), &["believed unseen"]);
+        }
+    }
+
+    #[test]
+    fn a_password_from_the_environment_is_not_shown_by_debug() {
+        let variables = [
+            ("AGUACERO_REDIS_URL", "redis://:sesame@r:6379/0"),
+            ("AGUACERO_MONGODB_URI", "mongodb://me:sesame@m:27017"),
+        ];
+        let config = parse_with(MINIMAL, &variables).expect("valid");
+        let shown = format!("{config:?}");
+        assert!(!shown.contains("sesame"), "{shown}");
+        assert!(
+            config.mongodb.uri.contains("sesame"),
+            "it is used all the same"
+        );
+
+        let text = with_table("[redis]\npassword_file = \"f\"");
+        let found = mistakes_with(&text, &variables);
+        assert!(found[0].contains("one password too many"), "{found:#?}");
+        assert!(!found[0].contains("sesame"), "{found:#?}");
+    }
+}
+
 mod relations {
     use super::*;
 
@@ -564,7 +839,10 @@ mod processes {
         let wrong = [
             ("[kafka]\nbrokers = \"a:9092,b\"", "\"b\" is not one"),
             ("[redis]\nurl = \"localhost\"", "redis://host:port/db"),
-            ("[redis]\nurl = \"rediss://r/0\"", "TLS"),
+            (
+                "[redis]\nurl = \"rediss://r/0#insecure\"",
+                "believed unseen",
+            ),
             ("[mongodb]\nuri = \"localhost\"", "mongodb://host:port"),
             ("[mongodb]\ndatabase = \"a.b\"", "1 to 63 bytes"),
             ("[mongodb]\ndead_letters = \"a$\"", "\"$\""),

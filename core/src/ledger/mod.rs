@@ -52,13 +52,19 @@ mod settle;
 
 use std::{fmt, time::Duration};
 
-use redis::{ErrorKind, ServerErrorKind, aio::MultiplexedConnection};
+use redis::{
+    Client, ClientTlsConfig, ConnectionAddr, ErrorKind, IntoConnectionInfo as _, ServerErrorKind,
+    TlsCertificates, aio::MultiplexedConnection,
+};
 
 pub use live::{Applied, Part, live};
 pub use read::{Shown, positions, shown, watermarks};
 pub use settle::{Settled, clear, settle};
 
-use crate::counts::Deltas;
+use crate::{
+    config::{AccessError, Redis, read},
+    counts::Deltas,
+};
 
 /// A watermark here closes the ledger of a topic that no longer exists: it is settled to the end of
 /// time, and live entries that come late are ignored. It is also the highest offset there can be,
@@ -130,6 +136,9 @@ pub enum LedgerError {
         /// Where it should end.
         to: i64,
     },
+    /// A file with the password or a certificate is not as it should be: perhaps it is just being changed.
+    #[error("Redis: the file {0}")]
+    Access(#[from] AccessError),
     /// Redis did not answer, or answered with an error.
     #[error("Redis: {0}")]
     Redis(#[from] redis::RedisError),
@@ -142,6 +151,7 @@ impl LedgerError {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Fingerprint { .. } | Self::Range { .. } => false,
+            Self::Access(_) => true,
             Self::Redis(error) => match error.kind() {
                 // Of a script that met what it cannot work on: a hash that someone else has written to.
                 ErrorKind::UnexpectedReturnType => false,
@@ -162,14 +172,47 @@ impl LedgerError {
 /// A connection of whoever keeps a ledger. redis-rs' own response timeout of 500 ms is too short for
 /// a Redis that saves or settles; since every call may be repeated, a longer one loses nothing.
 pub async fn connect(
-    url: &str,
+    redis: &Redis,
     response_timeout: Duration,
 ) -> Result<MultiplexedConnection, LedgerError> {
     let config = redis::AsyncConnectionConfig::new()
         .set_connection_timeout(Some(response_timeout))
         .set_response_timeout(Some(response_timeout));
-    let client = redis::Client::open(url)?;
-    Ok(client
+    Ok(client(redis)?
         .get_multiplexed_async_connection_with_config(&config)
         .await?)
+}
+
+/// A client with the password and the certificates that the files have now.
+pub fn client(redis: &Redis) -> Result<Client, LedgerError> {
+    let mut info = redis.url.as_str().into_connection_info()?;
+    if let Some(credentials) = &redis.credentials {
+        let password = credentials.password()?;
+        let mut settings = info
+            .redis_settings()
+            .clone()
+            .set_password(password.expose());
+        if let Some(username) = &credentials.username {
+            settings = settings.set_username(username);
+        }
+        info = info.set_redis_settings(settings);
+    }
+    if !matches!(info.addr(), ConnectionAddr::TcpTls { .. }) {
+        return Ok(Client::open(info)?);
+    }
+    // Another part of the process may have chosen already, which is as good.
+    _ = rustls::crypto::ring::default_provider().install_default();
+    let tls = redis.tls.clone().unwrap_or_default();
+    let root_cert = tls.ca.as_deref().map(read).transpose()?;
+    let client_tls = tls.identity.map(|identity| {
+        Ok::<_, AccessError>(ClientTlsConfig {
+            client_cert: read(&identity.certificate)?,
+            client_key: read(&identity.key)?,
+        })
+    });
+    let certificates = TlsCertificates {
+        client_tls: client_tls.transpose()?,
+        root_cert,
+    };
+    Ok(Client::build_with_tls(info, certificates)?)
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use aguacero::{
-    config::{Counter, Partitioning, Spread, Stream},
+    config::{Counter, Partitioning, Redis, Spread, Stream},
     counts::Deltas,
     ledger::{self, Applied, Entry, LedgerError, Part, Position, Settled},
 };
@@ -31,7 +31,7 @@ pub(crate) async fn connect() -> MultiplexedConnection {
     let url = std::env::var("AGUACERO_REDIS_URL").expect(
         "these tests need a Redis and AGUACERO_REDIS_URL is not set: run `make test`, or `scripts/services run -- cargo test`",
     );
-    ledger::connect(&url, Duration::from_secs(20))
+    ledger::connect(&Redis::at(&url), Duration::from_secs(20))
         .await
         .expect("the Redis of AGUACERO_REDIS_URL answers")
 }

@@ -1,6 +1,9 @@
 //! Settle: whatever happened before, it comes out at what the archive holds.
 
-use aguacero::ledger::{self, Applied, END, LedgerError, Position, Settled};
+use aguacero::{
+    config::Redis,
+    ledger::{self, Applied, END, LedgerError, Position, Settled},
+};
 
 use crate::fixture::{Ledger, at, connect};
 
@@ -309,7 +312,11 @@ async fn what_redis_cannot_do_is_told_from_what_it_cannot_do_now() {
         .expect_err("no hash");
     assert!(!error.is_retryable(), "{error}");
 
-    let nobody = ledger::connect("redis://127.0.0.1:1/0", std::time::Duration::from_secs(1)).await;
+    let nobody = ledger::connect(
+        &Redis::at("redis://127.0.0.1:1/0"),
+        std::time::Duration::from_secs(1),
+    )
+    .await;
     assert!(nobody.err().is_some_and(|error| error.is_retryable()));
     for code in ["OOM", "MISCONF", "BUSY", "READONLY", "LOADING", "NOAUTH"] {
         let error = redis::make_extension_error(code.to_owned(), Some("for now".to_owned()));

@@ -1,11 +1,14 @@
 //! The kafka-producer sidecar: `run` or `check`.
 
-use aguacero::{cli, shutdown, telemetry};
+use aguacero::{cli, config::Store, shutdown, telemetry};
 use clap::Parser;
 use kafka_producer::App;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Whose files it reads.
+const STORES: [Store; 1] = [Store::Kafka];
 
 /// Takes slabs of events from the gateway over gRPC and puts them into Kafka.
 #[derive(Parser)]
@@ -22,10 +25,11 @@ enum Command {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
     let config = match Command::parse() {
-        Command::Check(file) => cli::check(&file),
-        Command::Run(file) => cli::load_or_exit(&file),
+        Command::Check(file) => cli::check_for(&file, &STORES),
+        Command::Run(file) => cli::load_for(&file, &STORES),
     };
     telemetry::init("kafka-producer");
+    cli::warn(&config);
     let shutdown = shutdown::on_signals()?;
     App::build(config).await?.run(shutdown).await
 }

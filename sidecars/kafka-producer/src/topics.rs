@@ -161,13 +161,16 @@ pub(crate) async fn watch(config: &Config, shutdown: Shutdown) -> anyhow::Result
 }
 
 async fn ensure(topics: &Topics, config: &Config) -> anyhow::Result<HashMap<String, Described>> {
-    let mut told = false;
+    let mut told: Option<String> = None;
     loop {
         match topics.ensure(&config.topics).await {
             Ok(found) => return Ok(found),
             Err(TopicError::Refused(why)) => anyhow::bail!("{why}"),
-            Err(TopicError::Unreachable(error)) => {
-                if !std::mem::replace(&mut told, true) {
+            Err(error) => {
+                // Each time that it is another reason.
+                let why = error.to_string();
+                if told.as_deref() != Some(&*why) {
+                    told = Some(why);
                     tracing::warn!(brokers = config.kafka.brokers, %error, "waiting for Kafka");
                 }
                 tokio::time::sleep(RETRY_EVERY).await;

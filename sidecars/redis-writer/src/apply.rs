@@ -48,7 +48,7 @@ pub(crate) struct Applier {
 
 impl Applier {
     pub(crate) fn new(config: Arc<Config>, ready: watch::Sender<bool>) -> Self {
-        let link = Link::new(&config.redis.url, ready);
+        let link = Link::new(&config.redis, ready);
         Self {
             config,
             link,

@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use aguacero::ledger::{self, LedgerError};
+use aguacero::{
+    config::Redis,
+    ledger::{self, LedgerError},
+};
 use redis::aio::MultiplexedConnection;
 use tokio::sync::watch;
 
@@ -17,7 +20,7 @@ const PAUSE_LAST: Duration = Duration::from_secs(2);
 
 /// Connects when it is needed and for as long as it takes.
 pub(crate) struct Link {
-    url: String,
+    redis: Redis,
     connection: Option<MultiplexedConnection>,
     /// Before the next attempt; doubles until something succeeds.
     pause: Duration,
@@ -28,10 +31,10 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    pub(crate) fn new(url: &str, seen: watch::Sender<bool>) -> Self {
+    pub(crate) fn new(redis: &Redis, seen: watch::Sender<bool>) -> Self {
         metric::redis_connected(false);
         Self {
-            url: url.to_owned(),
+            redis: redis.clone(),
             connection: None,
             pause: PAUSE_FIRST,
             away: None,
@@ -49,7 +52,7 @@ impl Link {
             if let Some(connection) = &self.connection {
                 return connection.clone();
             }
-            match ledger::connect(&self.url, RESPONSE_TIMEOUT).await {
+            match ledger::connect(&self.redis, RESPONSE_TIMEOUT).await {
                 Ok(connection) => self.connected(connection),
                 Err(error) => self.failed(&error).await,
             }

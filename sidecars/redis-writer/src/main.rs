@@ -1,11 +1,14 @@
 //! The redis-writer sidecar: `run` or `check`.
 
-use aguacero::{cli, shutdown, telemetry};
+use aguacero::{cli, config::Store, shutdown, telemetry};
 use clap::Parser;
 use redis_writer::App;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Whose files it reads.
+const STORES: [Store; 1] = [Store::Redis];
 
 /// Takes counter deltas from the gateway over WebSocket and adds them to Redis.
 #[derive(Parser)]
@@ -21,10 +24,11 @@ enum Command {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
     let config = match Command::parse() {
-        Command::Check(file) => cli::check(&file),
-        Command::Run(file) => cli::load_or_exit(&file),
+        Command::Check(file) => cli::check_for(&file, &STORES),
+        Command::Run(file) => cli::load_for(&file, &STORES),
     };
     telemetry::init("redis-writer");
+    cli::warn(&config);
     let shutdown = shutdown::on_signals()?;
     App::build(config).await?.run(shutdown).await
 }

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use aguacero::{config::Config, ledger};
+use aguacero::{
+    config::{Config, Redis},
+    ledger,
+};
 use anyhow::ensure;
 use benches::{
     cpu::{self, Cpu},
@@ -90,7 +93,7 @@ impl Counting {
 
     async fn connect(&self) -> anyhow::Result<MultiplexedConnection> {
         let url = self.pipeline.redis_writer.setting("redis.url");
-        Ok(ledger::connect(url, ANSWER_TIMEOUT).await?)
+        Ok(ledger::connect(&Redis::at(url), ANSWER_TIMEOUT).await?)
     }
 
     async fn turn<T: Target>(&self, targets: Vec<T>) -> anyhow::Result<Turn> {

@@ -103,22 +103,53 @@ fn is_host_and_port(broker: &str) -> bool {
 
 /// Redis'. What is wrong does not repeat the URL, which may hold a password.
 pub(super) fn redis_url(url: &str) -> Option<&'static str> {
-    if url.starts_with("rediss:") {
-        return Some("asks for TLS, which is not built in; write redis://host:port/db");
+    if url.contains("#insecure") {
+        return Some(
+            "asks that Redis' certificate be believed unseen; take \"#insecure\" out and name its authority by ca",
+        );
     }
     redis::IntoConnectionInfo::into_connection_info(url)
         .is_err()
-        .then_some("must be like redis://host:port/db")
+        .then_some("must be like redis://host:port/db, or rediss://host:port/db for TLS")
 }
 
 /// MongoDB's. What is wrong does not repeat the URI, which may hold a password.
 pub(super) fn mongodb_uri(uri: &str) -> Option<&'static str> {
+    const BLIND: [&str; 3] = [
+        "tlsinsecure",
+        "tlsallowinvalidcertificates",
+        "tlsallowinvalidhostnames",
+    ];
+    let options = uri
+        .split_once('?')
+        .map_or("", |(_, options)| options)
+        .to_ascii_lowercase();
+    let mut options = options
+        .split('&')
+        .filter_map(|option| option.strip_suffix("=true"));
+    if options.any(|option| BLIND.contains(&option)) {
+        return Some(
+            "asks that MongoDB's certificate be believed unseen; take the option out and name its authority by ca",
+        );
+    }
     let hosts = uri
         .strip_prefix("mongodb://")
         .or_else(|| uri.strip_prefix("mongodb+srv://"));
     hosts
         .is_none_or(str::is_empty)
         .then_some("must be like mongodb://host:port")
+}
+
+/// The database that knows a user of MongoDB; `$external` is one.
+pub(super) fn auth_source(name: &str) -> Option<&'static str> {
+    (name != "$external").then(|| database(name)).flatten()
+}
+
+/// `host:port` of a URL.
+pub(super) fn hosts(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let rest = rest.rsplit_once('@').map_or(rest, |(_, hosts)| hosts);
+    rest.split(['/', '?']).next().unwrap_or_default()
 }
 
 /// Whether `scheme://user:password@host` has a password.

@@ -6,6 +6,7 @@ use std::{
 };
 
 use super::{Mistake, Mistakes, suggest::did_you_mean};
+use crate::config::Store;
 
 /// Where something was declared: what a mistake about it points at.
 #[derive(Debug, Clone)]
@@ -71,6 +72,10 @@ pub(in crate::config) struct Source {
     /// Some of the text is not TOML, so that what seems to be missing may stand there.
     torn: bool,
     mistakes: RefCell<Vec<Mistake>>,
+    /// What is no mistake, but nobody may want.
+    warnings: RefCell<Vec<String>>,
+    /// The process uses these, so that the files that they name must be there.
+    stores: Vec<Store>,
     /// Everything that was found, by its path in the file.
     spots: RefCell<BTreeMap<String, Spot>>,
     /// `AGUACERO_KAFKA_` and so on.
@@ -84,6 +89,7 @@ impl Source {
     pub(in crate::config) fn new(
         text: &str,
         environment: BTreeMap<String, String>,
+        stores: &[Store],
         errors: &[toml::de::Error],
     ) -> Self {
         let source = Self {
@@ -91,6 +97,8 @@ impl Source {
             environment,
             torn: !errors.is_empty(),
             mistakes: RefCell::default(),
+            warnings: RefCell::default(),
+            stores: stores.to_vec(),
             spots: RefCell::default(),
             prefixes: RefCell::default(),
             variables: RefCell::default(),
@@ -123,6 +131,22 @@ impl Source {
         if !self.torn && self.sound(&spot.path) {
             self.report(spot, what);
         }
+    }
+
+    /// Remembers something to be told, once the file turns out to have no mistakes.
+    pub(in crate::config) fn warn(&self, spot: &Spot, what: &str) {
+        let warning = format!("{} ({}): {what}", spot.path, self.place(spot));
+        self.warnings.borrow_mut().push(warning);
+    }
+
+    /// What was to be told.
+    pub(in crate::config) fn warnings(&self) -> Vec<String> {
+        self.warnings.borrow().clone()
+    }
+
+    /// Whether the process uses what `[table]` is about.
+    pub(in crate::config) fn reads(&self, table: &str) -> bool {
+        self.stores.iter().any(|store| store.table() == table)
     }
 
     /// Line and column, counted from 1.

@@ -9,7 +9,7 @@ use std::{
 };
 
 use aguacero::{
-    config::{Config, Stream},
+    config::{Config, Redis, Stream},
     ledger::{self, Shown},
     shutdown::{Shutdown, Trigger},
 };
@@ -177,7 +177,7 @@ impl Writer {
     }
 
     pub(crate) async fn shown_of(&self, stream: &Stream) -> Shown {
-        let mut con = ledger::connect(&self.config.redis.url, PATIENCE)
+        let mut con = ledger::connect(&self.config.redis, PATIENCE)
             .await
             .expect("Redis");
         ledger::shown(&mut con, stream).await.expect("readable")
@@ -327,7 +327,10 @@ impl OwnRedis {
 
     async fn answers(&self) {
         let answers = async {
-            while ledger::connect(&self.url(), PATIENCE).await.is_err() {
+            while ledger::connect(&Redis::at(&self.url()), PATIENCE)
+                .await
+                .is_err()
+            {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
@@ -336,7 +339,9 @@ impl OwnRedis {
     }
 
     pub(crate) async fn config_set(&self, key: &str, value: &str) {
-        let mut con = ledger::connect(&self.url(), PATIENCE).await.expect("Redis");
+        let mut con = ledger::connect(&Redis::at(&self.url()), PATIENCE)
+            .await
+            .expect("Redis");
         let mut command = redis::cmd("CONFIG");
         let done: Result<(), _> = command
             .arg("SET")

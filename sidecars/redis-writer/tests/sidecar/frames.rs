@@ -79,7 +79,7 @@ async fn counters_that_redis_shows_by_another_declaration_are_reported() {
     let writer = Writer::start().await;
     let mut other = writer.stream().clone();
     other.counters_fingerprint ^= 1;
-    let mut con = ledger::connect(&writer.config.redis.url, PATIENCE)
+    let mut con = ledger::connect(&writer.config.redis, PATIENCE)
         .await
         .expect("Redis");
     ledger::clear(&mut con, &other).await.expect("cleared");

@@ -9,6 +9,7 @@ use std::{
 };
 
 use aguacero::{
+    config::Redis,
     counts::Deltas,
     ledger::{self, Settled},
 };
@@ -109,7 +110,7 @@ async fn scripts_that_are_forgotten_between_two_frames_are_loaded_each_time() {
     let redis = OwnRedis::start().await;
     let writer = Writer::on(&redis.url(), 20_000).await;
     let mut gateway = writer.gateway(1).await;
-    let mut con = ledger::connect(&redis.url(), PATIENCE)
+    let mut con = ledger::connect(&Redis::at(&redis.url()), PATIENCE)
         .await
         .expect("Redis");
     for n in 0..3 {
@@ -134,7 +135,7 @@ async fn frames_wait_while_redis_is_full_and_settle_makes_room() {
     assert_silent(&mut gateway).await;
     assert_eq!(writer.shown().await, (1, keys(&[("a", 1)])));
 
-    let mut con = ledger::connect(&redis.url(), PATIENCE)
+    let mut con = ledger::connect(&Redis::at(&redis.url()), PATIENCE)
         .await
         .expect("Redis");
     let held = ledger::positions(&mut con, writer.stream())

@@ -1,0 +1,167 @@
+//! How a process proves itself to Kafka, Redis and MongoDB, and how it makes sure of them.
+//!
+//! Secrets are in files: what is passed around, committed and printed are only their paths. A file is read
+//! when a client is made of it, so that a password that was changed needs no other configuration.
+
+use std::{
+    fmt, fs, io,
+    path::{Path, PathBuf},
+};
+
+/// Whom to trust, and who we are, in TLS. The other side's certificate and the name in it are always checked.
+#[derive(Debug, Clone, Default)]
+pub struct Tls {
+    /// PEM file of the authorities that are trusted, and no others; `None`: those that the client's library trusts.
+    pub ca: Option<PathBuf>,
+    /// Our own certificate, where the other side asks for one.
+    pub identity: Option<Identity>,
+}
+
+/// A certificate of our own, in PEM files.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    /// The certificate, and those between it and its authority.
+    pub certificate: PathBuf,
+    /// Its private key, unencrypted; may be the same file.
+    pub key: PathBuf,
+}
+
+/// A user, and where the password is.
+#[derive(Debug, Clone)]
+pub struct Credentials {
+    /// `None`: Redis' default user.
+    pub username: Option<String>,
+    /// Holds the password and perhaps one newline behind it.
+    pub password_file: PathBuf,
+}
+
+/// SASL, with which Kafka asks for user and password.
+#[derive(Debug, Clone)]
+pub struct Sasl {
+    /// As librdkafka calls it: `SCRAM-SHA-512`.
+    pub mechanism: String,
+    /// Who we are.
+    pub credentials: Credentials,
+}
+
+/// What nobody gets to see: neither `Debug` nor `Display` shows it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Password(String);
+
+/// A file that should hold a secret or a certificate, and does not.
+#[derive(Debug, thiserror::Error)]
+#[error("{} {what}", file.display())]
+pub struct AccessError {
+    file: PathBuf,
+    what: String,
+}
+
+impl Credentials {
+    /// The password as the file has it now.
+    pub fn password(&self) -> Result<Password, AccessError> {
+        let wrong = |what: &str| AccessError {
+            file: self.password_file.clone(),
+            what: what.to_owned(),
+        };
+        let bytes = read(&self.password_file)?;
+        let text = String::from_utf8(bytes).map_err(|_| wrong("is not text in UTF-8"))?;
+        let text = text.strip_suffix('\n').unwrap_or(&text);
+        let text = text.strip_suffix('\r').unwrap_or(text);
+        if text.is_empty() {
+            return Err(wrong("is empty; write the password into it"));
+        }
+        if text.contains(['\n', '\r', '\0']) {
+            return Err(wrong(
+                "has more than one line; write the password alone into it",
+            ));
+        }
+        Ok(Password(text.to_owned()))
+    }
+}
+
+impl Password {
+    /// To be handed to a library, and to nothing that prints.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Password(…)")
+    }
+}
+
+/// What a file of ours holds.
+pub(crate) fn read(file: &Path) -> Result<Vec<u8>, AccessError> {
+    fs::read(file).map_err(|error: io::Error| AccessError {
+        file: file.to_owned(),
+        what: format!("cannot be read: {error}"),
+    })
+}
+
+/// `url` with dots in the place of what may be a password.
+pub(super) fn without_password(url: &str) -> String {
+    let Some((before, hosts)) = url.rsplit_once('@') else {
+        return url.to_owned();
+    };
+    let scheme = before.split_once("://").map_or("", |(scheme, _)| scheme);
+    format!("{scheme}://…@{hosts}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn credentials(text: &str) -> (tempfile::TempDir, Credentials) {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let password_file = folder.path().join("password");
+        fs::write(&password_file, text).expect("a file in our own folder");
+        let credentials = Credentials {
+            username: None,
+            password_file,
+        };
+        (folder, credentials)
+    }
+
+    #[test]
+    fn one_newline_behind_a_password_is_cut_and_no_more() {
+        for (text, password) in [
+            ("open sesame", "open sesame"),
+            ("open sesame\n", "open sesame"),
+            ("open sesame\r\n", "open sesame"),
+            (" ñ \n", " ñ "),
+        ] {
+            let (_folder, credentials) = credentials(text);
+            assert_eq!(credentials.password().expect("valid").expose(), password);
+        }
+        for text in ["", "\n", "open\nsesame", "open sesame\n\n"] {
+            let (_folder, credentials) = credentials(text);
+            credentials.password().expect_err(text);
+        }
+    }
+
+    #[test]
+    fn a_password_is_read_again_each_time() {
+        let (_folder, credentials) = credentials("old");
+        fs::write(&credentials.password_file, "new").expect("our own file");
+        assert_eq!(credentials.password().expect("valid").expose(), "new");
+    }
+
+    #[test]
+    fn a_password_is_not_printed() {
+        let password = Password("sesame".to_owned());
+        assert_eq!(format!("{password:?}"), "Password(…)");
+        for url in [
+            "redis://:sesame@h:1/0",
+            "mongodb://me:ses@me@a:1,b:2/?tls=true",
+            "mongodb://me:s/sesame@a:1",
+        ] {
+            let shown = without_password(url);
+            assert!(!shown.contains("ses"), "{shown}");
+        }
+        assert_eq!(without_password("redis://h:1/0"), "redis://h:1/0");
+        assert_eq!(without_password("redis://:p@h:1/0"), "redis://…@h:1/0");
+    }
+}

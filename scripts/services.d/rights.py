@@ -1,0 +1,49 @@
+"""What each process may do in Kafka, Redis and MongoDB, and no more: users go by the programs' names.
+
+`scripts/rights` prints it for a configuration; `scripts/services --secure` gives just this to the processes
+that the suite `secure` runs, so that a right that is missing fails there."""
+
+PRODUCER, WRITER, CONSUMER = "kafka-producer", "redis-writer", "consumer"
+PROCESSES = [PRODUCER, WRITER, CONSUMER]
+TESTED = "stores"  # what topics and groups of the suite begin with
+
+# What the ledger's scripts (core/src/ledger/*.lua) call on behalf of their caller, and the calls of the scripts.
+# `select` is for a database other than 0.
+LIVE = ("evalsha script|load select get set hget hset hlen hexists hincrby hdel sismember sadd "
+        "zadd zcard zrem zrevrange")
+SETTLE = ("ping evalsha script|load select hget hset hmget hkeys hgetall hexists hincrby hdel smembers scard "
+          "sismember sadd srem exists zrangebyscore zremrangebyscore scan del")
+
+# Of every collection in the database. `update` is for `consumer dead-letters replay` alone.
+MONGODB_ACTIONS = ["find", "insert", "update", "createIndex"]
+
+
+def kafka(topics, groups, pattern="literal"):
+    """For each call of kafka-acls its arguments behind --add. `Create` only lets a process make the topics
+    that are declared and missing: leave it out if somebody else makes them."""
+    def allow(user, resource, names, operations):
+        names = [part for name in names for part in (resource, name)]
+        operations = [part for operation in operations for part in ("--operation", operation)]
+        return ["--allow-principal", f"User:{user}", *operations, "--resource-pattern-type", pattern, *names]
+
+    return [
+        allow(PRODUCER, "--topic", topics, ["Write", "Describe", "DescribeConfigs", "Create"]),
+        allow(CONSUMER, "--topic", topics, ["Read", "Describe", "DescribeConfigs", "Create"]),
+        allow(CONSUMER, "--group", groups, ["Read", "Describe"]),
+    ]
+
+
+def redis(streams):
+    """For each user the rules of ACL SETUSER."""
+    keys = [part for stream in streams for part in (f"~{{{stream}}}", f"~{{{stream}}}:*")]
+
+    def allow(commands):
+        return ["resetkeys", "resetchannels", *keys, "-@all", *(f"+{command}" for command in commands.split())]
+
+    return {WRITER: allow(LIVE), CONSUMER: allow(SETTLE)}
+
+
+def mongodb(database):
+    """The role of the consumer, the only process that talks to MongoDB."""
+    resource = {"db": database, "collection": ""}
+    return {"role": "aguacero-consumer", "privileges": [{"resource": resource, "actions": MONGODB_ACTIONS}]}
