@@ -9,6 +9,7 @@
 //! streams.
 
 mod check;
+mod keys;
 mod raw;
 mod stream;
 #[cfg(test)]
@@ -16,8 +17,11 @@ mod tests;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
+pub use keys::{Key, Rate, TokenHash, Writes, parse_keys, text_of, time_of};
 pub use raw::{Mistake, Mistakes};
-pub use stream::{Counter, Field, Partitioning, Route, Rule, Spread, Stream, Type, Types, Via};
+pub use stream::{
+    Access, Cors, Counter, Field, Partitioning, Route, Rule, Spread, Stream, Type, Types, Via,
+};
 
 /// Everything that the file declares, checked.
 #[derive(Debug, Clone)]
@@ -79,6 +83,9 @@ pub struct Gateway {
     pub listen: SocketAddr,
     /// `/healthz`, `/readyz`, `/metrics`.
     pub admin: SocketAddr,
+    /// Who may write to streams with `access = "keys"`; read by the gateway alone. In the file relative to
+    /// the file's own folder.
+    pub keys: Option<PathBuf>,
     /// Current-thread runtimes; `None` in the file means half of the cores, at least one.
     pub workers: usize,
     /// Open connections in all; beyond it new ones wait in the listen queue.
@@ -188,6 +195,45 @@ pub struct Topic {
 impl Config {
     /// Reads and checks the file at `path` under the environment's overrides.
     pub fn load(path: &std::path::Path) -> Result<Self, Mistakes> {
+        match Self::read(path)? {
+            (config, None) => Ok(config),
+            (_, Some(mistakes)) => Err(mistakes),
+        }
+    }
+
+    /// [`Config::load`] and the keys that it names: what is wrong with either file is told together.
+    pub fn load_with_keys(path: &std::path::Path) -> Result<(Self, Vec<Key>), Vec<Mistakes>> {
+        let (config, mistakes) = Self::read(path).map_err(|mistakes| vec![mistakes])?;
+        let mut mistakes: Vec<_> = mistakes.into_iter().collect();
+        let keys = config.keys().unwrap_or_else(|wrong| {
+            mistakes.push(wrong);
+            Vec::new()
+        });
+        match mistakes.is_empty() {
+            true => Ok((config, keys)),
+            false => Err(mistakes),
+        }
+    }
+
+    /// The keys in the file of `gateway.keys`, as it is now; none if none is configured.
+    pub fn keys(&self) -> Result<Vec<Key>, Mistakes> {
+        let Some(path) = &self.gateway.keys else {
+            return Ok(Vec::new());
+        };
+        let file = path.display().to_string();
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| Mistakes::unreadable_keys(&file, &error))?;
+        self.parse_keys(&text)
+    }
+
+    /// The keys in `text`, which the file of `gateway.keys` holds.
+    pub fn parse_keys(&self, text: &str) -> Result<Vec<Key>, Mistakes> {
+        let file = self.gateway.keys.as_deref().unwrap_or("keys.toml".as_ref());
+        let streams: Vec<_> = self.streams.iter().map(|s| s.name.as_str()).collect();
+        parse_keys(text, &file.display().to_string(), Some(&streams))
+    }
+
+    fn read(path: &std::path::Path) -> Result<(Self, Option<Mistakes>), Mistakes> {
         let text = std::fs::read_to_string(path).map_err(|e| Mistakes::unreadable(path, &e))?;
         // `vars` would panic on a variable, anyone's, that is not Unicode.
         let environment = std::env::vars_os().filter_map(|(name, value)| {
@@ -196,7 +242,12 @@ impl Config {
                 value.to_string_lossy().into_owned(),
             ))
         });
-        Self::parse(&text, &path.display().to_string(), environment)
+        let file = path.display().to_string();
+        let (mut config, mistakes) = check::look(&text, &file, environment.collect());
+        if let (Some(keys), Some(folder)) = (&mut config.gateway.keys, path.parent()) {
+            *keys = folder.join(&keys);
+        }
+        Ok((config, mistakes))
     }
 
     /// Reads and checks `text`; `name` stands for the file in the mistakes.
@@ -205,7 +256,10 @@ impl Config {
         name: &str,
         environment: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, Mistakes> {
-        check::check(text, name, environment.into_iter().collect())
+        match check::look(text, name, environment.into_iter().collect()) {
+            (config, None) => Ok(config),
+            (_, Some(mistakes)) => Err(mistakes),
+        }
     }
 
     /// The topic that `stream` writes to.
