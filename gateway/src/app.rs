@@ -2,12 +2,16 @@
 
 use std::{net::SocketAddr, sync::Arc, thread};
 
-use aguacero::{admin::Admin, config::Config, shutdown::Shutdown};
+use aguacero::{
+    admin::Admin,
+    config::{Access, Config, Key, Stream},
+    shutdown::Shutdown,
+};
 use anyhow::Context as _;
 use socket2::{Domain, Socket, Type};
 use tokio::sync::{mpsc, watch};
 
-use crate::{descriptors, worker};
+use crate::{descriptors, keys, worker};
 
 /// Connections that wait to be accepted; with the 128 of the standard library, a thousand clients that
 /// connect at once wait a second for their second attempt. The system's `somaxconn` bounds it.
@@ -16,19 +20,21 @@ const BACKLOG: i32 = 4096;
 /// A gateway whose addresses are bound.
 pub struct App {
     config: Arc<Config>,
+    keys: Vec<Key>,
     admin: Admin,
     listener: std::net::TcpListener,
 }
 
 impl App {
-    /// Binds the public address and the admin port.
-    pub async fn build(config: Config) -> anyhow::Result<Self> {
+    /// Binds the public address and the admin port. `keys` are those of the configuration's file of keys.
+    pub async fn build(config: Config, keys: Vec<Key>) -> anyhow::Result<Self> {
         let admin = Admin::bind(config.gateway.admin).await?;
         let address = config.gateway.listen;
         let listener = listen(address)
             .with_context(|| format!("cannot listen on {address} (gateway.listen)"))?;
         Ok(Self {
             config: Arc::new(config),
+            keys,
             admin,
             listener,
         })
@@ -53,6 +59,9 @@ impl App {
         warn_of_open_streams(&self.config);
         descriptors::make_room(self.config.gateway.connections_max);
 
+        let (ring_sender, keys) = keys::Keys::new(self.keys);
+        tokio::spawn(keys::follow(Arc::clone(&self.config), ring_sender));
+
         let (ready_sender, ready) = watch::channel(false);
         tokio::spawn(self.admin.serve(ready, shutdown.clone()));
 
@@ -64,6 +73,7 @@ impl App {
                 config: Arc::clone(&self.config),
                 listener: self.listener.try_clone()?,
                 welcomed: welcomed.clone(),
+                keys: keys.clone(),
                 shutdown: shutdown.clone(),
             };
             let ended = ended_sender.clone();
@@ -110,7 +120,8 @@ fn listen(address: SocketAddr) -> std::io::Result<std::net::TcpListener> {
 }
 
 fn warn_of_open_streams(config: &Config) {
-    for stream in &config.streams {
+    let open = |stream: &&Stream| stream.access == Access::Open;
+    for stream in config.streams.iter().filter(open) {
         for route in &stream.routes {
             tracing::warn!(
                 stream = stream.name,

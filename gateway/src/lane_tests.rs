@@ -78,7 +78,7 @@ impl Bench {
             traceparent: None,
         };
         let place = self.lane.append(&append, now)?;
-        let verdict = self.lane.wait(place.slab).unwrap();
+        let verdict = self.lane.wait(place.slab, false).unwrap();
         Ok((place, verdict))
     }
 

@@ -3,7 +3,8 @@
 //! A worker ([`worker`]) is one thread with a runtime of its own; it owns its connections ([`listen`],
 //! [`connection`], [`patience`]; [`descriptors`] sees to it that there may be enough), its open slabs and its
 //! stream to the kafka-producer, so that an event crosses no thread in here. A request is routed to a
-//! stream ([`route`]), its body is read under limits ([`body`], [`deadlines`]) and taken in ([`intake`]): split into events
+//! stream ([`route`], as far as its key ([`keys`]) and that one's [`rate`] let it; what it asks for beside are its
+//! [`wishes`], and what every answer to it carries is its [`letterhead`], for browsers by [`cors`]), its body is read under limits ([`body`], [`deadlines`]) and taken in ([`intake`]): split into events
 //! ([`split`]), each of which is judged ([`judge`]) and given an id ([`ids`]). Only when the last one is
 //! judged, the good ones are appended to the open slabs of their partitions ([`slab`]), which leave in
 //! frames as soon as the frames before are answered ([`lane`], at the [`pace`] of each partition, over
@@ -17,25 +18,31 @@
 pub mod app;
 mod body;
 mod connection;
+mod cors;
 mod deadlines;
 mod descriptors;
 mod expand;
 mod ids;
 mod intake;
 mod judge;
+pub mod key_commands;
+mod keys;
 mod lane;
+mod letterhead;
 mod link;
 mod listen;
 mod live;
 mod metric;
 mod pace;
 mod patience;
+mod rate;
 mod respond;
 mod route;
 mod slab;
 mod split;
 #[doc(hidden)]
 pub mod stages;
+mod wishes;
 mod worker;
 
 pub use app::App;
