@@ -10,7 +10,7 @@ use crate::{
     ids::Base,
     judge::{Judge, Judged},
     lane::{Append, Lane, Refused},
-    respond::{Answer, Outcomes, Place, RecordOutcome},
+    respond::{Answer, Outcomes, RecordOutcome, Represented},
     route::Format,
     slab::{Ticket, Tickets},
     split,
@@ -52,7 +52,7 @@ impl Intake<'_> {
         }
         if self.wishes.representation && !self.wishes.dry_run {
             let id = EventId([0; 16]); // until it is appended
-            outcomes.places = Some(vec![Place { id, at: None }; events.ranges.len()]);
+            outcomes.places = Some(vec![Represented { id, at: None }; events.ranges.len()]);
         }
         let good = Good {
             stream,

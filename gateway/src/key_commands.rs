@@ -26,6 +26,8 @@ use crate::keys::TOKEN_PREFIX;
 
 /// The exit status where a file has mistakes.
 const MISTAKES: i32 = 2;
+/// The exit status where anything else is wrong.
+const FAILURE: i32 = 1;
 /// Of a file that is made here.
 const MODE: u32 = 0o600;
 /// What such a file begins with.
@@ -93,25 +95,26 @@ pub struct KeyFile {
     file: Option<PathBuf>,
 }
 
-/// Does what was asked for. Exits with status 2 where a file has mistakes.
-pub fn run(command: KeysCommand) -> anyhow::Result<()> {
-    let done = act(command);
-    if let Err(error) = &done
-        && let Some(mistakes) = error.downcast_ref::<Mistakes>()
-    {
-        eprintln!("{mistakes}");
-        exit(MISTAKES)
-    }
-    done
+/// Does what was asked for, or says why it cannot be done, and exits: with status 2 where a file has mistakes.
+pub fn run(command: KeysCommand) -> ! {
+    let Err(error) = act(command, &mut io::stdout()) else {
+        exit(0)
+    };
+    eprintln!("{error:#}");
+    exit(match error.is::<Mistakes>() {
+        true => MISTAKES,
+        false => FAILURE,
+    })
 }
 
-fn act(command: KeysCommand) -> anyhow::Result<()> {
+/// What a program may want goes to `out`.
+fn act(command: KeysCommand, out: &mut dyn io::Write) -> anyhow::Result<()> {
     let now = SystemTime::now();
     match command {
         KeysCommand::List { place } => {
             let keys = place.open()?.read()?;
             // Whoever closed the pipe has seen enough.
-            _ = io::stdout().write_all(table(&keys, now).as_bytes());
+            _ = out.write_all(table(&keys, now).as_bytes());
             Ok(())
         }
         KeysCommand::Make {
@@ -141,7 +144,7 @@ fn act(command: KeysCommand) -> anyhow::Result<()> {
                 Ok(())
             })?;
             let streams = streams.join(", ");
-            show(&token, &format!("{name} may write to {streams}"))
+            show(out, &token, &format!("{name} may write to {streams}"))
         }
         KeysCommand::Revoke { name, place } => {
             place.open()?.edit(|keys| {
@@ -185,15 +188,15 @@ fn act(command: KeysCommand) -> anyhow::Result<()> {
             let words = format!(
                 "{name} has a second token; when nobody sends the first one any more: `keys rotate {name} --finish`"
             );
-            show(&token, &words)
+            show(out, &token, &words)
         }
     }
 }
 
 /// The token alone, and words that do not get in its way.
-fn show(token: &str, words: &str) -> anyhow::Result<()> {
+fn show(out: &mut dyn io::Write, token: &str, words: &str) -> anyhow::Result<()> {
     eprintln!("{words}; its token is shown only this once:");
-    writeln!(io::stdout(), "{token}").context("the key is made, and its token could not be written")
+    writeln!(out, "{token}").context("the key is made, and its token could not be written")
 }
 
 fn new_token() -> anyhow::Result<String> {
@@ -216,6 +219,11 @@ fn expiry(text: &str) -> Result<SystemTime, String> {
         SystemTime::now().checked_add(seconds)
     });
     let time = after.or_else(|| time_of(text));
+    let whole_seconds = |time: SystemTime| {
+        let since = time.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+        Some(SystemTime::UNIX_EPOCH + Duration::from_secs(since.as_secs()))
+    };
+    let time = time.and_then(whole_seconds);
     time.ok_or_else(|| "write days, like 90d, or a date, like 2027-01-01".to_owned())
 }
 
@@ -453,7 +461,7 @@ mod tests {
             expires: time_of("2040-01-01"),
             place: place(folder),
         };
-        run(command).unwrap();
+        act(command, &mut io::sink()).unwrap();
     }
 
     #[test]
@@ -461,11 +469,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (path, rotate) = (folder.path().join("keys.toml"), |finish| {
             let (name, place) = ("a".to_owned(), place(folder.path()));
-            run(KeysCommand::Rotate {
-                name,
-                finish,
-                place,
-            })
+            act(
+                KeysCommand::Rotate {
+                    name,
+                    finish,
+                    place,
+                },
+                &mut io::sink(),
+            )
         });
         make(folder.path(), "a");
         let mode = || fs::metadata(&path).unwrap().mode() & 0o777;
@@ -488,7 +499,7 @@ mod tests {
 
         let name = "a".to_owned();
         let place = place(folder.path());
-        run(KeysCommand::Revoke { name, place }).unwrap();
+        act(KeysCommand::Revoke { name, place }, &mut io::sink()).unwrap();
         let keys = opened(folder.path()).read().unwrap();
         assert!(keys[0].hashes.is_empty() && keys[1].hashes.len() == 1);
         assert!(rotate(false).is_err(), "what is revoked stays so");

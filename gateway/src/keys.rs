@@ -23,8 +23,8 @@ pub(crate) const TOKEN_PREFIX: &str = "agk_";
 /// With 32 random bytes in base64url behind it.
 pub(crate) const TOKEN_LENGTH: usize = TOKEN_PREFIX.len() + 43;
 
-/// How often the file is looked at.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often the file is looked at. What has changed is taken when it is the same twice, so within a second.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// All keys of a file.
 #[derive(Debug, Default)]
@@ -170,41 +170,53 @@ impl Owner {
     }
 }
 
-/// Looks at the file every second, and puts its keys in force as they change. What is wrong with it is told
+/// What was read, or why it was not; none before the first look.
+type Found = Option<Result<String, String>>;
+
+/// Looks at the file again and again, and puts its keys in force as they change. What is wrong with it is told
 /// once, and the keys before stay in force. Its contents are compared, not its times: in Kubernetes a file
-/// changes by a link that leads elsewhere.
+/// changes by a link that leads elsewhere. One that is just being written is not taken: half of its keys may be a
+/// good file, too.
 pub(crate) async fn follow(config: Arc<Config>, sender: watch::Sender<Arc<Ring>>) {
     let Some(path) = config.gateway.keys.as_deref() else {
         return;
     };
-    let mut seen = None;
+    let (mut seen, mut taken): (Found, Found) = (None, None);
     let mut look = interval(LOOK_EVERY);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         look.tick().await;
-        let found = std::fs::read_to_string(path).map_err(|error| error.to_string());
-        if seen.as_ref() != Some(&found) {
+        let found = Some(std::fs::read_to_string(path).map_err(|error| error.to_string()));
+        if found != taken && found == seen {
             warn_if_readable_by_others(path);
-            let read = match &found {
-                Ok(text) => config.parse_keys(text).map_err(|wrong| wrong.to_string()),
-                Err(why) => Err(format!("{}: cannot be read: {why}", path.display())),
-            };
-            metric::keys_refused(read.is_err());
-            match read {
-                Ok(keys) => {
-                    let ring = Ring::new(keys, &sender.borrow());
-                    sender.send_replace(Arc::new(ring));
-                    tracing::info!(file = %path.display(), "keys are in force");
-                }
-                Err(mistakes) => {
-                    for mistake in mistakes.lines() {
-                        tracing::error!(mistake, "the keys before stay in force");
-                    }
-                }
-            }
-            seen = Some(found);
+            take(&config, path, &found, &sender);
+            taken.clone_from(&found);
         }
+        seen = found;
         metric::keys(sender.borrow().in_force(SystemTime::now()));
+    }
+}
+
+/// Puts what was found in the file in force, if it has no mistakes.
+fn take(config: &Config, path: &Path, found: &Found, sender: &watch::Sender<Arc<Ring>>) {
+    let file = path.display();
+    let read = match found {
+        Some(Ok(text)) => config.parse_keys(text).map_err(|wrong| wrong.to_string()),
+        Some(Err(why)) => Err(format!("{file}: cannot be read: {why}")),
+        None => return,
+    };
+    metric::keys_refused(read.is_err());
+    match read {
+        Ok(keys) => {
+            let ring = Ring::new(keys, &sender.borrow());
+            sender.send_replace(Arc::new(ring));
+            tracing::info!(%file, "keys are in force");
+        }
+        Err(mistakes) => {
+            for mistake in mistakes.lines() {
+                tracing::error!(mistake, "the keys before stay in force");
+            }
+        }
     }
 }
 

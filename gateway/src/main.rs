@@ -26,7 +26,7 @@ async fn main() -> anyhow::Result<()> {
     let (config, keys) = match Command::parse() {
         Command::Check(file) => cli::check_with_keys(&file),
         Command::Run(file) => cli::load_with_keys_or_exit(&file),
-        Command::Keys(command) => return key_commands::run(command),
+        Command::Keys(command) => key_commands::run(command),
     };
     telemetry::init("gateway");
     let shutdown = shutdown::on_signals()?;

@@ -60,12 +60,12 @@ pub(crate) struct Outcomes {
     /// What is good was not to be stored, and counts as [`RecordOutcome::Stored`] here.
     pub(crate) is_dry_run: bool,
     /// Of each record, what it became; only if the client asked for it.
-    pub(crate) places: Option<Vec<Place>>,
+    pub(crate) places: Option<Vec<Represented>>,
 }
 
 /// What a stored record became.
 #[derive(Debug, Clone)]
-pub(crate) struct Place {
+pub(crate) struct Represented {
     pub(crate) id: EventId,
     /// Partition and offset.
     pub(crate) at: Option<(i32, Option<i64>)>,
@@ -82,7 +82,7 @@ impl Outcomes {
     fn stored(&self, topic: &str) -> Option<Value> {
         let records = self.places.as_ref()?.iter().zip(&self.records).enumerate();
         let stored = records.filter(|(_, (_, r))| matches!(r, RecordOutcome::Stored));
-        let record = |(index, (place, _)): (usize, (&Place, _))| {
+        let record = |(index, (place, _)): (usize, (&Represented, _))| {
             let (partition, offset) = place.at.map_or((None, None), |(p, o)| (Some(p), o));
             json!({
                 "index": index, "id": place.id.to_string(), "topic": topic,

@@ -294,9 +294,13 @@ async fn a_file_with_mistakes_leaves_the_keys_before_in_force() {
     let key = format!("[[keys]]\nname = \"z\"\nhashes = [\"{hash}\"]\nstreams = [\"*\"]\n");
     std::fs::write(&elsewhere, key).expect("our own file");
     std::os::unix::fs::symlink(&elsewhere, desk.file()).expect("our own link");
+    let readable = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+    std::fs::set_permissions(&elsewhere, readable).expect("our own file");
     becomes(client, fresh, 200).await;
     becomes(client, &token, 401).await;
     once("accepted", async || refused().await == 0.0).await;
+    let log = pipeline.gateway.log();
+    assert!(log.contains("others may read or write the keys"), "{log}");
 }
 
 /// `gateway VERB --config FILE` without a variable of ours.
