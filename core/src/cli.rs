@@ -29,7 +29,7 @@ use std::{
     time::Duration,
 };
 
-use crate::config::{Config, Counter, Partitioning, Store, Stream, Topic};
+use crate::config::{Access, Config, Counter, Key, Partitioning, Store, Stream, Topic};
 
 /// The exit status of a process whose configuration has mistakes.
 const MISTAKES: i32 = 2;
@@ -62,6 +62,15 @@ pub fn load_for(file: &ConfigFile, stores: &[Store]) -> Config {
     })
 }
 
+/// The same with the keys, for the gateway.
+#[must_use]
+pub fn load_with_keys_or_exit(file: &ConfigFile) -> (Config, Vec<Key>) {
+    Config::load_with_keys(&file.config).unwrap_or_else(|mistakes| {
+        mistakes.iter().for_each(|of_file| eprintln!("{of_file}"));
+        exit(MISTAKES)
+    })
+}
+
 /// Reads the configuration, prints what it declares (or every mistake in it), and exits.
 pub fn check(file: &ConfigFile) -> ! {
     check_for(file, &[])
@@ -69,7 +78,15 @@ pub fn check(file: &ConfigFile) -> ! {
 
 /// [`check()`] of a process that talks to `stores`.
 pub fn check_for(file: &ConfigFile, stores: &[Store]) -> ! {
-    let config = load_for(file, stores);
+    tell(file, &load_for(file, stores))
+}
+
+/// [`check()`] with the keys, for the gateway.
+pub fn check_with_keys(file: &ConfigFile) -> ! {
+    tell(file, &load_with_keys_or_exit(file).0)
+}
+
+fn tell(file: &ConfigFile, config: &Config) -> ! {
     let name = file.config.display();
     let warnings: String = config
         .warnings
@@ -80,7 +97,7 @@ pub fn check_for(file: &ConfigFile, stores: &[Store]) -> ! {
     _ = writeln!(
         std::io::stdout(),
         "{name} has no mistakes{warnings}\n\n{}",
-        Summary(&config)
+        Summary(config)
     );
     exit(0)
 }
@@ -109,6 +126,7 @@ impl Display for Summary<'_> {
                 stream.name,
                 stream_line(config, stream)
             )?;
+            writeln!(f, "        {}", access_line(stream))?;
             writeln!(f, "        counts {}", counters_line(stream))?;
         }
         writeln!(f, "\ndeadlines    {}", deadlines(config))?;
@@ -154,6 +172,17 @@ fn stream_line(config: &Config, stream: &Stream) -> String {
         &stream.archive,
     );
     format!("POST {paths} → {topic} ({rules}{otherwise}) → archive {archive}")
+}
+
+fn access_line(stream: &Stream) -> String {
+    let who = match stream.access {
+        Access::Open => "open: anyone may write",
+        Access::Keys => "takes events with a key",
+    };
+    match &stream.cors {
+        None => who.to_owned(),
+        Some(cors) => format!("{who}; from browsers on {}", cors.origins.join(", ")),
+    }
 }
 
 fn counters_line(stream: &Stream) -> String {
@@ -210,6 +239,7 @@ mod tests {
         for line in [
             "topic   miembros: partitions 3, replication 1, min_insync 1, 2 for premium\n",
             "stream  miembros: POST /miembros → miembros (1 rule, else by Rut) → archive miembros\n",
+            "        open: anyone may write\n",
             "        counts total, by_premium (Registro premium, at most 5)\n",
             "deadlines    Kafka 8 s < receipt 10 s < request 20 s < ",
         ] {

@@ -2,12 +2,16 @@
 
 use std::{net::SocketAddr, sync::Arc, thread};
 
-use aguacero::{admin::Admin, config::Config, shutdown::Shutdown};
+use aguacero::{
+    admin::Admin,
+    config::{Access, Config, Key, Stream},
+    shutdown::Shutdown,
+};
 use anyhow::Context as _;
 use socket2::{Domain, Socket, Type};
 use tokio::sync::{mpsc, watch};
 
-use crate::{addresses::Addresses, descriptors, tls::Tls, worker};
+use crate::{addresses::Addresses, descriptors, keys, tls::Tls, worker};
 
 /// Connections that wait to be accepted; with the 128 of the standard library, a thousand clients that
 /// connect at once wait a second for their second attempt. The system's `somaxconn` bounds it.
@@ -16,14 +20,15 @@ const BACKLOG: i32 = 4096;
 /// A gateway whose addresses are bound.
 pub struct App {
     config: Arc<Config>,
+    keys: Vec<Key>,
     admin: Admin,
     listener: std::net::TcpListener,
     tls: Option<Tls>,
 }
 
 impl App {
-    /// Binds the public address and the admin port.
-    pub async fn build(config: Config) -> anyhow::Result<Self> {
+    /// Binds the public address and the admin port. `keys` are those of the configuration's file of keys.
+    pub async fn build(config: Config, keys: Vec<Key>) -> anyhow::Result<Self> {
         let tls = config.gateway.tls.as_ref().map(Tls::load).transpose()?;
         let admin = Admin::bind(config.gateway.admin).await?;
         let address = config.gateway.listen;
@@ -31,6 +36,7 @@ impl App {
             .with_context(|| format!("cannot listen on {address} (gateway.listen)"))?;
         Ok(Self {
             config: Arc::new(config),
+            keys,
             admin,
             listener,
             tls,
@@ -57,6 +63,9 @@ impl App {
         warn_of_open_streams(&self.config);
         descriptors::make_room(self.config.gateway.connections_max);
 
+        let (ring_sender, keys) = keys::Keys::new(self.keys);
+        tokio::spawn(keys::follow(Arc::clone(&self.config), ring_sender));
+
         let (ready_sender, ready) = watch::channel(false);
         tokio::spawn(self.admin.serve(ready, shutdown.clone()));
         if let Some(tls) = self.tls {
@@ -74,6 +83,7 @@ impl App {
                 tls: tls.clone(),
                 addresses: Arc::clone(&addresses),
                 welcomed: welcomed.clone(),
+                keys: keys.clone(),
                 shutdown: shutdown.clone(),
             };
             let ended = ended_sender.clone();
@@ -120,7 +130,8 @@ fn listen(address: SocketAddr) -> std::io::Result<std::net::TcpListener> {
 }
 
 fn warn_of_open_streams(config: &Config) {
-    for stream in &config.streams {
+    let open = |stream: &&Stream| stream.access == Access::Open;
+    for stream in config.streams.iter().filter(open) {
         for route in &stream.routes {
             tracing::warn!(
                 stream = stream.name,

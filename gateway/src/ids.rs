@@ -86,13 +86,20 @@ impl Base {
         }
     }
 
-    /// The id of record `index`, whose id field has the value `client_id`: that one wins.
-    pub(crate) fn id_of(&self, stream: &str, client_id: Option<&[u8]>, index: u32) -> EventId {
+    /// The id of record `index` of `owner` (empty where anyone may write), whose id field has the value
+    /// `client_id`: that one wins.
+    pub(crate) fn id_of(
+        &self,
+        stream: &str,
+        owner: &str,
+        client_id: Option<&[u8]>,
+        index: u32,
+    ) -> EventId {
         match (client_id, self) {
-            (Some(client_id), _) => EventId::of_client_key(stream, "", client_id, None),
+            (Some(client_id), _) => EventId::of_client_key(stream, owner, client_id, None),
             (None, Self::Counted(base)) => base.plus(index.into()),
             (None, Self::Named { key, is_batch }) => {
-                EventId::of_client_key(stream, "", key, is_batch.then_some(index.into()))
+                EventId::of_client_key(stream, owner, key, is_batch.then_some(index.into()))
             }
         }
     }
@@ -185,14 +192,25 @@ mod tests {
         ] {
             let again = Base::new(key(&[first.retry_key().as_bytes()]).unwrap(), true);
             for index in [0, 1, 77] {
-                assert_eq!(first.id_of("s", None, index), again.id_of("s", None, index));
+                let id = |base: &Base| base.id_of("s", "o", None, index);
+                assert_eq!(id(&first), id(&again));
             }
         }
     }
 
     #[test]
+    fn two_owners_never_have_the_same_id_for_what_they_call_the_same() {
+        let base = Base::new(key(&[b"mine"]).unwrap(), false);
+        for client_id in [None, Some(&b"x"[..])] {
+            let id = |owner| base.id_of("s", owner, client_id, 0);
+            assert_ne!(id("a"), id("b"));
+            assert_ne!(id("a"), id(""));
+        }
+    }
+
+    #[test]
     fn the_id_field_wins_over_the_header() {
-        let ids = |base: Base| base.id_of("s", Some(b"x"), 3);
+        let ids = |base: Base| base.id_of("s", "o", Some(b"x"), 3);
         assert_eq!(
             ids(Base::new(None, true)),
             ids(Base::new(key(&[b"k"]).unwrap(), false))

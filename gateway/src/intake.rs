@@ -2,7 +2,7 @@
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use aguacero::config::Stream;
+use aguacero::{config::Stream, id::EventId};
 use bytes::Bytes;
 use smallvec::smallvec;
 
@@ -10,10 +10,11 @@ use crate::{
     ids::Base,
     judge::{Judge, Judged},
     lane::{Append, Lane, Refused},
-    respond::{Answer, Outcomes, RecordOutcome},
+    respond::{Answer, Outcomes, RecordOutcome, Represented},
     route::Format,
     slab::{Ticket, Tickets},
     split,
+    wishes::Wishes,
 };
 
 /// What a body is taken in with.
@@ -22,10 +23,13 @@ pub(crate) struct Intake<'a> {
     pub(crate) lane: &'a mut Lane,
     /// Records of one body.
     pub(crate) records_max: usize,
+    /// Whose events they are; empty where anyone may write.
+    pub(crate) owner: &'a str,
+    pub(crate) wishes: Wishes,
 }
 
 impl Intake<'_> {
-    /// Judges every event of a body, then appends the good ones. Nothing waits in here, so nothing
+    /// Judges every event of a body, then appends the good ones (but for a dry run). Nothing waits in here, so nothing
     /// of a request is appended before all of it is judged, and its events lie side by side.
     pub(crate) fn take(
         self,
@@ -39,58 +43,92 @@ impl Intake<'_> {
         let mut outcomes = Outcomes {
             is_batch: events.is_batch,
             records: smallvec![RecordOutcome::Unknown; events.ranges.len()],
+            is_dry_run: self.wishes.dry_run,
+            places: None,
         };
         let judged = self.judge.all(stream, body, &events.ranges);
         for (index, refusal) in judged.refusals.drain(..) {
             outcomes.records[index as usize] = RecordOutcome::Refused(Box::new(refusal));
         }
-        let lane = self.lane;
-        let tickets = append(lane, stream, body, judged, base, traceparent, &mut outcomes);
+        if self.wishes.representation && !self.wishes.dry_run {
+            let id = EventId([0; 16]); // until it is appended
+            outcomes.places = Some(vec![Represented { id, at: None }; events.ranges.len()]);
+        }
+        let good = Good {
+            stream,
+            body,
+            judged,
+            base,
+            owner: self.owner,
+            traceparent,
+            is_dry_run: self.wishes.dry_run,
+        };
+        let tickets = good.append(self.lane, &mut outcomes);
         Ok((outcomes, tickets))
     }
 }
 
-fn append(
-    lane: &mut Lane,
-    stream: &Stream,
-    body: &[u8],
-    judged: &Judged,
-    base: &Base,
+/// The events of a body that were judged good.
+struct Good<'a> {
+    stream: &'a Stream,
+    body: &'a [u8],
+    judged: &'a Judged,
+    base: &'a Base,
+    owner: &'a str,
     traceparent: Option<Bytes>,
-    outcomes: &mut Outcomes,
-) -> Tickets {
-    let now = Instant::now();
-    let arrived_ms = unix_ms();
-    let mut tickets = Tickets::new();
-    for event in &judged.events {
-        let client_key = judged.text(event.id.as_ref());
-        let append = Append {
+    is_dry_run: bool,
+}
+
+impl Good<'_> {
+    fn append(self, lane: &mut Lane, outcomes: &mut Outcomes) -> Tickets {
+        let Self {
             stream,
-            value: &body[event.json.clone()],
-            key: judged.text(event.key.as_ref()),
-            reserved: event.reserved,
-            id: base.id_of(&stream.name, client_key, event.index),
-            client_key: client_key.or(base.client_key()).unwrap_or_default(),
-            counter_keys: judged.counter_keys(event),
-            arrived_ms,
-            traceparent: traceparent.as_ref(),
-        };
-        match lane.append(&append, now) {
-            Ok(place) => Ticket::note(&mut tickets, place, event.index),
-            Err(refused) => {
-                outcomes.records[event.index as usize] = match refused {
-                    Refused::TooLarge(bytes) => RecordOutcome::TooLarge(bytes),
-                    Refused::Full | Refused::Away => {
-                        RecordOutcome::NotStored(refused.detail().into())
-                    }
-                };
+            body,
+            judged,
+            base,
+            ..
+        } = self;
+        let now = Instant::now();
+        let arrived_ms = unix_ms();
+        let mut tickets = Tickets::new();
+        for event in &judged.events {
+            let client_key = judged.text(event.id.as_ref());
+            let append = Append {
+                stream,
+                value: &body[event.json.clone()],
+                key: judged.text(event.key.as_ref()),
+                reserved: event.reserved,
+                id: base.id_of(&stream.name, self.owner, client_key, event.index),
+                client_key: client_key.or(base.client_key()).unwrap_or_default(),
+                counter_keys: judged.counter_keys(event),
+                arrived_ms,
+                traceparent: self.traceparent.as_ref(),
+            };
+            if let Some(places) = &mut outcomes.places {
+                places[event.index as usize].id = append.id;
+            }
+            let appended = match self.is_dry_run {
+                true => lane.check_size(&append).map(|()| None),
+                false => lane.append(&append, now).map(Some),
+            };
+            match appended {
+                Ok(None) => outcomes.records[event.index as usize] = RecordOutcome::Stored,
+                Ok(Some(place)) => Ticket::note(&mut tickets, place, event.index),
+                Err(refused) => {
+                    outcomes.records[event.index as usize] = match refused {
+                        Refused::TooLarge(bytes) => RecordOutcome::TooLarge(bytes),
+                        Refused::Full | Refused::Away => {
+                            RecordOutcome::NotStored(refused.detail().into())
+                        }
+                    };
+                }
             }
         }
+        for ticket in &mut tickets {
+            ticket.attach(lane, outcomes.places.is_some());
+        }
+        tickets
     }
-    for ticket in &mut tickets {
-        ticket.attach(lane);
-    }
-    tickets
 }
 
 fn unix_ms() -> i64 {

@@ -25,7 +25,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     pace::Pace,
-    slab::{Outcome, Place, Slab, Verdict},
+    slab::{Offsets, Outcome, Place, Places, Slab, Verdict},
 };
 
 /// Bytes of values after which a frame takes no further slab.
@@ -216,10 +216,7 @@ impl Lane {
         {
             return Err(Refused::Away);
         }
-        let limit = self.topics[event.stream.topic].record_bytes_max;
-        if limit.is_some_and(|limit| event.value.len() + event.key.map_or(0, <[u8]>::len) > limit) {
-            return Err(Refused::TooLarge(limit));
-        }
+        self.check_size(event)?;
         let at = self.slot_for(event, now)?;
         let bytes = event.bytes();
         if self.bytes + bytes > self.bounds.bytes_max
@@ -236,6 +233,16 @@ impl Lane {
         self.slots[at].bytes += bytes;
         self.make_ready(at);
         Ok(place)
+    }
+
+    /// Refuses an event that is larger than its topic takes.
+    pub(crate) fn check_size(&self, event: &Append<'_>) -> Result<(), Refused> {
+        let limit = self.topics[event.stream.topic].record_bytes_max;
+        let bytes = event.value.len() + event.key.map_or(0, <[u8]>::len);
+        match limit.is_some_and(|limit| bytes > limit) {
+            true => Err(Refused::TooLarge(limit)),
+            false => Ok(()),
+        }
     }
 
     /// The topic-partition of an event; refused if every one that it may enter is slow or crowded.
@@ -286,9 +293,16 @@ impl Lane {
             .or_insert_with(|| Slab::open(id, at, now))
     }
 
-    /// Registers for the verdict on a slab; none if there is no such slab.
-    pub(crate) fn wait(&mut self, slab: u64) -> Option<oneshot::Receiver<Rc<Verdict>>> {
-        self.slabs.get_mut(&slab).map(Slab::wait)
+    /// Registers for the verdict on a slab, which is to say where each event is if anybody `tells_offsets`;
+    /// none if there is no such slab.
+    pub(crate) fn wait(
+        &mut self,
+        slab: u64,
+        tells_offsets: bool,
+    ) -> Option<oneshot::Receiver<Rc<Verdict>>> {
+        let slab = self.slabs.get_mut(&slab)?;
+        slab.tells_offsets |= tells_offsets;
+        Some(slab.wait())
     }
 
     /// The next frame, if one may leave and has anything in it.
@@ -363,7 +377,14 @@ impl Lane {
         }) {
             slot.is_slow = false;
         }
-        let verdict = verdict(receipt, slab.attempts);
+        let mut verdict = verdict(receipt, slab.attempts);
+        if slab.tells_offsets {
+            let stored = slab.len().saturating_sub(receipt.exceptions.len());
+            verdict.places = Some(Box::new(Places {
+                partition: slot.partition,
+                offsets: Offsets::of(receipt, stored),
+            }));
+        }
         if verdict.outcome == Outcome::Stored {
             slot.pace
                 .note(slab.bytes, now, PACE_OVER * self.bounds.partition_slow);
@@ -640,6 +661,7 @@ fn verdict(receipt: &Receipt, attempts: u32) -> Verdict {
         } else {
             receipt.detail.clone()
         },
+        places: None,
     }
 }
 

@@ -78,7 +78,7 @@ impl Bench {
             traceparent: None,
         };
         let place = self.lane.append(&append, now)?;
-        let verdict = self.lane.wait(place.slab).unwrap();
+        let verdict = self.lane.wait(place.slab, false).unwrap();
         Ok((place, verdict))
     }
 
@@ -412,6 +412,59 @@ fn bytes_are_bounded_for_each_partition_and_in_all() {
         b.frame(0); // sticky spreading moves on
     }
     assert!(b.lane.bytes() <= 6000);
+}
+
+/// Three events in one slab, of which the second was not stored; where the others are.
+fn places(asked: bool, offsets: Vec<i64>, last: i64) -> [Option<(i32, Option<i64>)>; 2] {
+    let mut b = Bench::new();
+    let (place, mut verdict) = b.append(0, Some("x"), 0).unwrap();
+    for id in 1..3 {
+        b.append(id, Some("x"), 0).unwrap();
+    }
+    b.lane.wait(place.slab, asked).unwrap();
+    assert_eq!(b.frame(0).unwrap().slabs[0].tell_offsets, asked);
+    let too_large = Exception {
+        index: 1,
+        outcome: produce::Outcome::TooLarge.into(),
+        detail: String::new(),
+    };
+    let receipt = Receipt {
+        slab: place.slab,
+        outcome: produce::Outcome::Stored.into(),
+        first: Some(10),
+        last: Some(last),
+        exceptions: vec![too_large],
+        offsets,
+        ..Receipt::default()
+    };
+    let now = b.at(1);
+    let mut finished = b.lane.receipt(&receipt, now).unwrap();
+    finished.slab.resolve(finished.verdict.clone());
+    let verdict = verdict.try_recv().unwrap();
+    [0, 2].map(|event| {
+        let place = verdict.place_of(event)?;
+        assert_eq!(place.0, finished.partition);
+        Some(place)
+    })
+}
+
+#[test]
+fn whoever_asks_is_told_where_each_stored_event_is_and_never_a_guess() {
+    let offsets = |told: [Option<(i32, Option<i64>)>; 2]| told.map(|at| at.unwrap().1);
+    assert_eq!(offsets(places(true, vec![], 11)), [Some(10), Some(11)]);
+    assert_eq!(offsets(places(true, vec![0, 7], 17)), [Some(10), Some(17)]);
+    assert_eq!(offsets(places(true, vec![2, -2], 12)), [Some(12), Some(10)]);
+    assert_eq!(
+        offsets(places(true, vec![], 12)),
+        [None, None],
+        "with a gap somewhere"
+    );
+    assert_eq!(
+        offsets(places(true, vec![0], 12)),
+        [None, None],
+        "of something else"
+    );
+    assert_eq!(places(false, vec![], 11), [None, None]);
 }
 
 #[test]

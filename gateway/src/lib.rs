@@ -4,8 +4,9 @@
 //! [`connection`], [`http2`]; [`descriptors`] sees to it that there may be enough, [`addresses`] that nobody
 //! has them all; [`socket`], [`tls`] and [`patience`] are what lies beneath), its open slabs and its
 //! stream to the kafka-producer, so that an event crosses no thread in here. A request is routed to a
-//! stream ([`route`]), its body is read under limits ([`body`], [`deadlines`]) and taken in ([`intake`]): split into events
-//! ([`split`]), each of which is judged ([`judge`]) and given an id ([`ids`]). Only when the last one is
+//! stream ([`route`], as far as its key ([`keys`]) and that one's [`rate`] let it; what it asks for beside are its
+//! [`wishes`], and what every answer to it carries is its [`letterhead`], for browsers by [`cors`]), its body is
+//! read under limits ([`body`], [`expand`], [`deadlines`]) and taken in ([`intake`]): split into events ([`split`]), each of which is judged ([`judge`]) and given an id ([`ids`]). Only when the last one is
 //! judged, the good ones are appended to the open slabs of their partitions ([`slab`]), which leave in
 //! frames as soon as the frames before are answered ([`lane`], at the [`pace`] of each partition, over
 //! [`link`]). The receipt of a slab decides the answer of every request with events in it ([`respond`], [`unsent`]),
@@ -19,6 +20,7 @@ mod addresses;
 pub mod app;
 mod body;
 mod connection;
+mod cors;
 mod deadlines;
 mod descriptors;
 mod expand;
@@ -26,13 +28,17 @@ mod http2;
 mod ids;
 mod intake;
 mod judge;
+pub mod key_commands;
+mod keys;
 mod lane;
+mod letterhead;
 mod link;
 mod listen;
 mod live;
 mod metric;
 mod pace;
 mod patience;
+mod rate;
 mod respond;
 mod route;
 mod slab;
@@ -42,6 +48,7 @@ mod split;
 pub mod stages;
 mod tls;
 mod unsent;
+mod wishes;
 mod worker;
 
 pub use app::App;

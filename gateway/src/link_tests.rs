@@ -88,7 +88,7 @@ fn append(link: &Link, config: &Config, value: &str) -> oneshot::Receiver<Rc<Ver
         traceparent: None,
     };
     let place = link.lane().append(&append, Instant::now()).unwrap();
-    let verdict = link.lane().wait(place.slab).unwrap();
+    let verdict = link.lane().wait(place.slab, false).unwrap();
     link.wake();
     verdict
 }

@@ -1,8 +1,8 @@
-//! The gateway: `run` or `check`.
+//! The gateway: `run`, `check` or `keys`.
 
 use aguacero::{cli, shutdown, telemetry};
 use clap::Parser;
-use gateway::App;
+use gateway::{App, key_commands};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -15,16 +15,20 @@ enum Command {
     Run(cli::ConfigFile),
     /// Read the configuration, report every mistake, and tell what it declares.
     Check(cli::ConfigFile),
+    /// Make, list, replace and revoke the keys with which others may write.
+    #[command(subcommand)]
+    Keys(key_commands::KeysCommand),
 }
 
 // This runtime waits for signals and serves the admin port; events flow in the workers' own.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
-    let config = match Command::parse() {
-        Command::Check(file) => cli::check(&file),
-        Command::Run(file) => cli::load_or_exit(&file),
+    let (config, keys) = match Command::parse() {
+        Command::Check(file) => cli::check_with_keys(&file),
+        Command::Run(file) => cli::load_with_keys_or_exit(&file),
+        Command::Keys(command) => key_commands::run(command),
     };
     telemetry::init("gateway");
     let shutdown = shutdown::on_signals()?;
-    App::build(config).await?.run(shutdown).await
+    App::build(config, keys).await?.run(shutdown).await
 }

@@ -121,6 +121,16 @@ pub(crate) fn bytes_in_flight(bytes: usize) {
     gauge!("aguacero_gateway_bytes_in_flight", "worker" => worker_name()).set(bytes as f64);
 }
 
+/// Keys whose tokens are good.
+pub(crate) fn keys(in_force: usize) {
+    gauge!("aguacero_gateway_keys").set(in_force as f64);
+}
+
+/// Whether the file of keys, as it is now, has mistakes, so that those before are in force.
+pub(crate) fn keys_refused(is_refused: bool) {
+    gauge!("aguacero_gateway_keys_refused").set(f64::from(u8::from(is_refused)));
+}
+
 /// Deltas that were given up: the consumer's settling counts those events.
 pub(crate) fn deltas_dropped(entries: usize) {
     counter!("aguacero_gateway_delta_entries_dropped_total").increment(entries as u64);

@@ -1,14 +1,18 @@
 //! Answers. The one place that knows HTTP's status codes.
 
+use std::time::Duration;
+
 use aguacero::{
     accept::{Kind, Refusal},
-    config::Config,
+    config::{Config, Rate},
+    id::EventId,
 };
 use bytes::Bytes;
 use hyper::{
     Method, Response, StatusCode,
     header::{
         ACCEPT_ENCODING, ALLOW, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER,
+        WWW_AUTHENTICATE,
     },
 };
 use serde_json::{Map, Value, json};
@@ -21,6 +25,12 @@ use crate::{
 
 /// Seconds after which a client may try again what was not stored.
 const RETRY_AFTER_SECONDS: &str = "1";
+
+/// Which preferences the answer is according to (RFC 7240).
+static PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
+
+/// How a client says who it is (RFC 6750).
+const CHALLENGE: &str = "Bearer realm=\"aguacero\"";
 
 /// What may be done with a stream's path.
 const METHODS: &str = "POST, OPTIONS";
@@ -46,6 +56,40 @@ pub(crate) struct Outcomes {
     pub(crate) is_batch: bool,
     /// In the order of the body.
     pub(crate) records: SmallVec<[RecordOutcome; 1]>,
+    /// What is good was not to be stored, and counts as [`RecordOutcome::Stored`] here.
+    pub(crate) is_dry_run: bool,
+    /// Of each record, what it became; only if the client asked for it.
+    pub(crate) places: Option<Vec<Represented>>,
+}
+
+/// What a stored record became.
+#[derive(Debug, Clone)]
+pub(crate) struct Represented {
+    pub(crate) id: EventId,
+    /// Partition and offset.
+    pub(crate) at: Option<(i32, Option<i64>)>,
+}
+
+impl Outcomes {
+    /// Whether every record is on its way, and none of them refused.
+    pub(crate) fn are_open(&self) -> bool {
+        let mut records = self.records.iter();
+        records.all(|record| matches!(record, RecordOutcome::Unknown))
+    }
+
+    /// Each stored record, as JSON.
+    fn stored(&self, topic: &str) -> Option<Value> {
+        let records = self.places.as_ref()?.iter().zip(&self.records).enumerate();
+        let stored = records.filter(|(_, (_, r))| matches!(r, RecordOutcome::Stored));
+        let record = |(index, (place, _)): (usize, (&Represented, _))| {
+            let (partition, offset) = place.at.map_or((None, None), |(p, o)| (Some(p), o));
+            json!({
+                "index": index, "id": place.id.to_string(), "topic": topic,
+                "partition": partition, "offset": offset,
+            })
+        };
+        Some(stored.map(record).collect())
+    }
 }
 
 /// An answer before it is written.
@@ -142,7 +186,7 @@ impl Answer {
     }
 
     /// With a header field; a value that cannot be one is left out.
-    fn field(mut self, name: &HeaderName, value: &str) -> Self {
+    pub(crate) fn field(mut self, name: &HeaderName, value: &str) -> Self {
         if let Ok(value) = HeaderValue::from_str(value) {
             self.fields.push((name.clone(), value));
         }
@@ -229,6 +273,43 @@ impl Answer {
         Self::problem(429, detail).field(&RETRY_AFTER, RETRY_AFTER_SECONDS)
     }
 
+    /// Who it is was not said, or not as it can be said.
+    pub(crate) fn unauthorized(detail: &str) -> Self {
+        Self::problem(401, detail).field(&WWW_AUTHENTICATE, CHALLENGE)
+    }
+
+    /// A token that is not good, or not any more.
+    pub(crate) fn invalid_token() -> Self {
+        let detail =
+            "the token is wrong, revoked or expired: ask whoever runs the gateway for another";
+        let challenge = format!("{CHALLENGE}, error=\"invalid_token\"");
+        Self::problem(401, detail).field(&WWW_AUTHENTICATE, &challenge)
+    }
+
+    /// A key of somebody who may not write here.
+    pub(crate) fn insufficient_scope(stream: &str) -> Self {
+        let detail = format!("this key may not write to the stream {stream}");
+        let challenge = format!("{CHALLENGE}, error=\"insufficient_scope\"");
+        Self::problem(403, detail).field(&WWW_AUTHENTICATE, &challenge)
+    }
+
+    /// More events than the rate allows; `wait` until there is anything in the bucket again.
+    pub(crate) fn too_fast(rate: Rate, wait: Duration) -> Self {
+        let Rate { per_second, burst } = rate;
+        let detail = format!(
+            "nothing was stored: this key may send {per_second} events a second, and {burst} at once; send it \
+             again after Retry-After"
+        );
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        Self::problem(429, detail).field(&RETRY_AFTER, &seconds.max(1).to_string())
+    }
+
+    /// So many records are on their way: whether they are stored, this answer did not wait for.
+    pub(crate) fn received(records: usize) -> Self {
+        Self::new(202, Body::Json(json!({ "received": records })))
+            .field(&PREFERENCE_APPLIED, "respond-async")
+    }
+
     /// What may be done with a path, asked by `OPTIONS`.
     pub(crate) fn options() -> Self {
         Self::new(204, Body::Nothing).field(&ALLOW, METHODS)
@@ -303,14 +384,18 @@ impl Answer {
     }
 }
 
-/// The answer to a request whose every record has its outcome.
-pub(crate) fn answer(outcomes: &Outcomes, base: &Base) -> Answer {
+/// The answer to a request whose every record has its outcome, and whose stream writes to `topic`.
+pub(crate) fn answer(outcomes: &Outcomes, base: &Base, topic: &str) -> Answer {
     let answer = match &outcomes.records[..] {
-        [RecordOutcome::Stored] => Answer::new(200, Body::One),
+        [RecordOutcome::Stored] if !outcomes.is_dry_run && outcomes.places.is_none() => {
+            Answer::new(200, Body::One)
+        }
+        [RecordOutcome::Stored] => batch(outcomes, topic),
         [only] if !outcomes.is_batch => single(only),
-        records => batch(records),
+        _ => batch(outcomes, topic),
     };
     match answer.status {
+        _ if outcomes.is_dry_run => answer,
         207 | 503 | 504 => answer.retriable_under(&base.retry_key()),
         _ => answer,
     }
@@ -323,13 +408,18 @@ fn single(outcome: &RecordOutcome) -> Answer {
     }
 }
 
-fn batch(records: &[RecordOutcome]) -> Answer {
+fn batch(outcomes: &Outcomes, topic: &str) -> Answer {
+    let records = &outcomes.records[..];
+    let good = match outcomes.is_dry_run {
+        true => "valid",
+        false => "accepted",
+    };
     let accepted = records
         .iter()
         .filter(|r| matches!(r, RecordOutcome::Stored))
         .count();
     if accepted == records.len() {
-        return Answer::new(200, Body::Json(json!({ "accepted": accepted })));
+        return represented(200, json!({ good: accepted }), outcomes, topic);
     }
     let errors: Vec<Value> = records
         .iter()
@@ -341,11 +431,19 @@ fn batch(records: &[RecordOutcome]) -> Answer {
         Some(status) => Answer::problem(status, common_detail(status)).with("errors", errors),
         None => {
             let rejected = errors.len();
-            let body =
-                Body::Json(json!({ "accepted": accepted, "rejected": rejected, "errors": errors }));
-            Answer::new(207, body)
+            let body = json!({ good: accepted, "rejected": rejected, "errors": errors });
+            represented(207, body, outcomes, topic)
         }
     }
+}
+
+/// With what the records became, if that was asked for.
+fn represented(status: u16, mut body: Value, outcomes: &Outcomes, topic: &str) -> Answer {
+    let Some(stored) = outcomes.stored(topic) else {
+        return Answer::new(status, Body::Json(body));
+    };
+    body["records"] = stored;
+    Answer::new(status, Body::Json(body)).field(&PREFERENCE_APPLIED, "return=representation")
 }
 
 /// The status that is true of every record, if there is one.
@@ -420,6 +518,8 @@ fn common_detail(status: u16) -> &'static str {
 fn kind_and_title(status: u16) -> (&'static str, &'static str) {
     match status {
         400 => ("malformed", "Malformed request"),
+        401 => ("unauthorized", "A key is needed"),
+        403 => ("forbidden", "Not with this key"),
         404 => ("no-such-route", "No such route"),
         405 => ("method-not-allowed", "Method not allowed"),
         408 => ("body-stalled", "The body did not arrive in time"),
@@ -428,7 +528,7 @@ fn kind_and_title(status: u16) -> (&'static str, &'static str) {
         414 => ("uri-too-long", "URI too long"),
         415 => ("unsupported", "Unsupported media type or encoding"),
         422 => ("unfit", "Does not fit the stream"),
-        429 => ("too-many", "Too many requests"),
+        429 => ("too-many", "Too many requests or events"),
         431 => ("header-too-large", "Header too large"),
         503 => ("not-stored", "Not stored, try again"),
         504 => ("unknown", "Outcome unknown"),

@@ -1,21 +1,26 @@
-//! Which stream a request is for, and whether its header lets it in.
+//! Which stream a request is for, and whether its header lets it in: what there is (404, 405), who may write (401,
+//! 403), how fast (429), and then the rest.
 
-use aguacero::config::Config;
+use aguacero::config::{Access, Config};
 use bytes::Bytes;
 use hyper::{
     Method, Request, Version,
     header::{
-        CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue,
-        TRANSFER_ENCODING,
+        ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH,
+        CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN, TRANSFER_ENCODING,
     },
 };
 
 use smallvec::SmallVec;
 
 use crate::{
+    cors::Allowed,
     expand::Coding,
     ids::{ClientKey, IDEMPOTENCY_KEY},
+    keys::Keys,
+    letterhead::Letterhead,
     respond::Answer,
+    wishes::{PREFER, Wishes},
 };
 
 /// Bytes of a path; no stream has one that long.
@@ -37,6 +42,7 @@ pub(crate) struct Target {
     /// The request's `Idempotency-Key`.
     pub(crate) client_key: Option<ClientKey>,
     pub(crate) traceparent: Option<Bytes>,
+    pub(crate) wishes: Wishes,
 }
 
 /// How a body holds its events.
@@ -55,8 +61,13 @@ impl Format {
     }
 }
 
-/// Finds the stream of a request, or the answer that refuses it.
-pub(crate) fn route<B>(config: &Config, request: &Request<B>) -> Result<Target, Box<Answer>> {
+/// Finds the stream of a request, or the answer that refuses it; and what any answer to it carries.
+pub(crate) fn route<B>(
+    config: &Config,
+    keys: &Keys,
+    request: &Request<B>,
+    head: &mut Letterhead,
+) -> Result<Target, Box<Answer>> {
     let path = request.uri().path();
     if path.len() > PATH_BYTES_MAX {
         return Err(Answer::uri_too_long(PATH_BYTES_MAX).into());
@@ -75,10 +86,22 @@ pub(crate) fn route<B>(config: &Config, request: &Request<B>) -> Result<Target, 
     let Some(stream) = serves(path) else {
         return Err(Answer::no_such_route(path, config).into());
     };
+    let declared = &config.streams[stream];
+    if let Some(cors) = &declared.cors {
+        let allowed = head.allowed.insert(Allowed::to(cors, fields.origin));
+        if request.method() == Method::OPTIONS && fields.origin.is_some() && fields.is_preflight {
+            return Err(allowed.preflight(cors).into());
+        }
+    }
     match *request.method() {
         Method::POST => {}
         Method::OPTIONS => return Err(Answer::options().into()),
         ref other => return Err(Answer::method_not_allowed(other).into()),
+    }
+    if declared.access == Access::Keys {
+        let owner = head.owner.insert(keys.owner(&fields.authorizations)?);
+        owner.may_write(&declared.name)?;
+        owner.enter()?;
     }
     let is_chunked = check_framing(&fields)?;
     if request.version() <= Version::HTTP_11 && fields.length.is_none() && !is_chunked {
@@ -91,6 +114,7 @@ pub(crate) fn route<B>(config: &Config, request: &Request<B>) -> Result<Target, 
         format: format(&fields)?,
         client_key: ClientKey::from_values(&fields.keys)?,
         traceparent: traceparent(&fields),
+        wishes: Wishes::of(request.uri().query(), &fields.preferences)?,
     })
 }
 
@@ -107,6 +131,11 @@ struct Fields<'a> {
     content_type: Option<&'a HeaderValue>,
     keys: SmallVec<[&'a HeaderValue; 1]>,
     traceparent: Option<&'a HeaderValue>,
+    authorizations: SmallVec<[&'a HeaderValue; 1]>,
+    preferences: SmallVec<[&'a HeaderValue; 1]>,
+    origin: Option<&'a HeaderValue>,
+    /// A browser asks before it sends the request itself.
+    is_preflight: bool,
 }
 
 impl<'a> Fields<'a> {
@@ -122,6 +151,10 @@ impl<'a> Fields<'a> {
                 n if n == TRANSFER_ENCODING => fields.transfer_codings.push(value),
                 n if *n == IDEMPOTENCY_KEY => fields.keys.push(value),
                 n if *n == TRACEPARENT => fields.traceparent = fields.traceparent.or(Some(value)),
+                n if n == AUTHORIZATION => fields.authorizations.push(value),
+                n if n == ORIGIN => fields.origin = fields.origin.or(Some(value)),
+                n if n == ACCESS_CONTROL_REQUEST_METHOD => fields.is_preflight = true,
+                n if *n == PREFER => fields.preferences.push(value),
                 _ => {}
             }
         }

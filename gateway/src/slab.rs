@@ -4,7 +4,7 @@
 use std::{rc::Rc, time::Instant};
 
 use aguacero::{config::Stream, counts::Deltas, id::EventId};
-use aguacero_proto::produce::{self, Run};
+use aguacero_proto::produce::{self, Receipt, Run};
 use bytes::Bytes;
 use smallvec::SmallVec;
 use tokio::sync::oneshot;
@@ -28,6 +28,8 @@ pub(crate) struct Slab {
     pub(crate) frame: Option<u64>,
     /// What its events add to the counters of each stream.
     pub(crate) deltas: SmallVec<[(usize, Deltas); 1]>,
+    /// Somebody wants to know where each event is.
+    pub(crate) tells_offsets: bool,
     columns: Columns,
     waiting: Vec<Waiting>,
 }
@@ -56,6 +58,52 @@ pub(crate) struct Verdict {
     pub(crate) exceptions: Vec<(u32, Outcome)>,
     /// Why the outcome is not `Stored`.
     pub(crate) detail: String,
+    /// Where the stored ones are, if anybody asked.
+    pub(crate) places: Option<Box<Places>>,
+}
+
+/// Where the stored events of a slab are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Places {
+    pub(crate) partition: i32,
+    pub(crate) offsets: Offsets,
+}
+
+/// Those of the stored events of a slab, in their order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Offsets {
+    /// From this one on, without a gap.
+    Row(i64),
+    /// Each.
+    Each(Vec<i64>),
+    /// Nobody knows.
+    Unknown,
+}
+
+impl Offsets {
+    /// Of `stored` events, as a receipt tells them.
+    pub(crate) fn of(receipt: &Receipt, stored: usize) -> Self {
+        let Some((first, last)) = receipt.first.zip(receipt.last) else {
+            return Self::Unknown;
+        };
+        if !receipt.offsets.is_empty() {
+            let distances = receipt.offsets.iter();
+            let each: Vec<_> = distances
+                .scan(first, |offset, distance| {
+                    *offset = offset.wrapping_add(*distance);
+                    Some(*offset)
+                })
+                .collect();
+            return match each.len() == stored {
+                true => Self::Each(each),
+                false => Self::Unknown,
+            };
+        }
+        match last - first + 1 == stored as i64 {
+            true => Self::Row(first),
+            false => Self::Unknown, // of a kafka-producer that does not tell each
+        }
+    }
 }
 
 /// What became of an event.
@@ -77,7 +125,24 @@ impl Verdict {
             outcome,
             exceptions: Vec::new(),
             detail: detail.into(),
+            places: None,
         }
+    }
+
+    /// The partition and the offset of a stored event, as far as they were asked for and are known.
+    pub(crate) fn place_of(&self, event: u32) -> Option<(i32, Option<i64>)> {
+        let places = self.places.as_deref()?;
+        let before = self.exceptions.iter();
+        let missing = before
+            .take_while(|(index, _)| *index < event)
+            .filter(|(_, outcome)| *outcome != Outcome::Stored);
+        let rank = event as usize - missing.count();
+        let offset = match &places.offsets {
+            Offsets::Row(first) => Some(first + rank as i64),
+            Offsets::Each(each) => each.get(rank).copied(),
+            Offsets::Unknown => None,
+        };
+        Some((places.partition, offset))
     }
 
     pub(crate) fn of(&self, event: u32) -> Outcome {
@@ -98,6 +163,7 @@ impl Slab {
             attempts: 0,
             frame: None,
             deltas: SmallVec::new(),
+            tells_offsets: false,
             columns: Columns::default(),
             waiting: Vec::new(),
         }
@@ -175,6 +241,7 @@ impl Slab {
                 .map(|(_, name)| name.clone())
                 .collect(),
             runs: columns.runs.clone(),
+            tell_offsets: self.tells_offsets,
         }
     }
 
@@ -265,9 +332,9 @@ impl Ticket {
         }
     }
 
-    /// Registers with the slab.
-    pub(crate) fn attach(&mut self, lane: &mut Lane) {
-        self.verdict = lane.wait(self.slab);
+    /// Registers with the slab; `tells_offsets`: the verdict is to say where each event is.
+    pub(crate) fn attach(&mut self, lane: &mut Lane, tells_offsets: bool) {
+        self.verdict = lane.wait(self.slab, tells_offsets);
     }
 
     /// Waits for the verdict and notes what became of each record.
@@ -285,6 +352,9 @@ impl Ticket {
         };
         let verdict = verdict.unwrap_or_else(lost);
         for (event, record) in (self.first..).zip(self.records) {
+            if let Some(places) = &mut outcomes.places {
+                places[record as usize].at = verdict.place_of(event);
+            }
             outcomes.records[record as usize] = match verdict.of(event) {
                 Outcome::Stored => RecordOutcome::Stored,
                 Outcome::NotStored => RecordOutcome::NotStored(verdict.detail.clone()),

@@ -14,6 +14,7 @@ use crate::{
     live::Live,
     route::Format,
     split,
+    wishes::Wishes,
 };
 
 /// A worker without connections.
@@ -67,6 +68,8 @@ impl Stages {
             judge: &mut self.judge,
             lane: &mut self.lane,
             records_max: self.config.gateway.batch_records_max,
+            owner: "",
+            wishes: Wishes::default(),
         };
         let base = Base::new(None, false);
         let taken = intake.take(&self.config.streams[0], format(body), body, &base, None);

@@ -23,17 +23,23 @@ use crate::{
     ids,
     intake::Intake,
     judge::Judge,
+    keys::Keys,
+    letterhead::Letterhead,
     link::Link,
     listen,
     live::Live,
     metric::Metrics,
-    respond::{self, Answer},
+    respond::{self, Answer, Outcomes},
     route,
+    slab::Tickets,
     unsent::{Sent, Unsent},
 };
 
 /// What is left of the drain's deadline for the last deltas to leave.
 const DELTAS_DRAIN: Duration = Duration::from_secs(2);
+
+/// Between two looks, while the process ends, at what was answered before its receipts.
+const RECEIPTS_LOOK: Duration = Duration::from_millis(10);
 
 /// What a worker's thread is started with.
 pub(crate) struct Setup {
@@ -43,6 +49,7 @@ pub(crate) struct Setup {
     pub(crate) addresses: Arc<Addresses>,
     /// Told once, when the kafka-producer has welcomed this worker.
     pub(crate) welcomed: mpsc::Sender<()>,
+    pub(crate) keys: Keys,
     pub(crate) shutdown: Shutdown,
 }
 
@@ -56,6 +63,9 @@ pub(crate) struct Worker {
     /// Bytes of bodies that are being received in parts, or expanded.
     held: Cell<usize>,
     expander: Expander,
+    keys: Keys,
+    /// Requests that are answered and whose receipts are not there yet.
+    unreceipted: Cell<usize>,
     link: Rc<Link>,
     unsent: Unsent,
 }
@@ -75,6 +85,7 @@ async fn serve(setup: Setup) -> anyhow::Result<()> {
         tls,
         addresses,
         welcomed,
+        keys,
         shutdown,
     } = setup;
     let listener = tokio::net::TcpListener::from_std(listener)?;
@@ -91,11 +102,26 @@ async fn serve(setup: Setup) -> anyhow::Result<()> {
         unsent: Unsent::new(&config.gateway),
         tls,
         addresses,
+        keys,
+        unreceipted: Cell::new(0),
         link,
         config: Arc::clone(&config),
     });
 
+    let asked = shutdown.clone();
+    let asked = tokio::task::spawn_local(async move {
+        asked.requested().await;
+        Instant::now()
+    });
     listen::serve(listener, Rc::clone(&worker), shutdown).await; // drained when it returns
+    let since = asked.await.unwrap_or_else(|_| Instant::now());
+    let left = config.gateway.drain_timeout.saturating_sub(since.elapsed());
+    _ = within(
+        left,
+        "receipts of what was answered before",
+        worker.receipts(),
+    )
+    .await;
     link_trigger.fire();
     _ = within(DELTAS_DRAIN, "the last deltas", deltas).await;
     receipts.abort();
@@ -105,14 +131,15 @@ async fn serve(setup: Setup) -> anyhow::Result<()> {
 impl Worker {
     /// One request, from its header to its answer.
     pub(crate) async fn handle(
-        &self,
+        self: &Rc<Self>,
         request: Request<Incoming>,
         peer: Peer,
         deadline: &Deadline,
     ) -> Sent {
         let started = Instant::now();
+        let mut head = Letterhead::default();
         let answer = match self.place(&request, peer) {
-            Ok(_place) => self.answer(request, deadline).await,
+            Ok(_place) => self.answer(request, deadline, &mut head).await,
             Err(answer) => {
                 let limits = body::Limits::of(&self.config.gateway, &self.held, deadline);
                 let (parts, body) = request.into_parts();
@@ -120,7 +147,7 @@ impl Worker {
             }
         };
         self.metrics.answered(answer.status, started.elapsed());
-        self.unsent.send(answer)
+        self.unsent.send(head.put_on(answer))
     }
 
     /// A place for a request that a proxy hands on; a client of our own has one for its connection.
@@ -135,9 +162,14 @@ impl Worker {
         }
     }
 
-    async fn answer(&self, request: Request<Incoming>, deadline: &Deadline) -> Answer {
+    async fn answer(
+        self: &Rc<Self>,
+        request: Request<Incoming>,
+        deadline: &Deadline,
+        head: &mut Letterhead,
+    ) -> Answer {
         let limits = body::Limits::of(&self.config.gateway, &self.held, deadline);
-        let target = route::route(&self.config, &request);
+        let target = route::route(&self.config, &self.keys, &request, head);
         let (parts, body) = request.into_parts();
         let target = match target {
             Ok(target) => target,
@@ -168,6 +200,8 @@ impl Worker {
                 judge: &mut judge,
                 lane: &mut self.link.lane(),
                 records_max,
+                owner: head.owner_name(),
+                wishes: target.wishes,
             };
             intake.take(stream, target.format, &body, &base, target.traceparent)
         };
@@ -179,10 +213,46 @@ impl Worker {
         if !tickets.is_empty() {
             self.link.wake();
         }
+        head.has_sent(outcomes.records.len());
+        if target.wishes.respond_async && outcomes.are_open() && self.may_answer_early() {
+            let answer = Answer::received(outcomes.records.len());
+            self.await_later(target.stream, outcomes, tickets);
+            return answer;
+        }
         for ticket in tickets {
             ticket.await_receipt(&mut outcomes).await;
         }
-        self.metrics.events(target.stream, &outcomes.records);
-        respond::answer(&outcomes, &base)
+        if !outcomes.is_dry_run {
+            self.metrics.events(target.stream, &outcomes.records);
+        }
+        let topic = &self.config.topic_of(stream).name;
+        respond::answer(&outcomes, &base, topic)
+    }
+
+    /// Whether a preference for an early answer is followed: by no more requests at a time than could wait
+    /// for their answers, so that what they take is bounded as it is without the preference.
+    fn may_answer_early(&self) -> bool {
+        let gateway = &self.config.gateway;
+        self.unreceipted.get() < gateway.connections_max.div_ceil(gateway.workers)
+    }
+
+    /// Counts what becomes of the events of a request that is answered already.
+    fn await_later(self: &Rc<Self>, stream: usize, mut outcomes: Outcomes, tickets: Tickets) {
+        let worker = Rc::clone(self);
+        worker.unreceipted.set(worker.unreceipted.get() + 1);
+        tokio::task::spawn_local(async move {
+            for ticket in tickets {
+                ticket.await_receipt(&mut outcomes).await;
+            }
+            worker.metrics.events(stream, &outcomes.records);
+            worker.unreceipted.set(worker.unreceipted.get() - 1);
+        });
+    }
+
+    /// Waits until nothing is left of them.
+    async fn receipts(&self) {
+        while self.unreceipted.get() > 0 {
+            tokio::time::sleep(RECEIPTS_LOOK).await;
+        }
     }
 }

@@ -25,6 +25,8 @@ use super::{
     raw::{Source, Table, one_of},
 };
 
+pub(super) use names::label;
+
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 const GIB: usize = 1024 * MIB;
@@ -43,32 +45,31 @@ const COMPRESSIONS: [&str; 5] = ["none", "lz4", "zstd", "snappy", "gzip"];
 const ADDRESS_FIELDS: [&str; 2] = ["x-forwarded-for", "forwarded"];
 
 /// Reads `text`, which `file` stands for, and checks all of it; also the files that it names for `stores`.
-pub(super) fn check(
+/// With mistakes, the values are stand-ins here and there.
+pub(super) fn look(
     text: &str,
     file: &str,
     environment: BTreeMap<String, String>,
     stores: &[Store],
-) -> Result<Config, Mistakes> {
+) -> (Config, Option<Mistakes>) {
     let (tree, errors) = DeTable::parse_recoverable(text);
     let source = Source::new(text, environment, stores, &errors);
     let mut config = read(Table::root(&source, tree.get_ref()));
     relations::check(&source, &config);
     config.warnings = source.warnings();
-    match source.mistakes(file) {
-        Some(mistakes) => Err(mistakes),
-        None => Ok(config),
-    }
+    (config, source.mistakes(file))
 }
 
 fn read(root: Table<'_>) -> Config {
     let topics = topics::read(&root);
-    let streams = streams::read(&root, &topics);
+    let gateway = gateway(root.process("gateway"));
+    let streams = streams::read(&root, &topics, gateway.keys.is_some());
     let mut config = Config {
         fingerprint: fingerprint::of_config(&topics, &streams),
         kafka: kafka(root.process("kafka")),
         redis: redis(root.process("redis")),
         mongodb: mongodb(root.process("mongodb")),
-        gateway: gateway(root.process("gateway")),
+        gateway,
         kafka_producer: kafka_producer(root.process("kafka_producer")),
         redis_writer: redis_writer(root.process("redis_writer")),
         consumer: consumer(root.process("consumer")),
@@ -139,6 +140,9 @@ fn gateway(table: Table<'_>) -> Gateway {
         listen: table.address("listen", local(8080)),
         tls: identity(&table),
         admin: table.address("admin", local(9180)),
+        keys: Some(table.text("keys", "", names::file))
+            .filter(|path| !path.is_empty())
+            .map(Into::into),
         workers: table.number("workers", half_the_cores(), 1..=1024),
         connections_max: table.number("connections_max", 10_000, 1..=1_000_000),
         connections_per_address_max: table.number(

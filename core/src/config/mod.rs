@@ -10,6 +10,7 @@
 
 mod access;
 mod check;
+mod keys;
 mod raw;
 mod stream;
 #[cfg(test)]
@@ -21,8 +22,11 @@ use ipnet::IpNet;
 
 pub(crate) use access::read;
 pub use access::{AccessError, Credentials, Identity, Password, Sasl, Tls};
+pub use keys::{Key, Rate, TokenHash, Writes, parse_keys, text_of, time_of};
 pub use raw::{Mistake, Mistakes};
-pub use stream::{Counter, Field, Partitioning, Route, Rule, Spread, Stream, Type, Types, Via};
+pub use stream::{
+    Access, Cors, Counter, Field, Partitioning, Route, Rule, Spread, Stream, Type, Types, Via,
+};
 
 /// Everything that the file declares, checked.
 #[derive(Debug, Clone)]
@@ -158,6 +162,9 @@ pub struct Gateway {
     pub tls: Option<Identity>,
     /// `/healthz`, `/readyz`, `/metrics`.
     pub admin: SocketAddr,
+    /// Who may write to streams with `access = "keys"`; read by the gateway alone. In the file relative to
+    /// the file's own folder.
+    pub keys: Option<PathBuf>,
     /// Current-thread runtimes; `None` in the file means half of the cores, at least one.
     pub workers: usize,
     /// Open connections in all; beyond it new ones wait in the listen queue.
@@ -287,6 +294,48 @@ impl Config {
     /// Reads and checks the file at `path` under the environment's overrides, and the files that it names for
     /// `stores`: those that this process talks to.
     pub fn load(path: &std::path::Path, stores: &[Store]) -> Result<Self, Mistakes> {
+        match Self::read(path, stores)? {
+            (config, None) => Ok(config),
+            (_, Some(mistakes)) => Err(mistakes),
+        }
+    }
+
+    /// [`Config::load`] and the keys that it names: what is wrong with either file is told together.
+    pub fn load_with_keys(path: &std::path::Path) -> Result<(Self, Vec<Key>), Vec<Mistakes>> {
+        let (config, mistakes) = Self::read(path, &[]).map_err(|mistakes| vec![mistakes])?;
+        let mut mistakes: Vec<_> = mistakes.into_iter().collect();
+        let keys = config.keys().unwrap_or_else(|wrong| {
+            mistakes.push(wrong);
+            Vec::new()
+        });
+        match mistakes.is_empty() {
+            true => Ok((config, keys)),
+            false => Err(mistakes),
+        }
+    }
+
+    /// The keys in the file of `gateway.keys`, as it is now; none if none is configured.
+    pub fn keys(&self) -> Result<Vec<Key>, Mistakes> {
+        let Some(path) = &self.gateway.keys else {
+            return Ok(Vec::new());
+        };
+        let file = path.display().to_string();
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| Mistakes::unreadable_keys(&file, &error))?;
+        self.parse_keys(&text)
+    }
+
+    /// The keys in `text`, which the file of `gateway.keys` holds.
+    pub fn parse_keys(&self, text: &str) -> Result<Vec<Key>, Mistakes> {
+        let file = self.gateway.keys.as_deref().unwrap_or("keys.toml".as_ref());
+        let streams: Vec<_> = self.streams.iter().map(|s| s.name.as_str()).collect();
+        parse_keys(text, &file.display().to_string(), Some(&streams))
+    }
+
+    fn read(
+        path: &std::path::Path,
+        stores: &[Store],
+    ) -> Result<(Self, Option<Mistakes>), Mistakes> {
         let text = std::fs::read_to_string(path).map_err(|e| Mistakes::unreadable(path, &e))?;
         // `vars` would panic on a variable, anyone's, that is not Unicode.
         let environment = std::env::vars_os().filter_map(|(name, value)| {
@@ -295,7 +344,12 @@ impl Config {
                 value.to_string_lossy().into_owned(),
             ))
         });
-        Self::parse_for(stores, &text, &path.display().to_string(), environment)
+        let file = path.display().to_string();
+        let (mut config, mistakes) = check::look(&text, &file, environment.collect(), stores);
+        if let (Some(keys), Some(folder)) = (&mut config.gateway.keys, path.parent()) {
+            *keys = folder.join(&keys);
+        }
+        Ok((config, mistakes))
     }
 
     /// Reads and checks `text`, and no other file; `name` stands for the file in the mistakes.
@@ -314,7 +368,10 @@ impl Config {
         name: &str,
         environment: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, Mistakes> {
-        check::check(text, name, environment.into_iter().collect(), stores)
+        match check::look(text, name, environment.into_iter().collect(), stores) {
+            (config, None) => Ok(config),
+            (_, Some(mistakes)) => Err(mistakes),
+        }
     }
 
     /// The topic that `stream` writes to.

@@ -1,5 +1,7 @@
 //! A stream: which events it takes, where they go and what is counted. Declared, not programmed.
 
+use std::time::Duration;
+
 use crate::scalar::Scalar;
 
 /// `[streams.NAME]`
@@ -25,6 +27,36 @@ pub struct Stream {
     pub counters_fingerprint: u64,
     /// Where its events come in.
     pub routes: Vec<Route>,
+    /// Who may write.
+    pub access: Access,
+    /// Whose pages may write from a browser; none unless declared.
+    pub cors: Option<Cors>,
+}
+
+/// `access = "open" | "keys"`. Without it: `Keys` if `gateway.keys` names a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Anyone who can reach the gateway.
+    Open,
+    /// Who sends a token of a key for this stream.
+    Keys,
+}
+
+/// `cors = { origins = ["https://a.example"], max_age_s = 600 }`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cors {
+    /// As a browser sends them, `scheme://host[:port]`; or `*` alone: any.
+    pub origins: Vec<String>,
+    /// How long a browser may remember the answer to a preflight.
+    pub max_age: Duration,
+}
+
+impl Cors {
+    /// Whether pages of any origin may write.
+    #[must_use]
+    pub fn is_any(&self) -> bool {
+        self.origins == ["*"]
+    }
 }
 
 /// How a stream's events choose their partition.

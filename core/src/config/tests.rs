@@ -145,7 +145,7 @@ mod files {
         let uncommented: String = format!("[kafka]{processes}")
             .replace("# workers            = 1", &workers)
             .lines()
-            .filter(|line| !line.contains("# instance"))
+            .filter(|line| !line.contains("# instance") && !line.contains("# keys "))
             .map(|line| line.trim_start_matches("# ").to_owned() + "\n")
             .collect();
         let written = valid(&format!("{declared}{uncommented}"));
@@ -1164,5 +1164,110 @@ mod fingerprints {
         for text in same {
             assert_eq!(of(&text), of(MINIMAL), "{text}");
         }
+    }
+}
+
+mod access {
+    use super::*;
+    use crate::config::Access;
+
+    fn access(text: &str) -> Access {
+        valid(text).streams[0].access
+    }
+
+    #[test]
+    fn a_stream_takes_keys_if_there_are_any_unless_it_says_that_it_is_open() {
+        let keys = "[gateway]\nkeys = \"keys.toml\"";
+        assert_eq!(access(MINIMAL), Access::Open);
+        assert_eq!(access(&with_table(keys)), Access::Keys);
+        let open = with_key("access = \"open\"");
+        assert_eq!(access(&format!("{open}\n{keys}\n")), Access::Open);
+        let variable = [("AGUACERO_GATEWAY_KEYS", "/run/keys.toml")];
+        let config = parse_with(MINIMAL, &variable).unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!(config.streams[0].access, Access::Keys);
+        assert_eq!(
+            config.gateway.keys.as_deref(),
+            Some(Path::new("/run/keys.toml"))
+        );
+    }
+
+    #[test]
+    fn keys_without_a_file_of_keys_are_a_mistake() {
+        mistake_says(
+            &with_key("access = \"keys\""),
+            &[
+                "aguacero.toml:7:",
+                "streams.weather.access",
+                "keys = \"keys.toml\" under [gateway]",
+            ],
+        );
+        mistake_says(
+            &with_key("access = \"opem\""),
+            &["there is no access \"opem\"; did you mean \"open\"?"],
+        );
+    }
+
+    #[test]
+    fn who_may_write_is_no_part_of_the_fingerprint() {
+        let plain = valid(MINIMAL).fingerprint;
+        let keys = with_table("[gateway]\nkeys = \"keys.toml\"");
+        let cors = with_key("cors = { origins = [\"https://a.example\"] }");
+        assert_eq!(
+            (valid(&keys).fingerprint, valid(&cors).fingerprint),
+            (plain, plain)
+        );
+    }
+}
+
+mod cors {
+    use super::*;
+
+    fn with_origins(origins: &str) -> String {
+        with_key(&format!("cors = {{ origins = [{origins}] }}"))
+    }
+
+    #[test]
+    fn origins_are_taken_as_a_browser_sends_them() {
+        for good in [
+            "\"*\"",
+            "\"https://a.example\", \"http://localhost:3000\"",
+            "\"http://[::1]:8080\"",
+            "\"capacitor://localhost\"",
+        ] {
+            let config = valid(&with_origins(good));
+            let cors = config.streams[0].cors.as_ref().expect("declared");
+            assert_eq!(cors.is_any(), good.contains('*'));
+            assert_eq!(cors.max_age, Duration::from_secs(600));
+        }
+    }
+
+    #[test]
+    fn an_origin_that_would_never_match_is_a_mistake() {
+        for wrong in [
+            "a.example",
+            "https://",
+            "https://a.example/",
+            "https://A.example",
+            "https://a.example/page",
+            "https://a.example:443",
+            "http://a.example:80",
+            "https://a.example:x",
+            "https://a.example:",
+            "https://user@a.example",
+            "https://*.a.example",
+            "https://[::g]",
+            "null",
+            "",
+        ] {
+            mistake_says(
+                &with_origins(&format!("\"{wrong}\"")),
+                &["streams.weather.cors.origins[0]"],
+            );
+        }
+        mistake_says(
+            &with_origins("\"https://a.example\", \"*\""),
+            &["origins[1]", "list it alone"],
+        );
+        mistake_says(&with_origins(""), &["needs at least one"]);
     }
 }

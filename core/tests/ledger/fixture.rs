@@ -7,7 +7,7 @@ use std::{
 };
 
 use aguacero::{
-    config::{Counter, Partitioning, Redis, Spread, Stream},
+    config::{Access, Counter, Partitioning, Redis, Spread, Stream},
     counts::Deltas,
     ledger::{self, Applied, Entry, LedgerError, Part, Position, Settled},
 };
@@ -68,6 +68,8 @@ pub(crate) fn stream(name: &str, counters: Vec<Counter>) -> Stream {
         counters,
         counters_fingerprint: 7,
         routes: Vec::new(),
+        access: Access::Open,
+        cors: None,
     }
 }
 

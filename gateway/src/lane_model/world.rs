@@ -187,7 +187,7 @@ impl World {
                 return None;
             }
         };
-        let verdict = self.lane.wait(place.slab).unwrap();
+        let verdict = self.lane.wait(place.slab, false).unwrap();
         let slot = self.lane.slabs[&place.slab].slot;
         let known = self.slabs.entry(place.slab).or_insert_with(|| Known {
             partition: slot as i32,
@@ -317,7 +317,7 @@ impl World {
                 last: offsets.iter().max().copied().filter(|_| is_known),
                 incarnation: held.incarnation.to_string(),
                 exceptions,
-                detail: String::new(),
+                ..Receipt::default()
             });
         }
     }

@@ -141,7 +141,7 @@ impl Producers {
     /// Gives every record of `slab` to librdkafka. Never blocks; the receipt comes by itself.
     pub(crate) fn produce(&self, slab: Slab, receipts: &UnboundedSender<Receipt>) {
         if let Err(detail) = self.check(&slab) {
-            let number = self.begin(&slab, 1, receipts);
+            let number = self.in_flight.begin(&slab, 1, receipts);
             let ticket = Ticket {
                 slab: number,
                 record: 0,
@@ -150,7 +150,7 @@ impl Producers {
             return self.in_flight.report(ticket, report);
         }
         let producer = Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner));
-        let number = self.begin(&slab, slab.ends.len(), receipts);
+        let number = self.in_flight.begin(&slab, slab.ends.len(), receipts);
         // SAFETY: what is in flight keeps the values until the last report.
         #[allow(unsafe_code)]
         unsafe {
@@ -160,12 +160,6 @@ impl Producers {
                 self.in_flight.report(ticket, report);
             });
         }
-    }
-
-    fn begin(&self, slab: &Slab, records: usize, receipts: &UnboundedSender<Receipt>) -> u32 {
-        let values = slab.values.clone(); // the same bytes, counted
-        self.in_flight
-            .begin(slab.id, &slab.topic, values, records, receipts)
     }
 
     /// Why nothing of a slab can be produced.

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use aguacero_proto::produce::{Exception, Outcome, Receipt};
+use aguacero_proto::produce::{Exception, Outcome, Receipt, Slab};
 use bytes::Bytes;
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -40,7 +40,12 @@ struct Flight {
     /// A record was stored at an offset that librdkafka was not told.
     offset_unknown: bool,
     exceptions: Vec<Exception>,
+    /// The offset of each record, or [`NOWHERE`]; only if somebody asked.
+    each: Option<Vec<i64>>,
 }
+
+/// In the place of the offset of a record that was not stored.
+const NOWHERE: i64 = -1;
 
 /// What became of one record.
 pub(crate) enum Report {
@@ -74,26 +79,25 @@ impl InFlight {
         }
     }
 
-    /// A slab of `records`, none of them reported yet, whose values are kept until all are; its number.
+    /// `slab` as `records` records, none of them reported yet, whose values are kept until all are; its number.
     pub(crate) fn begin(
         &self,
-        slab: u64,
-        topic: &str,
-        values: Bytes,
+        slab: &Slab,
         records: usize,
         receipts: &UnboundedSender<Receipt>,
     ) -> u32 {
         let flight = Flight {
-            slab,
-            incarnation: self.topics.incarnation(topic),
-            topic: topic.to_owned(),
+            slab: slab.id,
+            incarnation: self.topics.incarnation(&slab.topic),
+            topic: slab.topic.clone(),
             receipts: receipts.clone(),
-            _values: values,
+            _values: slab.values.clone(), // the same bytes, counted
             outstanding: records,
             stored: 0,
             offsets: None,
             offset_unknown: false,
             exceptions: Vec::new(),
+            each: slab.tell_offsets.then(|| vec![NOWHERE; records]),
         };
         // What a gateway may have in flight is far below four thousand million slabs.
         self.lock().insert(flight) as u32
@@ -125,6 +129,11 @@ impl Flight {
         match report {
             Report::Stored(offset) => {
                 self.stored += 1;
+                if let (Some(each), Some(offset)) = (&mut self.each, offset)
+                    && let Some(place) = each.get_mut(index as usize)
+                {
+                    *place = offset;
+                }
                 match (offset, self.offsets) {
                     (None, _) => self.offset_unknown = true,
                     (Some(o), None) => self.offsets = Some((o, o)),
@@ -156,6 +165,10 @@ impl Flight {
             incarnation: self.incarnation,
             exceptions: self.exceptions,
             detail: String::new(),
+            offsets: match (&self.each, offsets) {
+                (Some(each), Some((first, _))) => unless_in_a_row(each, first),
+                _ => Vec::new(),
+            },
         };
         if self.stored == 0 {
             simplify(&mut receipt);
@@ -163,6 +176,16 @@ impl Flight {
         // An error means that the gateway has left: it will send the slab again on its next stream.
         _ = self.receipts.send(receipt);
     }
+}
+
+/// The offsets of the stored records, each as its distance from the one before; nothing if they are in a row.
+fn unless_in_a_row(each: &[i64], first: i64) -> Vec<i64> {
+    let stored = || each.iter().copied().filter(|&offset| offset != NOWHERE);
+    if stored().zip(first..).all(|(offset, next)| offset == next) {
+        return Vec::new();
+    }
+    let before = std::iter::once(first).chain(stored());
+    stored().zip(before).map(|(o, before)| o - before).collect()
 }
 
 /// A slab of which nothing was stored usually failed as a whole: one outcome says it.
@@ -178,5 +201,18 @@ fn simplify(receipt: &mut Receipt) {
         receipt.outcome = first.outcome;
         receipt.detail.clone_from(&first.detail);
         receipt.exceptions.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn offsets_are_told_only_where_they_are_not_in_a_row() {
+        assert!(unless_in_a_row(&[7, 8, 9], 7).is_empty());
+        assert!(unless_in_a_row(&[7, NOWHERE, 8], 7).is_empty());
+        assert_eq!(unless_in_a_row(&[7, 8, 11, NOWHERE, 12], 7), [0, 1, 3, 1]);
+        assert_eq!(unless_in_a_row(&[9, 7], 7), [2, -2]);
     }
 }

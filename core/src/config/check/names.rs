@@ -16,7 +16,7 @@ pub(super) fn topic(name: &str) -> Option<&'static str> {
 }
 
 /// Streams, counters and reserved partitions: what is safe in a key of Redis and in a metric.
-pub(super) fn label(name: &str) -> Option<&'static str> {
+pub(in crate::config) fn label(name: &str) -> Option<&'static str> {
     let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | '-');
     let fits = (1..=64).contains(&name.len()) && name.chars().all(legal);
     (!fits).then_some("must be 1 to 64 of a-z, 0-9, \"_\" and \"-\"")
@@ -159,6 +159,45 @@ pub(super) fn has_password(url: &str) -> bool {
     authority
         .rsplit_once('@')
         .is_some_and(|(user, _)| user.contains(':'))
+}
+
+/// A file's; an empty one is as good as none.
+pub(super) fn file(path: &str) -> Option<&'static str> {
+    path.contains('\0')
+        .then_some("must be the path of a file, without NUL")
+}
+
+/// An origin as a browser sends it (RFC 6454, section 6.2): in any other spelling it would never match.
+pub(super) fn origin(origin: &str) -> Option<&'static str> {
+    if origin == "null" {
+        return Some("is what any sandboxed page sends; name the pages' own origin");
+    }
+    let Some((scheme, host)) = origin.split_once("://") else {
+        return Some("must be scheme://host or scheme://host:port, like https://a.example");
+    };
+    let lower = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let (name, port) = match host.rsplit_once(':') {
+        Some((name, port)) if !port.ends_with(']') => (name, Some(port)),
+        _ => (host, None),
+    };
+    let ordinary = match (scheme, port) {
+        ("https", Some("443")) | ("http", Some("80")) => {
+            return Some("must not name the scheme's own port, which a browser leaves out");
+        }
+        (_, None) => true,
+        (_, Some(port)) => port
+            .parse::<u16>()
+            .is_ok_and(|p| p > 0 && p.to_string() == port),
+    };
+    let is_scheme = scheme.starts_with(|c: char| c.is_ascii_lowercase())
+        && scheme.chars().all(|c| lower(c) || "+-.".contains(c));
+    let is_name = match name.strip_prefix('[').and_then(|n| n.strip_suffix(']')) {
+        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => !name.is_empty() && name.chars().all(|c| lower(c) || "-._".contains(c)),
+    };
+    (!ordinary || !is_scheme || !is_name).then_some(
+        "must be scheme://host or scheme://host:port as a browser sends it: in lower case, with nothing behind",
+    )
 }
 
 /// A Unix socket's.

@@ -1,10 +1,10 @@
 //! `[streams.NAME]`
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use crate::{
     config::{
-        Counter, Field, Partitioning, Route, Rule, Spread, Stream, Topic, Via,
+        Access, Cors, Counter, Field, Partitioning, Route, Rule, Spread, Stream, Topic, Via,
         raw::{Found, Table, did_you_mean, one_of},
     },
     scalar::Scalar,
@@ -15,14 +15,17 @@ use super::{fields, fingerprint, names};
 /// The transports by the names under which they are declared.
 const VIAS: [(&str, Via); 1] = [("grpc", Via::Grpc)];
 
+/// Who may write, by the names under which it is declared.
+const ACCESSES: [(&str, Access); 2] = [("open", Access::Open), ("keys", Access::Keys)];
+
 /// Keys of one counter that are shown by name, unless it says otherwise.
 const MAX_DISTINCT: usize = 10_000;
 
 /// Where a path was first declared.
 type Taken = HashMap<String, String>;
 
-/// Every declared stream, in the order of the file.
-pub(super) fn read(root: &Table<'_>, topics: &[Topic]) -> Vec<Stream> {
+/// Every declared stream, in the order of the file. `has_keys`: the gateway has a keys file.
+pub(super) fn read(root: &Table<'_>, topics: &[Topic], has_keys: bool) -> Vec<Stream> {
     let tables = root.table("streams").map(Table::named).unwrap_or_default();
     if tables.is_empty() {
         let what =
@@ -30,11 +33,17 @@ pub(super) fn read(root: &Table<'_>, topics: &[Topic]) -> Vec<Stream> {
         root.report_absence(&root.spot_of("streams"), what);
     }
     let mut paths = Taken::new();
-    let stream = |(index, table)| stream(index, table, topics, &mut paths);
+    let stream = |(index, table)| stream(index, table, topics, has_keys, &mut paths);
     tables.into_iter().enumerate().map(stream).collect()
 }
 
-fn stream(index: usize, table: Table<'_>, topics: &[Topic], paths: &mut Taken) -> Stream {
+fn stream(
+    index: usize,
+    table: Table<'_>,
+    topics: &[Topic],
+    has_keys: bool,
+    paths: &mut Taken,
+) -> Stream {
     let name = table.name().to_owned();
     if let Some(what) = names::label(&name) {
         table.report_at(table.spot(), what);
@@ -55,6 +64,8 @@ fn stream(index: usize, table: Table<'_>, topics: &[Topic], paths: &mut Taken) -
         fields,
         counters,
         routes: routes(&table, paths),
+        access: access(&table, has_keys),
+        cors: table.table("cors").map(cors),
         name,
     };
     table.done();
@@ -248,6 +259,53 @@ fn route(table: Table<'_>, paths: &mut Taken) -> Route {
     Route {
         path: path.map(|found| found.value).unwrap_or_default(),
         via,
+    }
+}
+
+fn access(table: &Table<'_>, has_keys: bool) -> Access {
+    let default = match has_keys {
+        true => Access::Keys,
+        false => Access::Open,
+    };
+    let Some(Found { value, spot }) = table.get::<String>("access") else {
+        return default;
+    };
+    let Some((_, access)) = ACCESSES.iter().find(|(name, _)| *name == value) else {
+        let hint = one_of(&value, &ACCESSES.map(|(name, _)| name));
+        table.report_at(&spot, format!("there is no access \"{value}\"; {hint}"));
+        return default;
+    };
+    if *access == Access::Keys && !has_keys {
+        let what = "there are no keys; write keys = \"keys.toml\" under [gateway]";
+        table.report_absence(&spot, what);
+    }
+    *access
+}
+
+/// `{ origins = ["https://a.example"], max_age_s = 600 }`
+fn cors(table: Table<'_>) -> Cors {
+    let origins = table.list::<String>("origins").unwrap_or_default();
+    if origins.is_empty() {
+        let what =
+            "needs at least one; write origins = [\"https://a.example\"], or [\"*\"] for any";
+        table.report_absence(&table.spot_of("origins"), what);
+    }
+    for Found { value, spot } in &origins {
+        let wrong = match value.as_str() {
+            "*" if origins.len() == 1 => None,
+            "*" => Some("allows any; list it alone, or take it out"),
+            origin => names::origin(origin),
+        };
+        if let Some(what) = wrong {
+            table.report_at(spot, what);
+        }
+    }
+    // Browsers remember no preflight for longer than a day.
+    let max_age = table.number("max_age_s", 600, 0..=86_400);
+    table.done();
+    Cors {
+        origins: origins.into_iter().map(|found| found.value).collect(),
+        max_age: Duration::from_secs(max_age),
     }
 }
 

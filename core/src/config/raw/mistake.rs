@@ -49,6 +49,24 @@ impl Mistakes {
         }
     }
 
+    /// The only mistake of a file of keys that could not be read at all.
+    #[must_use]
+    pub fn unreadable_keys(file: &str, error: &std::io::Error) -> Self {
+        let what = format!(
+            "cannot be read: {error}; gateway.keys names it, and `gateway keys make` makes it"
+        );
+        let mistake = Mistake {
+            line: 0,
+            column: 0,
+            path: String::new(),
+            what,
+        };
+        Self {
+            file: file.to_owned(),
+            list: vec![mistake],
+        }
+    }
+
     /// The mistakes, sorted by line; those of the environment come first.
     pub fn iter(&self) -> std::slice::Iter<'_, Mistake> {
         self.list.iter()

@@ -1,0 +1,292 @@
+//! The keys in force: who a token belongs to, where its owner may write, and the file looked at for changes.
+
+use std::{
+    collections::HashMap,
+    os::unix::fs::PermissionsExt as _,
+    path::Path,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use aguacero::config::{Config, Key, TokenHash};
+use hyper::header::HeaderValue;
+use subtle::ConstantTimeEq as _;
+use tokio::{
+    sync::watch,
+    time::{MissedTickBehavior, interval},
+};
+
+use crate::{metric, rate::Bucket, respond::Answer};
+
+/// What every token begins with, so that one that got lost is found by tools that look for secrets.
+pub(crate) const TOKEN_PREFIX: &str = "agk_";
+/// With 32 random bytes in base64url behind it.
+pub(crate) const TOKEN_LENGTH: usize = TOKEN_PREFIX.len() + 43;
+
+/// How often the file is looked at. What has changed is taken when it is the same twice, so within a second.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// All keys of a file.
+#[derive(Debug, Default)]
+pub(crate) struct Ring {
+    /// By the first eight bytes of a hash, which may be compared in any way: who can choose them knows the hash.
+    by_hash: HashMap<[u8; 8], Vec<Token>>,
+    owners: Vec<Arc<Owner>>,
+}
+
+/// A token that somebody was given.
+#[derive(Debug)]
+struct Token {
+    hash: TokenHash,
+    owner: Arc<Owner>,
+}
+
+/// Whoever has a key.
+#[derive(Debug)]
+pub(crate) struct Owner {
+    key: Key,
+    bucket: Option<Arc<Bucket>>,
+}
+
+/// The ring in force, for the workers.
+#[derive(Clone)]
+pub(crate) struct Keys(watch::Receiver<Arc<Ring>>);
+
+impl Ring {
+    /// Of the keys of a file. Who has the same rate as `before` goes on with the same bucket.
+    fn new(keys: Vec<Key>, before: &Self) -> Self {
+        let mut ring = Self::default();
+        for key in keys {
+            let same = before.owners.iter().find(|o| o.key.name == key.name);
+            let bucket = same.and_then(|o| o.bucket.clone());
+            let bucket = key.rate.map(|rate| match bucket {
+                Some(bucket) if bucket.rate() == rate => bucket,
+                _ => Arc::new(Bucket::new(rate)),
+            });
+            let owner = Arc::new(Owner { key, bucket });
+            for hash in &owner.key.hashes {
+                let (hash, owner) = (*hash, Arc::clone(&owner));
+                let alike = ring.by_hash.entry(beginning(&hash)).or_default();
+                alike.push(Token { hash, owner });
+            }
+            ring.owners.push(owner);
+        }
+        ring
+    }
+
+    fn in_force(&self, now: SystemTime) -> usize {
+        let good = self.owners.iter().filter(|o| o.key.is_in_force(now));
+        good.count()
+    }
+
+    /// Whose token this is, if it is good at `now`.
+    fn owner_of(&self, token: &[u8], now: SystemTime) -> Option<Arc<Owner>> {
+        if token.len() != TOKEN_LENGTH || !token.starts_with(TOKEN_PREFIX.as_bytes()) {
+            return None;
+        }
+        let hash = TokenHash::of(token);
+        let alike = self.by_hash.get(&beginning(&hash))?;
+        let mut alike = alike.iter();
+        let same = alike.find(|token| token.hash.0.ct_eq(&hash.0).into());
+        let owner = &same?.owner;
+        owner.key.is_in_force(now).then(|| Arc::clone(owner))
+    }
+}
+
+fn beginning(hash: &TokenHash) -> [u8; 8] {
+    let mut first = [0; 8];
+    first.copy_from_slice(&hash.0[..8]);
+    first
+}
+
+impl Keys {
+    /// The keys that the process begins with, and where later ones are put.
+    pub(crate) fn new(keys: Vec<Key>) -> (watch::Sender<Arc<Ring>>, Self) {
+        let ring = Ring::new(keys, &Ring::default());
+        let (sender, receiver) = watch::channel(Arc::new(ring));
+        (sender, Self(receiver))
+    }
+
+    /// Who sends a request with these fields `Authorization`, or 401.
+    pub(crate) fn owner(&self, fields: &[&HeaderValue]) -> Result<Arc<Owner>, Box<Answer>> {
+        let [field] = fields else {
+            let detail = match fields {
+                [] => "this stream takes events with a key: send Authorization: Bearer TOKEN",
+                _ => "Authorization is given more than once",
+            };
+            return Err(Answer::unauthorized(detail).into());
+        };
+        let Some(token) = bearer(field.as_bytes()) else {
+            let detail = "this stream takes Authorization: Bearer TOKEN, and no other scheme";
+            return Err(Answer::unauthorized(detail).into());
+        };
+        let owner = self.0.borrow().owner_of(token, SystemTime::now());
+        owner.ok_or_else(|| Answer::invalid_token().into())
+    }
+}
+
+/// The token of `Bearer TOKEN`.
+fn bearer(value: &[u8]) -> Option<&[u8]> {
+    let (scheme, token) = value.split_at_checked("bearer".len())?;
+    let is_bearer = scheme.eq_ignore_ascii_case(b"bearer") && token.first() == Some(&b' ');
+    is_bearer.then(|| token.trim_ascii())
+}
+
+impl Owner {
+    /// The name of the key, which goes into the ids of its events.
+    pub(crate) fn name(&self) -> &str {
+        &self.key.name
+    }
+
+    /// 403 unless it may write to `stream`.
+    pub(crate) fn may_write(&self, stream: &str) -> Result<(), Box<Answer>> {
+        match self.key.writes.to(stream) {
+            true => Ok(()),
+            false => Err(Answer::insufficient_scope(stream).into()),
+        }
+    }
+
+    /// 429 if it sends too fast. Takes one event of its rate.
+    pub(crate) fn enter(&self) -> Result<(), Box<Answer>> {
+        match &self.bucket {
+            None => Ok(()),
+            Some(bucket) => bucket
+                .enter()
+                .map_err(|wait| Answer::too_fast(bucket.rate(), wait).into()),
+        }
+    }
+
+    /// The request that was let in has so many records.
+    pub(crate) fn has_sent(&self, records: usize) {
+        if let Some(bucket) = &self.bucket
+            && records > 1
+        {
+            bucket.take(records - 1);
+        }
+    }
+
+    pub(crate) fn bucket(&self) -> Option<&Bucket> {
+        self.bucket.as_deref()
+    }
+}
+
+/// What was read, or why it was not; none before the first look.
+type Found = Option<Result<String, String>>;
+
+/// Looks at the file again and again, and puts its keys in force as they change. What is wrong with it is told
+/// once, and the keys before stay in force. Its contents are compared, not its times: in Kubernetes a file
+/// changes by a link that leads elsewhere. One that is just being written is not taken: half of its keys may be a
+/// good file, too.
+pub(crate) async fn follow(config: Arc<Config>, sender: watch::Sender<Arc<Ring>>) {
+    let Some(path) = config.gateway.keys.as_deref() else {
+        return;
+    };
+    let (mut seen, mut taken): (Found, Found) = (None, None);
+    let mut look = interval(LOOK_EVERY);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        look.tick().await;
+        let found = Some(std::fs::read_to_string(path).map_err(|error| error.to_string()));
+        if found != taken && found == seen {
+            warn_if_readable_by_others(path);
+            take(&config, path, &found, &sender);
+            taken.clone_from(&found);
+        }
+        seen = found;
+        metric::keys(sender.borrow().in_force(SystemTime::now()));
+    }
+}
+
+/// Puts what was found in the file in force, if it has no mistakes.
+fn take(config: &Config, path: &Path, found: &Found, sender: &watch::Sender<Arc<Ring>>) {
+    let file = path.display();
+    let read = match found {
+        Some(Ok(text)) => config.parse_keys(text).map_err(|wrong| wrong.to_string()),
+        Some(Err(why)) => Err(format!("{file}: cannot be read: {why}")),
+        None => return,
+    };
+    metric::keys_refused(read.is_err());
+    match read {
+        Ok(keys) => {
+            let ring = Ring::new(keys, &sender.borrow());
+            sender.send_replace(Arc::new(ring));
+            tracing::info!(%file, "keys are in force");
+        }
+        Err(mistakes) => {
+            for mistake in mistakes.lines() {
+                tracing::error!(mistake, "the keys before stay in force");
+            }
+        }
+    }
+}
+
+fn warn_if_readable_by_others(path: &Path) {
+    let Ok(metadata) = std::fs::metadata(path) else {
+        return;
+    };
+    let mode = metadata.permissions().mode() & 0o777;
+    if mode & 0o007 != 0 {
+        let (file, mode) = (path.display(), format!("{mode:o}"));
+        tracing::warn!(%file, mode, "others may read or write the keys: chmod o= FILE");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use aguacero::config::parse_keys;
+
+    const TOKEN: &str = "agk_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+    const OTHER: &str = "agk_BBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBA";
+
+    fn key(name: &str, token: &str, more: &str) -> String {
+        let hash = TokenHash::of(token.as_bytes());
+        format!("[[keys]]\nname = \"{name}\"\nhashes = [\"{hash}\"]\nstreams = [\"s\"]\n{more}\n")
+    }
+
+    fn ring(text: &str, before: &Ring) -> Ring {
+        let keys = parse_keys(text, "keys.toml", None).unwrap_or_else(|e| panic!("{e}"));
+        Ring::new(keys, before)
+    }
+
+    fn asks(keys: &Keys, fields: &[&str]) -> Result<String, u16> {
+        let fields: Vec<_> = fields.iter().map(|f| f.parse().unwrap()).collect();
+        let owner = keys.owner(&fields.iter().collect::<Vec<_>>());
+        owner.map(|o| o.name().to_owned()).map_err(|a| a.status)
+    }
+
+    #[test]
+    fn only_a_token_of_the_file_is_anybodys() {
+        let text = key("a", TOKEN, "") + &key("b", OTHER, "expires = 2020-01-01");
+        let keys = parse_keys(&text, "keys.toml", None).unwrap();
+        let (_sender, keys) = Keys::new(keys);
+        for good in [format!("Bearer {TOKEN}"), format!("bEARER  {TOKEN} ")] {
+            assert_eq!(asks(&keys, &[&good]), Ok("a".into()), "{good}");
+        }
+        let good = format!("Bearer {TOKEN}");
+        for wrong in [
+            vec![],
+            vec![&*good, &*good],
+            vec!["Bearer"],
+            vec!["Bearer agk_"],
+            vec![TOKEN],
+            vec!["Basic YTpi"],
+            vec![&good[..good.len() - 1]],
+        ] {
+            assert_eq!(asks(&keys, &wrong), Err(401), "{wrong:?}");
+        }
+        let expired = format!("Bearer {OTHER}");
+        assert_eq!(asks(&keys, &[&expired]), Err(401));
+    }
+
+    #[test]
+    fn what_is_left_of_a_rate_outlives_another_file_unless_the_rate_is_another() {
+        let first = ring(&key("a", TOKEN, "rate = 1\nburst = 2"), &Ring::default());
+        first.owners[0].enter().unwrap();
+        first.owners[0].has_sent(1000);
+        let same = ring(&key("a", OTHER, "rate = 1\nburst = 2"), &first);
+        assert_eq!(same.owners[0].enter().unwrap_err().status, 429);
+        let other = ring(&key("a", TOKEN, "rate = 1\nburst = 3"), &same);
+        assert!(other.owners[0].enter().is_ok());
+    }
+}
