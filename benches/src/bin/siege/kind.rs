@@ -89,6 +89,12 @@ pub(crate) fn all() -> Vec<Kind> {
     let with_length = |bytes: usize| format!("{LINE}{FIELDS}Content-Length: {bytes}\r\n\r\n");
     let whole = format!("{}{{}}", with_length(2));
     let chunked = format!("{LINE}{FIELDS}Transfer-Encoding: chunked\r\n\r\n");
+    // 10,000 lines, of each of which is said what is wrong with it.
+    let wrong = "x\n".repeat(10_000);
+    let large = format!(
+        "{LINE}Host: siege\r\nContent-Type: application/x-ndjson\r\nContent-Length: {}\r\n\r\n{wrong}",
+        wrong.len()
+    );
     // A ClientHello that says it has 512 bytes and has eleven.
     let hello = [0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3];
     vec![
@@ -108,6 +114,7 @@ pub(crate) fn all() -> Vec<Kind> {
         Kind::silent("idle after a request", whole),
         Kind::silent("pipelined, answers not read", ASKS.repeat(200)).without_reading(),
         Kind::silent("half a TLS ClientHello", hello),
+        Kind::silent("answers of 1 MB, not read", large).without_reading(),
         Kind::flood("requests, answers not read", "", |_| {
             ASKS.repeat(100).into_bytes()
         })

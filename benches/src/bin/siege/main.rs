@@ -3,6 +3,7 @@
 //! knows nothing of but its address.
 
 mod attack;
+mod bodies;
 mod good;
 mod h2;
 mod kind;
@@ -52,7 +53,13 @@ struct Arguments {
     /// How long each kind lasts.
     #[arg(long, default_value_t = 15)]
     seconds: u64,
-    /// Only kinds with this in their names; may be given again.
+    /// Instead of connections: bodies that are made to cost more than they are worth.
+    #[arg(long)]
+    bodies: bool,
+    /// So many of each body at the same time.
+    #[arg(long, default_value_t = 1)]
+    at_once: usize,
+    /// Only kinds, or bodies, with this in their names; may be given again.
     #[arg(long)]
     only: Vec<String>,
     /// A key of the own pipeline's gateway: `--set idle_timeout_ms=5000`; may be given again.
@@ -71,7 +78,7 @@ async fn main() -> anyhow::Result<ExitCode> {
         .filter(|k| is_wanted(k.name))
         .collect();
     ensure!(
-        !kinds.is_empty(),
+        arguments.bodies || !kinds.is_empty(),
         "no kind is called like that; there are: {}",
         kind::all()
             .iter()
@@ -89,6 +96,10 @@ async fn main() -> anyhow::Result<ExitCode> {
         }
     };
     let memory = Memory::of(pid);
+    if arguments.bodies {
+        let is_good = bodies::run(address, &memory, arguments.at_once, is_wanted).await;
+        return Ok(exit(is_good));
+    }
     let mut is_served = true;
     println!("{}", Row::head());
     for kind in std::iter::once(&kind::nobody()).chain(&kinds) {
@@ -121,11 +132,14 @@ async fn main() -> anyhow::Result<ExitCode> {
         "\nheld: open at the end. closed: by the gateway, so many seconds after connecting (median). told: the \
          gateway's last\nword. The good client sends one event after another, each hundredth on a new connection."
     );
-    Ok(if is_served {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(exit(is_served))
+}
+
+fn exit(is_good: bool) -> ExitCode {
+    match is_good {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    }
 }
 
 /// A pipeline of our own, with these keys of its gateway.
