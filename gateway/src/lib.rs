@@ -20,6 +20,8 @@ mod connection;
 mod deadlines;
 mod descriptors;
 mod expand;
+#[doc(hidden)]
+pub mod hostile;
 mod ids;
 mod intake;
 mod judge;
