@@ -20,7 +20,7 @@ use tokio::{
 
 use crate::{
     h2,
-    kind::{Kind, Then},
+    kind::{Kind, Reads, Then},
 };
 
 /// Between two pieces of a slow client.
@@ -109,8 +109,8 @@ async fn one(kind: &Kind, plan: &Plan, until: Instant) -> End {
         end.closed = Some(made.elapsed());
     }
     // What it was told before it was closed, or what it has not looked at until now.
-    if end.closed.is_some() || !kind.reads {
-        let rest = timeout(LAST_READS, receive(&mut reads, true, &mut end)).await;
+    if end.closed.is_some() || kind.reads != Reads::All {
+        let rest = timeout(LAST_READS, receive(&mut reads, Reads::All, &mut end)).await;
         if rest.is_ok() {
             end.closed.get_or_insert(made.elapsed());
         }
@@ -124,7 +124,7 @@ async fn connect(kind: &Kind, address: SocketAddr) -> io::Result<TcpStream> {
         SocketAddr::V4(_) => TcpSocket::new_v4()?,
         SocketAddr::V6(_) => TcpSocket::new_v6()?,
     };
-    if !kind.reads {
+    if kind.reads != Reads::All {
         socket.set_recv_buffer_size(SMALL_WINDOW)?;
     }
     let stream = socket.connect(address).await?;
@@ -163,20 +163,28 @@ async fn send(mut writes: WriteHalf<'_>, kind: &Kind, bytes_max: u64, sent: &Cel
 }
 
 /// Returns when the gateway has closed the connection.
-async fn receive(reads: &mut ReadHalf<'_>, takes: bool, end: &mut End) {
+async fn receive(reads: &mut ReadHalf<'_>, how: Reads, end: &mut End) {
     let mut bytes = [0; 4096];
+    let at_once = if how == Reads::Slowly {
+        1024
+    } else {
+        bytes.len()
+    };
     loop {
-        if takes {
-            match reads.read(&mut bytes).await {
-                Ok(0) | Err(_) => return,
-                Ok(read) => end.keep(&bytes[..read]),
-            }
-        } else {
+        if how == Reads::Nothing {
             match reads.ready(Interest::READABLE).await {
                 Ok(ready) if ready.is_read_closed() || ready.is_error() => return,
                 Ok(_) => sleep(LOOK).await,
                 Err(_) => return,
             }
+            continue;
+        }
+        match reads.read(&mut bytes[..at_once]).await {
+            Ok(0) | Err(_) => return,
+            Ok(read) => end.keep(&bytes[..read]),
+        }
+        if how == Reads::Slowly {
+            sleep(EVERY).await;
         }
     }
 }

@@ -15,14 +15,22 @@ pub(crate) enum Then {
 /// The n-th piece of what a connection sends.
 type Pieces = Box<dyn Fn(usize) -> Vec<u8>>;
 
+/// What a connection takes of its answers.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reads {
+    All,
+    /// A KiB every second.
+    Slowly,
+    Nothing,
+}
+
 /// A kind of clients.
 pub(crate) struct Kind {
     pub(crate) name: &'static str,
     /// Sent at once.
     pub(crate) begins: Vec<u8>,
     pub(crate) then: Then,
-    /// Whether it takes its answers.
-    pub(crate) reads: bool,
+    pub(crate) reads: Reads,
 }
 
 impl Kind {
@@ -31,7 +39,7 @@ impl Kind {
             name,
             begins: begins.into(),
             then: Then::Silence,
-            reads: true,
+            reads: Reads::All,
         }
     }
 
@@ -58,7 +66,12 @@ impl Kind {
     }
 
     fn without_reading(mut self) -> Self {
-        self.reads = false;
+        self.reads = Reads::Nothing;
+        self
+    }
+
+    fn reading_slowly(mut self) -> Self {
+        self.reads = Reads::Slowly;
         self
     }
 }
@@ -114,7 +127,8 @@ pub(crate) fn all() -> Vec<Kind> {
         Kind::silent("idle after a request", whole),
         Kind::silent("pipelined, answers not read", ASKS.repeat(200)).without_reading(),
         Kind::silent("half a TLS ClientHello", hello),
-        Kind::silent("answers of 1 MB, not read", large).without_reading(),
+        Kind::silent("answers of 1 MB, not read", large.clone()).without_reading(),
+        Kind::silent("answers of 1 MB, a KiB/s", large).reading_slowly(),
         Kind::flood("requests, answers not read", "", |_| {
             ASKS.repeat(100).into_bytes()
         })
