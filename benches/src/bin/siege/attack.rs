@@ -32,7 +32,7 @@ const SMALL_WINDOW: u32 = 4096;
 /// What is kept of what the gateway says.
 const KEPT_BYTES: usize = 16 << 10;
 /// What is read of the answers of those that did not read, at the end.
-const LAST_READS: Duration = Duration::from_millis(500);
+const LAST_READS: Duration = Duration::from_secs(3);
 
 /// How a kind is to attack.
 #[derive(Clone, Copy)]
