@@ -45,7 +45,12 @@ fn by_itself(coding: &str, packed: &[u8]) -> Option<Vec<u8>> {
     let mut body = Vec::new();
     let read = match coding {
         "gzip" => flate2::read::MultiGzDecoder::new(packed).read_to_end(&mut body),
-        "deflate" => flate2::read::ZlibDecoder::new(packed).read_to_end(&mut body),
+        "deflate" => {
+            let mut decoder = flate2::read::ZlibDecoder::new(packed);
+            let read = decoder.read_to_end(&mut body);
+            assert_eq!(decoder.total_in(), packed.len() as u64, "something follows");
+            read
+        }
         "zstd" => return Some(zstd::decode_all(packed).expect("what the gateway has read")),
         _ => return None,
     };
