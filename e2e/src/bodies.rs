@@ -171,7 +171,7 @@ fn array(element: &str, times: usize) -> String {
 
 /// An event of so many bytes, nearly all of which are the text of a field.
 fn event(piece: &str, bytes: usize) -> String {
-    let frame = format!("{{\"texto\":\"\",\"país\":\"x\"}}").len();
+    let frame = r#"{"texto":"","país":"x"}"#.len();
     let times = (bytes - frame) / piece.len();
     format!("{{\"texto\":\"{}\",\"país\":\"x\"}}", piece.repeat(times))
 }
