@@ -1,7 +1,7 @@
 # The list of commands; `make` alone prints it. The scripts do the work and install what they need.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up look down test lint chaos perf perf-quick kafka-study clean
+.PHONY: help demo up look down test lint chaos fuzz siege perf perf-quick kafka-study clean
 
 help: ## print this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,6 +26,12 @@ lint: ## rustfmt and clippy, warnings denied
 
 chaos: ## kills, outages and mixtures of them under load, judged (ARGS="--rounds 40 --brokers 3 --members 3")
 	@scripts/chaos $(ARGS)
+
+fuzz: ## what strangers send, invented, led by coverage (about 12 minutes; ARGS="--seconds 60 --target decode")
+	@scripts/fuzz $(ARGS)
+
+siege: ## slow and flooding clients of each kind beside a good one (about 9 minutes; ARGS="--only h2")
+	@scripts/siege $(ARGS)
 
 perf: ## Aguacero beside its limits, and a report in perf-reports/ (about 30 minutes)
 	@scripts/perf --out $(ARGS)

@@ -19,6 +19,9 @@ pub const HEADER: &str = "aguacero";
 /// Name of the header that carries the request's trace context (W3C), only if it had one.
 pub const TRACE_HEADER: &str = "traceparent";
 
+/// Bytes of a stream's name: what the configuration allows, and far below what the header has room for.
+pub const STREAM_BYTES_MAX: usize = 64;
+
 /// The version that is written.
 pub const VERSION: u8 = 1;
 
@@ -45,7 +48,7 @@ pub enum HeaderError {
 }
 
 impl<'a> Header<'a> {
-    /// Writes the header to `out`, which is cleared. A stream's name has at most 64 bytes.
+    /// Writes the header to `out`, which is cleared. A stream's name has at most [`STREAM_BYTES_MAX`].
     pub fn write(&self, out: &mut Vec<u8>) {
         out.clear();
         out.push(VERSION);

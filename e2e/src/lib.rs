@@ -8,6 +8,7 @@
 //! ([`eventually()`]), under a deadline.
 
 pub mod archive;
+pub mod bodies;
 pub mod chaos;
 pub mod client;
 mod declaration;

@@ -183,16 +183,20 @@ pub async fn measure(plan: &Plan, quota: u64, outages: &Outages) -> Figures {
     }
 }
 
+/// As many open files as this process may have: each connection is one.
+pub fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    _ = setrlimit(Resource::Nofile, raised);
+}
+
 impl Plan {
     /// Follows it. Clients are spread over the gateways, and over time.
     pub async fn offer(&self, gateways: &[SocketAddr]) -> Offered {
-        // Each connection is an open file.
-        let limit = getrlimit(Resource::Nofile);
-        let raised = Rlimit {
-            current: limit.maximum,
-            ..limit
-        };
-        _ = setrlimit(Resource::Nofile, raised);
+        raise_open_files();
         let began = tokio::time::Instant::now();
         let each = self.connections as u32 * self.batch as u32;
         let every = Duration::from_secs(1) * each / self.events_per_second as u32;

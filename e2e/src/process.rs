@@ -306,6 +306,13 @@ impl Process {
         self.memory_of("VmHWM:")
     }
 
+    /// From here on, [`Self::memory_peak`] is of what comes.
+    pub fn forget_memory_peak(&self) {
+        // 5 resets it (proc_pid_clear_refs(5)).
+        let file = format!("/proc/{}/clear_refs", self.pid());
+        std::fs::write(&file, "5").unwrap_or_else(|e| panic!("{file}: {e}"));
+    }
+
     /// Bytes of memory that are resident.
     #[must_use]
     pub fn memory(&self) -> u64 {

@@ -280,7 +280,7 @@ impl KeyFile {
             let (path, streams) = (path.clone(), None);
             return Ok(Opened { path, streams });
         }
-        let config = Config::load(&self.config.config)?;
+        let config = Config::load(&self.config.config, &[])?;
         let Some(path) = config.gateway.keys else {
             bail!(
                 "{} names no file of keys: write keys = \"keys.toml\" under [gateway], or name one with --file",

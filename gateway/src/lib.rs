@@ -24,6 +24,8 @@ mod cors;
 mod deadlines;
 mod descriptors;
 mod expand;
+#[doc(hidden)]
+pub mod hostile;
 mod http2;
 mod ids;
 mod intake;

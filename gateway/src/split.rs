@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use aguacero::accept::{Refusal, string_end, trim};
+use aguacero::accept::{Refusal, blank, string_end, trim};
 use smallvec::SmallVec;
 
 use crate::{respond::Answer, route::Format};
@@ -29,7 +29,7 @@ pub(crate) fn split(
     if text.is_empty() {
         return Err(Answer::empty().into());
     }
-    let is_batch = format.is_batch(body);
+    let is_batch = format.is_batch(text);
     let ranges = match format {
         Format::Json if !is_batch => std::iter::once(start..start + text.len()).collect(),
         Format::Json => array(body, start..start + text.len(), records_max)?,
@@ -41,16 +41,15 @@ pub(crate) fn split(
     Ok(Events { is_batch, ranges })
 }
 
+/// A body may be nothing but white space: that between two lines is passed over at once.
 fn lines(body: &[u8], records_max: usize) -> Result<Ranges, Box<Answer>> {
     let mut ranges = Ranges::new();
-    let mut start = 0;
-    for end in memchr::memchr_iter(b'\n', body).chain([body.len()]) {
-        let line = trim(&body[start..end]);
-        if !line.is_empty() {
-            let at = line.as_ptr() as usize - body.as_ptr() as usize;
-            push(&mut ranges, at..at + line.len(), records_max)?;
-        }
-        start = end + 1;
+    let mut at = blank(body);
+    while at < body.len() {
+        let end = memchr::memchr(b'\n', &body[at..]).map_or(body.len(), |len| at + len);
+        let line = trim(&body[at..end]);
+        push(&mut ranges, at..at + line.len(), records_max)?;
+        at = end + blank(&body[end..]);
     }
     Ok(ranges)
 }
@@ -61,10 +60,7 @@ fn array(body: &[u8], within: Range<usize>, records_max: usize) -> Result<Ranges
         let detail = format!("not JSON: {what}");
         Box::new(Answer::refused(&Refusal::malformed(at, detail)))
     };
-    let space = |at: usize| {
-        let blank = |b: &&u8| matches!(**b, b' ' | b'\t' | b'\r' | b'\n');
-        at + body[at..within.end].iter().take_while(blank).count()
-    };
+    let space = |at: usize| at + blank(&body[at..within.end]);
     let mut ranges = Ranges::new();
     let mut at = space(within.start + 1);
     if body.get(at) == Some(&b']') && at + 1 == within.end {

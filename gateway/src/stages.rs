@@ -3,7 +3,9 @@
 use std::{sync::Arc, time::Instant};
 
 use aguacero::config::Config;
-use aguacero_proto::produce::{Outcome, Receipt, ToProducer, to_producer};
+use aguacero_proto::produce::{
+    FromProducer, Outcome, Receipt, ToProducer, from_producer, to_producer,
+};
 use prost::Message as _;
 
 use crate::{
@@ -105,6 +107,31 @@ impl Stages {
             }
         }
         bytes
+    }
+
+    /// Takes what a kafka-producer says of the slabs that have left, whatever it is; returns how many are done.
+    pub fn told(&mut self, message: &[u8]) -> usize {
+        _ = self.lane.next_frame(Instant::now());
+        let Ok(message) = FromProducer::decode(message) else {
+            return 0;
+        };
+        let receipts = match message.kind {
+            Some(from_producer::Kind::Receipts(receipts)) => receipts.receipts,
+            Some(from_producer::Kind::Welcome(welcome)) => {
+                self.lane.connected(&welcome.topics);
+                return 0;
+            }
+            None => return 0,
+        };
+        let mut done = 0;
+        for receipt in receipts {
+            if let Some(mut finished) = self.lane.receipt(&receipt, Instant::now()) {
+                finished.slab.resolve(finished.verdict.clone());
+                self.live.stored(finished);
+                done += 1;
+            }
+        }
+        done
     }
 
     /// The deltas that were merged since the last call, as they go over the wire.

@@ -71,9 +71,28 @@ impl Decoder {
         json: &[u8],
         use_it: impl FnOnce(Document<'_>) -> T,
     ) -> Result<T, Refusal> {
+        self.decode_by(plain::read, json, use_it)
+    }
+
+    /// [`Self::decode`] by the full parser alone, for `fuzz/`, which holds the two against each other.
+    #[doc(hidden)]
+    pub fn decode_in_full<T>(
+        &mut self,
+        json: &[u8],
+        use_it: impl FnOnce(Document<'_>) -> T,
+    ) -> Result<T, Refusal> {
+        self.decode_by(|_, _| None, json, use_it)
+    }
+
+    fn decode_by<T>(
+        &mut self,
+        plain: impl for<'a> FnOnce(&'a [u8], &mut Vec<Node<'a>>) -> Option<()>,
+        json: &[u8],
+        use_it: impl FnOnce(Document<'_>) -> T,
+    ) -> Result<T, Refusal> {
         self.check_size(json)?;
         let mut tape = std::mem::replace(&mut self.tape, Tape(Vec::new())).reset();
-        let read = match plain::read(json, &mut tape.0) {
+        let read = match plain(json, &mut tape.0) {
             Some(()) => Ok(()),
             None => parse(json, &mut self.scratch, &mut self.buffers, &mut tape),
         };
@@ -290,13 +309,38 @@ fn after<'a>(nodes: &'a [Node<'a>]) -> Option<&'a [Node<'a>]> {
 /// `json` without JSON's white space around it.
 #[must_use]
 pub fn trim(json: &[u8]) -> &[u8] {
-    let space = |b: &u8| matches!(b, b' ' | b'\t' | b'\r' | b'\n');
-    let start = json.iter().position(|b| !space(b)).unwrap_or(json.len());
-    let end = json
-        .iter()
-        .rposition(|b| !space(b))
-        .map_or(start, |last| last + 1);
-    &json[start..end]
+    let json = &json[blank(json)..];
+    let mut end = json.len();
+    while end >= BLANKS && is_blank(json[end - 1]) && all_blank(&json[end - BLANKS..end]) {
+        end -= BLANKS;
+    }
+    let last = json[..end].iter().rposition(|b| !is_blank(*b));
+    &json[..last.map_or(0, |last| last + 1)]
+}
+
+/// Bytes of JSON's white space that `json` begins with.
+#[must_use]
+pub fn blank(json: &[u8]) -> usize {
+    let mut start = 0;
+    while let Some(chunk) = json.get(start..start + BLANKS)
+        && is_blank(chunk[0])
+        && all_blank(chunk)
+    {
+        start += BLANKS;
+    }
+    let rest = json[start..].iter().take_while(|b| is_blank(**b));
+    start + rest.count()
+}
+
+/// Bytes that are looked at together, without a branch for each: a body may be nothing but white space.
+const BLANKS: usize = 32;
+
+fn all_blank(chunk: &[u8]) -> bool {
+    chunk.iter().fold(true, |all, b| all & is_blank(*b))
+}
+
+fn is_blank(b: u8) -> bool {
+    matches!(b, b' ' | b'\t' | b'\r' | b'\n')
 }
 
 #[cfg(test)]

@@ -191,3 +191,18 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn white_space_around_json_is_left_out_however_long_it_is() {
+    for before in [0, 1, 31, 32, 33, 64, 100] {
+        for after in [0, 1, 31, 32, 33, 64, 100] {
+            for inside in ["", "1", "1 \n 2", "\u{c}", "\u{a0}"] {
+                let space = |n: usize| " \n\t\r\n".repeat(n)[..n].to_owned();
+                let json = format!("{}{inside}{}", space(before), space(after));
+                assert_eq!(trim(json.as_bytes()), inside.as_bytes(), "{json:?}");
+                let expected = before + if inside.is_empty() { after } else { 0 };
+                assert_eq!(blank(json.as_bytes()), expected, "{json:?}");
+            }
+        }
+    }
+}

@@ -9,7 +9,7 @@ pub mod fit;
 mod plain;
 mod unstorable;
 
-pub use decode::{Array, DEPTH_MAX, Decoder, Document, Value, string_end, trim};
+pub use decode::{Array, DEPTH_MAX, Decoder, Document, Value, blank, string_end, trim};
 
 /// Why an event is not accepted, for the client who can mend it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -476,7 +476,7 @@ mod environment {
     }
 }
 
-mod access {
+mod stores {
     use std::{fs, os::unix::fs::PermissionsExt as _};
 
     use super::*;

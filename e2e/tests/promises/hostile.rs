@@ -1,7 +1,7 @@
 //! The load generator's hostile cases, against the real gateway.
 
 use bytes::Bytes;
-use e2e::{Answer, Client, Pipeline, Request, repository};
+use e2e::{Answer, Client, Pipeline, Request, bodies::attacks, repository};
 use serde_json::Value;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -37,6 +37,33 @@ async fn every_hostile_case_gets_its_answer_and_what_is_accepted_is_archived() {
         pipeline.archive.dead_letters().await.is_empty(),
         "what is accepted can be archived"
     );
+}
+
+/// Bytes of memory that no body may take, nor all of them one after another: `gateway.body_bytes_max` sixteen times.
+const MEMORY_MAX: u64 = 128 << 20;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_body_takes_much_more_memory_than_it_is_long() {
+    let pipeline = Pipeline::weather().into_kafka_only().start().await;
+    let mut client = pipeline.client();
+    after(&mut client).await;
+    let idle = pipeline.gateway.memory();
+    pipeline.gateway.forget_memory_peak();
+    let mut faults = Vec::new();
+    for attack in attacks() {
+        let answer = pipeline.client().answer(&attack.request).await;
+        if answer.status != attack.status {
+            let (is, due) = (answer.status, attack.status);
+            faults.push(format!("{}: {is} instead of {due}", attack.name));
+        }
+        let taken = pipeline.gateway.memory_peak().saturating_sub(idle);
+        if taken > MEMORY_MAX {
+            faults.push(format!("{}: {} MiB", attack.name, taken >> 20));
+            pipeline.gateway.forget_memory_peak();
+        }
+        after(&mut client).await;
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
 /// A good event gets through whatever came before it.

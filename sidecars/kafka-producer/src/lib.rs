@@ -13,6 +13,8 @@ mod receipt;
 mod records;
 mod reports;
 mod session;
+#[doc(hidden)]
+pub mod stages;
 mod topics;
 
 pub use app::App;

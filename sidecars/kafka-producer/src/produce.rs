@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use aguacero::{bootstrap::Bootstrap, config::Config, kafka};
+use aguacero::{bootstrap::Bootstrap, config::Config, kafka, record::STREAM_BYTES_MAX};
 use aguacero_proto::produce::{Outcome, Receipt, Slab};
 use rdkafka::{
     ClientConfig, ClientContext, Message as _,
@@ -183,8 +183,8 @@ impl Producers {
     }
 }
 
-/// Whether the columns of a slab describe the same events.
-fn is_whole(slab: &Slab) -> bool {
+/// Whether the columns of a slab describe the same events, and each record can have its header.
+pub(crate) fn is_whole(slab: &Slab) -> bool {
     let events = slab.ends.len();
     let values =
         slab.ends.is_sorted() && slab.ends.last().map(|&e| e as usize) == Some(slab.values.len());
@@ -195,12 +195,16 @@ fn is_whole(slab: &Slab) -> bool {
         .sum();
     let keys =
         slab.keys.len() == key_bytes && (slab.key_lens.is_empty() || slab.key_lens.len() == events);
+    let streams = slab
+        .streams
+        .iter()
+        .all(|name| name.len() <= STREAM_BYTES_MAX);
     let counted: usize = slab.runs.iter().map(|r| r.count as usize).sum();
     let runs = slab
         .runs
         .iter()
         .all(|r| (r.stream as usize) < slab.streams.len());
-    values && keys && runs && counted == events
+    values && keys && streams && runs && counted == events
 }
 
 fn settings(config: &Config, topics: &Known) -> ClientConfig {

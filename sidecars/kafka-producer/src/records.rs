@@ -101,18 +101,31 @@ fn bytes(bytes: &[u8]) -> sys::rd_kafka_vu_s__bindgen_ty_1__bindgen_ty_1 {
 }
 
 /// A record as the columns of its slab have it.
-struct Record<'a> {
+pub(crate) struct Record<'a> {
     index: u32,
-    value: &'a [u8],
-    key: Option<&'a [u8]>,
+    pub(crate) value: &'a [u8],
+    pub(crate) key: Option<&'a [u8]>,
     run: &'a Run,
     /// Its position in the run.
     nth: u32,
     stream: &'a str,
 }
 
+impl Record<'_> {
+    /// Writes its header to `out`, which is cleared.
+    pub(crate) fn header(&self, out: &mut Vec<u8>) {
+        let base = EventId::from_halves(self.run.base_high, self.run.base_low);
+        record::Header {
+            id: base.plus(self.nth.into()),
+            stream: self.stream,
+            client_key: &self.run.client_key,
+        }
+        .write(out);
+    }
+}
+
 /// The records of a slab whose columns agree.
-fn records(slab: &Slab) -> impl Iterator<Item = Record<'_>> {
+pub(crate) fn records(slab: &Slab) -> impl Iterator<Item = Record<'_>> {
     let (mut start, mut key_start) = (0, 0);
     let runs = slab.runs.iter();
     let places = runs.flat_map(|run| (0..run.count).map(move |nth| (run, nth)));
@@ -170,13 +183,7 @@ struct Headers(*mut sys::rd_kafka_headers_t);
 impl Headers {
     /// `scratch` is where the value is written.
     fn of(record: &Record<'_>, scratch: &mut Vec<u8>) -> Self {
-        let base = EventId::from_halves(record.run.base_high, record.run.base_low);
-        record::Header {
-            id: base.plus(record.nth.into()),
-            stream: record.stream,
-            client_key: &record.run.client_key,
-        }
-        .write(scratch);
+        record.header(scratch);
         let trace = &record.run.traceparent;
         // SAFETY: a fresh list, which nobody else has.
         let headers =

@@ -1,0 +1,20 @@
+//! The way of a slab up to librdkafka, for `fuzz/`.
+
+use aguacero_proto::produce::Slab;
+
+use crate::{produce::is_whole, records};
+
+/// A record as it would be produced: header, key, value.
+pub type Record = (Vec<u8>, Option<Vec<u8>>, Vec<u8>);
+
+/// The records of a slab; none if its columns do not agree.
+#[must_use]
+pub fn records(slab: &Slab) -> Option<Vec<Record>> {
+    let record = |record: records::Record<'_>| {
+        let mut header = Vec::new();
+        record.header(&mut header);
+        let key = record.key.map(<[u8]>::to_vec);
+        (header, key, record.value.to_vec())
+    };
+    is_whole(slab).then(|| records::records(slab).map(record).collect())
+}
