@@ -160,9 +160,8 @@ pub(crate) async fn serve(stream: Patient, peer: Peer, worker: Rc<Worker>, deadl
             (is_leaving, is_resting) = (true, false);
         }
     });
-    match served.await {
-        Some(Err(error)) => worker.metrics.connection_broken(&error),
-        Some(Ok(())) | None => {}
+    if let Some(Err(error)) = served.await {
+        worker.metrics.connection_broken(&error);
     }
 }
 
