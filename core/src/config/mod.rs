@@ -158,7 +158,8 @@ impl fmt::Debug for Mongodb {
 pub struct Gateway {
     /// Where events come in.
     pub listen: SocketAddr,
-    /// What `listen` proves itself with, read again when it changes; without it, it speaks no TLS.
+    /// What `listen` proves itself with, read again when it changes; without it, it speaks no TLS. In the file
+    /// relative to the file's own folder, as `keys` is.
     pub tls: Option<Identity>,
     /// `/healthz`, `/readyz`, `/metrics`.
     pub admin: SocketAddr,
@@ -346,8 +347,10 @@ impl Config {
         });
         let file = path.display().to_string();
         let (mut config, mistakes) = check::look(&text, &file, environment.collect(), stores);
-        if let (Some(keys), Some(folder)) = (&mut config.gateway.keys, path.parent()) {
-            *keys = folder.join(&keys);
+        let Gateway { keys, tls, .. } = &mut config.gateway;
+        let tls = tls.iter_mut().flat_map(|tls| [&mut tls.certificate, &mut tls.key]);
+        for file in keys.iter_mut().chain(tls) {
+            *file = path.with_file_name(&file);
         }
         Ok((config, mistakes))
     }
