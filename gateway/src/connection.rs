@@ -165,7 +165,10 @@ pub(crate) async fn serve(stream: TcpStream, peer: Peer, worker: Rc<Worker>, dea
     let speaks_http2 = speaks_http2(&mut stream, &state).await;
     worker.metrics.connection_awake();
     match speaks_http2 {
-        Some(true) => return http2::serve(stream, state.peer, worker, &state.deadline).await,
+        Some(true) => {
+            let serving = http2::serve(stream, state.peer, worker, &state.deadline);
+            return Box::pin(serving).await;
+        }
         Some(false) => {}
         None => return,
     }

@@ -339,14 +339,21 @@ impl Answer {
         match &mut self.body {
             Body::Problem(document) => {
                 document.remove("errors");
-                self
             }
-            _ => Self {
-                fields: self.fields,
-                close: self.close,
-                ..Self::problem(504, common_detail(504))
-            },
+            Body::Json(Value::Object(body))
+                if body.contains_key("valid") || !body.contains_key("errors") =>
+            {
+                body.remove("errors");
+                body.remove("records");
+                self.fields.retain(|(name, _)| *name != PREFERENCE_APPLIED);
+            }
+            _ => {
+                let (close, fields) = (self.close, self.fields);
+                self = Self::problem(504, common_detail(504));
+                (self.close, self.fields) = (close, fields);
+            }
         }
+        self
     }
 
     /// Its body as it is written.

@@ -83,3 +83,57 @@ impl Drop for Held {
         self.all.set(self.all.get() - self.bytes);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use aguacero::accept::Refusal;
+    use smallvec::SmallVec;
+
+    use super::*;
+    use crate::{
+        ids::{Base, IDEMPOTENCY_KEY},
+        respond::{self, Outcomes, RecordOutcome},
+    };
+
+    /// Of a batch with one good record or none, and a thousand that are refused.
+    fn large(is_mixed: bool) -> Answer {
+        let refused = RecordOutcome::Refused(Box::new(Refusal::unfit(None, "it is none")));
+        let mut records = SmallVec::from_elem(refused, 1_000);
+        if is_mixed {
+            records[0] = RecordOutcome::Stored;
+        }
+        let outcomes = Outcomes {
+            is_batch: true,
+            records,
+            is_dry_run: false,
+            places: None,
+        };
+        respond::answer(&outcomes, &Base::new(None, true), "topic")
+    }
+
+    fn unsent(max: usize) -> Unsent {
+        Unsent {
+            held: Rc::default(),
+            max,
+        }
+    }
+
+    #[test]
+    fn large_answers_tell_less_while_too_much_waits_to_be_read() {
+        let unsent = unsent(64 << 10);
+        let first = unsent.send(large(false));
+        let bytes = first.response.body().len();
+        assert!(first.held.is_some() && bytes > FREE, "{bytes}");
+        for (is_mixed, status) in [(false, 422), (true, 504)] {
+            let second = unsent.send(large(is_mixed));
+            let body = String::from_utf8_lossy(second.response.body()).into_owned();
+            assert_eq!(second.response.status(), status);
+            assert!(body.len() < 500 && !body.contains("errors"), "{body}");
+            let has_key = second.response.headers().contains_key(&IDEMPOTENCY_KEY);
+            assert_eq!(has_key, is_mixed, "a 504 says how to send it again");
+        }
+        drop(first);
+        assert_eq!(unsent.send(large(true)).response.status(), 207);
+        assert_eq!(unsent.held.get(), 0, "everything that was sent is given back");
+    }
+}

@@ -142,10 +142,11 @@ mod files {
         let text = std::fs::read_to_string(path).expect("the file is in the repository");
         let (declared, processes) = text.split_once("[kafka]").expect("has process tables");
         let workers = format!("# workers            = {}", valid(MINIMAL).gateway.workers);
+        let examples = ["# instance", "# keys ", "# tls_", "# proxies "]; // of what has no default
         let uncommented: String = format!("[kafka]{processes}")
             .replace("# workers            = 1", &workers)
             .lines()
-            .filter(|line| !line.contains("# instance") && !line.contains("# keys "))
+            .filter(|line| !examples.iter().any(|key| line.contains(key)))
             .map(|line| line.trim_start_matches("# ").to_owned() + "\n")
             .collect();
         let written = valid(&format!("{declared}{uncommented}"));

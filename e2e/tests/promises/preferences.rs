@@ -28,7 +28,6 @@ async fn what_was_received_is_stored_archived_and_counted_soon() {
         assert_eq!(answer.document(), json!({ "received": records }));
         assert_eq!(applied(&answer), Some("respond-async"));
     }
-    pipeline.exact("weather", 3).await;
     once("counted", async || {
         pipeline
             .gateway
@@ -37,6 +36,7 @@ async fn what_was_received_is_stored_archived_and_counted_soon() {
             == 3.0
     })
     .await;
+    pipeline.exact("weather", 3).await;
 
     // With a record that is refused, the answer is what it is without the preference.
     let mixed = format!("[{},{UNFIT}]", tweet(3));
