@@ -83,7 +83,7 @@ impl State {
     fn begin(&self) {
         self.phase.set(Phase::Beginning);
         self.last.set(self.deadline.after(self.header_timeout));
-        self.deadline.set(DOZE_AFTER, self.last.get());
+        self.doze();
     }
 
     fn work(&self) {
@@ -95,14 +95,14 @@ impl State {
         self.phase.set(phase);
         self.signals.has_heard.set(false);
         self.last.set(self.deadline.after(self.idle_timeout));
-        self.deadline.set(DOZE_AFTER, self.last.get());
+        self.doze();
     }
 
     /// A request that has begun is answered; part of a header is waited for no longer than silence is.
     fn drain(&self) {
         self.is_draining.set(true);
         if self.phase.get() != Phase::Working {
-            self.deadline.set(DOZE_AFTER, self.last.get());
+            self.doze();
         }
     }
 
@@ -124,6 +124,11 @@ impl State {
                 Poll::Pending
             }
         }
+    }
+
+    /// Hyper is let go of soon.
+    fn doze(&self) {
+        self.deadline.set(DOZE_AFTER, self.last.get());
     }
 
     /// All the time that is left.
@@ -169,10 +174,9 @@ pub(crate) async fn serve(stream: TcpStream, peer: Peer, worker: Rc<Worker>, dea
             let serving = http2::serve(stream, state.peer, worker, &state.deadline);
             return Box::pin(serving).await;
         }
-        Some(false) => {}
+        Some(false) => state.doze(),
         None => return,
     }
-    state.rest(Phase::Resting);
     loop {
         stream = match awake(stream, &worker, &state).await {
             Some(silent) => silent,

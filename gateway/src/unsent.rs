@@ -134,6 +134,10 @@ mod tests {
         }
         drop(first);
         assert_eq!(unsent.send(large(true)).response.status(), 207);
-        assert_eq!(unsent.held.get(), 0, "everything that was sent is given back");
+        assert_eq!(
+            unsent.held.get(),
+            0,
+            "everything that was sent is given back"
+        );
     }
 }

@@ -348,7 +348,9 @@ impl Config {
         let file = path.display().to_string();
         let (mut config, mistakes) = check::look(&text, &file, environment.collect(), stores);
         let Gateway { keys, tls, .. } = &mut config.gateway;
-        let tls = tls.iter_mut().flat_map(|tls| [&mut tls.certificate, &mut tls.key]);
+        let tls = tls
+            .iter_mut()
+            .flat_map(|tls| [&mut tls.certificate, &mut tls.key]);
         for file in keys.iter_mut().chain(tls) {
             *file = path.with_file_name(&file);
         }

@@ -199,7 +199,11 @@ async fn a_gateway_without_a_certificate_that_it_can_use_does_not_start() {
             at("empty.pem"),
             "has no private key in it",
         ),
-        (at("certificate.pem"), String::new(), "needs tls_key beside it"),
+        (
+            at("certificate.pem"),
+            String::new(),
+            "needs tls_key beside it",
+        ),
     ] {
         let pipeline = Pipeline::weather()
             .into_kafka_only()
