@@ -31,7 +31,7 @@ pub(crate) struct Place {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Peer {
     /// A client.
-    Client,
+    Client(IpAddr),
     /// A proxy: each of its requests is somebody's.
     Proxy(IpAddr),
 }
@@ -51,7 +51,7 @@ impl Addresses {
         let address = address.to_canonical();
         match self.is_proxy(address) {
             true => Peer::Proxy(address),
-            false => Peer::Client,
+            false => Peer::Client(address),
         }
     }
 
@@ -252,7 +252,7 @@ mod tests {
                     "{values:?}"
                 );
             }
-            assert_eq!(all.peer(ip("1.2.3.4")), Peer::Client);
+            assert_eq!(all.peer(ip("1.2.3.4")), Peer::Client(ip("1.2.3.4")));
             assert_eq!(all.peer(ip("::ffff:10.9.9.9")), Peer::Proxy(ip("10.9.9.9")));
         }
     }

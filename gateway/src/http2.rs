@@ -2,7 +2,8 @@
 //! handshake.
 //!
 //! What a client may do to a server here and not in HTTP/1.1, and what bounds it: streams at the same time
-//! and bytes that wait in windows are few ([`STREAMS_MAX`], [`WINDOW`]); a stream is given up as a request is
+//! and bytes that wait in windows are few ([`STREAMS_MAX`], [`WINDOW`]); a stream takes a place of its client's
+//! address, as a connection does, until its answer has left; it is given up as a request is
 //! in HTTP/1.1, and a moment later also if its answer cannot leave; who opens streams only to reset them is
 //! left ([`CANCELLED_MAX`]). Floods of frames without a request (CONTINUATION, SETTINGS, empty DATA) are bounded
 //! by h2, and in the end by the silence that they are.
@@ -27,7 +28,7 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 
 use crate::{
-    addresses::Peer,
+    addresses::{Peer, Place},
     deadlines::{Deadline, NEVER},
     patience::Patient,
     unsent::Held,
@@ -108,15 +109,20 @@ pub(crate) async fn serve(stream: Patient, peer: Peer, worker: Rc<Worker>, deadl
     let state = Rc::new(State::default());
     let service = service_fn(|request| {
         let (worker, state, deadline) = (Rc::clone(&worker), Rc::clone(&state), deadline.another());
-        async move {
+        // Boxed, so that a stream whose answer cannot leave holds no more than that.
+        Box::pin(async move {
             let unanswered = Request(&state);
-            let answer = worker.handle(request, peer, &deadline).await;
+            let (answer, place) = match worker.stream_place(peer) {
+                Ok(place) => (worker.handle(request, peer, &deadline).await, place),
+                Err(answer) => (answer, None),
+            };
             unanswered.answered();
             Ok::<_, Infallible>(answer.response.map(|bytes| Pieces {
                 bytes,
                 _held: answer.held,
+                _place: place,
             }))
-        }
+        })
     });
     let streams = Streams {
         state: Rc::clone(&state),
@@ -169,6 +175,8 @@ pub(crate) async fn serve(stream: Patient, peer: Peer, worker: Rc<Worker>, deadl
 struct Pieces {
     bytes: Bytes,
     _held: Option<Held>,
+    /// Of the client's address, until the answer has left.
+    _place: Option<Place>,
 }
 
 impl Body for Pieces {

@@ -35,10 +35,10 @@ pub(crate) async fn serve(listener: TcpListener, worker: Rc<Worker>, shutdown: S
                 let peer = worker.addresses.peer(address.ip());
                 let place = match peer {
                     Peer::Proxy(_) => None,
-                    Peer::Client => match worker.addresses.take(address.ip()) {
+                    Peer::Client(address) => match worker.addresses.take(address) {
                         Some(place) => Some(place),
                         None => {
-                            worker.metrics.connection_refused(address.ip());
+                            worker.metrics.connection_refused(address);
                             continue;
                         }
                     },

@@ -12,7 +12,10 @@ use aguacero::{
     shutdown::{Shutdown, within},
 };
 use hyper::{Request, body::Incoming};
-use tokio::{runtime::LocalOptions, sync::mpsc};
+use tokio::{
+    runtime::LocalOptions,
+    sync::{Semaphore, SemaphorePermit, mpsc},
+};
 use tokio_rustls::TlsAcceptor;
 
 use crate::{
@@ -34,6 +37,9 @@ use crate::{
     slab::Tickets,
     unsent::{Sent, Unsent},
 };
+
+/// Bytes of a body that is judged at once: at most some 2,000 records, a few milliseconds.
+const LIGHT: usize = 4 << 10;
 
 /// What is left of the drain's deadline for the last deltas to leave.
 const DELTAS_DRAIN: Duration = Duration::from_secs(2);
@@ -63,6 +69,8 @@ pub(crate) struct Worker {
     /// Bytes of bodies that are being received in parts, or expanded.
     held: Cell<usize>,
     expander: Expander,
+    /// Of large bodies.
+    turns: Semaphore,
     keys: Keys,
     /// Requests that are answered and whose receipts are not there yet.
     unreceipted: Cell<usize>,
@@ -97,6 +105,7 @@ async fn serve(setup: Setup) -> anyhow::Result<()> {
     let worker = Rc::new(Worker {
         held: Cell::new(0),
         expander: Expander::new(),
+        turns: Semaphore::new(1),
         judge: RefCell::new(Judge::new(config.gateway.event_bytes_max)),
         metrics: Metrics::new(&config),
         unsent: Unsent::new(&config.gateway),
@@ -150,6 +159,20 @@ impl Worker {
         self.unsent.send(head.put_on(answer))
     }
 
+    /// A place for a stream of a client's HTTP/2 connection, or the answer that refuses it.
+    pub(crate) fn stream_place(&self, peer: Peer) -> Result<Option<Place>, Sent> {
+        let Peer::Client(address) = peer else {
+            return Ok(None); // each request takes a place for whoever is behind the proxy
+        };
+        let place = self.addresses.take(address);
+        if place.is_none() {
+            let answer = Answer::too_many_of_address(self.addresses.max());
+            self.metrics.answered(answer.status, Duration::ZERO);
+            return Err(self.unsent.send(answer));
+        }
+        Ok(place)
+    }
+
     /// A place for a request that a proxy hands on; a client of our own has one for its connection.
     fn place(&self, request: &Request<Incoming>, peer: Peer) -> Result<Option<Place>, Box<Answer>> {
         let Peer::Proxy(proxy) = peer else {
@@ -193,6 +216,7 @@ impl Worker {
         };
         let stream = &self.config.streams[target.stream];
         let base = ids::Base::new(target.client_key, target.format.is_batch(&body));
+        let turn = self.turn(body.len()).await;
         let taken = {
             let mut judge = self.judge.borrow_mut();
             let records_max = self.config.gateway.batch_records_max;
@@ -219,6 +243,7 @@ impl Worker {
             self.await_later(target.stream, outcomes, tickets);
             return answer;
         }
+        let _turn = turn.filter(|_| tickets.is_empty()); // an answer may take as long as its body
         for ticket in tickets {
             ticket.await_receipt(&mut outcomes).await;
         }
@@ -227,6 +252,17 @@ impl Worker {
         }
         let topic = &self.config.topic_of(stream).name;
         respond::answer(&outcomes, &base, topic)
+    }
+
+    /// Large bodies are judged one at a time, and between two of them everybody else has a turn: of many that come
+    /// at once, each takes a worker for milliseconds.
+    async fn turn(&self, bytes: usize) -> Option<SemaphorePermit<'_>> {
+        if bytes <= LIGHT {
+            return None;
+        }
+        let turn = self.turns.acquire().await.ok();
+        tokio::task::yield_now().await;
+        turn
     }
 
     /// Whether a preference for an early answer is followed: by no more requests at a time than could wait

@@ -274,6 +274,39 @@ async fn an_answer_that_cannot_leave_is_given_up() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn streams_count_as_connections_of_their_address_do() {
+    let pipeline = Pipeline::weather()
+        .into_kafka_only()
+        .with("gateway.connections_per_address_max", 4)
+        .start()
+        .await;
+    let mut client = Frames::begin(pipeline.address(), b"").await;
+    // Three that wait for their bodies beside the connection itself, and one too many.
+    for n in 0..4 {
+        let header = frame(kind::HEADERS, flag::END_HEADERS, 2 * n + 1, &post("/input"));
+        client.write(&header).await;
+    }
+    let mut answer = String::new();
+    while !answer.contains("429") {
+        let (kind, _, stream, payload) = client.next().await.expect("the connection goes on");
+        if kind == kind::DATA {
+            assert_eq!(stream, 7);
+            answer += &String::from_utf8_lossy(&payload);
+        }
+    }
+    // One of them is answered, and its place is free.
+    client
+        .write(&frame(kind::DATA, flag::END_STREAM, 1, tweet(1).as_bytes()))
+        .await;
+    while client.next().await.expect("an answer").0 != kind::DATA {}
+    once("a place is free", async || {
+        let answer = pipeline.client().send(&Request::json("/input", tweet(2)));
+        answer.await.is_ok_and(|answer| answer.status == 200)
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_opens_streams_only_to_reset_them_is_left() {
     let pipeline = Pipeline::weather().into_kafka_only().start().await;
     let mut client = Frames::begin(pipeline.address(), b"").await;
