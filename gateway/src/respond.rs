@@ -169,6 +169,12 @@ impl Answer {
         Self::problem(400, detail)
     }
 
+    /// RFC 9112, section 3.2: an asterisk is for OPTIONS, and a host alone for CONNECT and a proxy.
+    pub(crate) fn no_path() -> Self {
+        let detail = "the target is not a path, such as that of POST /input";
+        Self::problem(400, detail).closing()
+    }
+
     pub(crate) fn bad_framing() -> Self {
         let detail = "a Transfer-Encoding may be chunked, once, and nothing else";
         Self::problem(400, detail).closing()
@@ -316,7 +322,7 @@ impl Answer {
     }
 
     pub(crate) fn method_not_allowed(method: &Method) -> Self {
-        let detail = format!("events are sent by POST, not {method}");
+        let detail = format!("events are sent by POST, not {:.20}", method.as_str());
         Self::problem(405, detail).field(&ALLOW, METHODS)
     }
 

@@ -83,6 +83,9 @@ pub(crate) fn route<B>(
     if request.method() == Method::OPTIONS && path == "*" {
         return Err(Answer::options().into());
     }
+    if !path.starts_with('/') {
+        return Err(Answer::no_path().into());
+    }
     let Some(stream) = serves(path) else {
         return Err(Answer::no_such_route(path, config).into());
     };
