@@ -11,6 +11,10 @@ use super::{
     numbered, second, stored,
 };
 
+fn statuses(read: &str) -> Vec<u16> {
+    answers(read).iter().map(|answer| answer.status).collect()
+}
+
 /// A good header but for the fields that say where the body ends.
 fn framed(framing: &str, body: &str) -> Vec<u8> {
     format!("{LINE}\r\n{HOST}{JSON}{framing}\r\n{body}").into_bytes()
@@ -234,9 +238,8 @@ async fn pipelined_requests_are_answered_in_their_order() {
     }
     sent.extend(second(50));
     due.push(200);
-    let read = exchange(pipeline.address(), &sent, false).await;
-    let got: Vec<_> = answers(&read).iter().map(|answer| answer.status).collect();
-    assert_eq!(got, due);
+    let read = exchange(pipeline.address(), &sent).await;
+    assert_eq!(statuses(&read), due);
     let stored = stored(&pipeline.records("weather").await);
     assert_eq!(stored.len(), due.iter().filter(|s| **s == 200).count());
 }
@@ -249,8 +252,8 @@ async fn what_belongs_to_an_answer_is_there_and_nothing_else() {
         format!("{line}\r\n{HOST}connection: close\r\n{fields}\r\n").into_bytes()
     };
     // RFC 9110, 9.3.2: HEAD is GET without the body, and with its length.
-    let get = exchange(address, &of("GET /input HTTP/1.1", ""), false).await;
-    let head = exchange(address, &of("HEAD /input HTTP/1.1", ""), false).await;
+    let get = exchange(address, &of("GET /input HTTP/1.1", "")).await;
+    let head = exchange(address, &of("HEAD /input HTTP/1.1", "")).await;
     let (get, body) = get.split_once("\r\n\r\n").expect("a header");
     let (head, nothing) = head.split_once("\r\n\r\n").expect("a header");
     assert!(!body.is_empty() && nothing.is_empty(), "{nothing}");
@@ -261,13 +264,27 @@ async fn what_belongs_to_an_answer_is_there_and_nothing_else() {
         names.collect()
     };
     assert_eq!(names(get), names(head));
+    // … and with what comes behind it.
+    let both = [line("HEAD /input HTTP/1.1"), second(0)].concat();
+    let read = exchange(address, &both).await;
+    let behind = read.split_once("\r\n\r\n").map(|(_, behind)| behind);
+    assert!(
+        behind.is_some_and(|b| b.starts_with("HTTP/1.1 200 ")),
+        "{read}"
+    );
+    // RFC 9112, 9.3: HTTP/1.0 is told that a connection goes on.
+    let old = format!("GET /input HTTP/1.0\r\nconnection: keep-alive\r\n\r\n");
+    let both = [old.as_bytes(), &second(1)].concat();
+    let read = exchange(address, &both).await;
+    let first = &answers(&read)[0];
+    assert_eq!(first.field("connection"), Some("keep-alive"), "{read}");
     // RFC 9110, 15.5.6 and 9.3.7: 405 and the answer to OPTIONS say what there is.
     for line in [
         "GET /input HTTP/1.1",
         "OPTIONS /input HTTP/1.1",
         "OPTIONS * HTTP/1.1",
     ] {
-        let read = exchange(address, &of(line, ""), false).await;
+        let read = exchange(address, &of(line, "")).await;
         let [answer] = &answers(&read)[..] else {
             panic!("{line}: {read}")
         };
@@ -284,7 +301,7 @@ async fn what_belongs_to_an_answer_is_there_and_nothing_else() {
     }
     // A method is told shortened.
     let long = format!("{} /input HTTP/1.1", "X".repeat(10_000));
-    let read = exchange(address, &of(&long, ""), false).await;
+    let read = exchange(address, &of(&long, "")).await;
     assert!(
         read.starts_with("HTTP/1.1 405 ") && read.len() < 500,
         "{} bytes",
@@ -303,22 +320,24 @@ async fn what_belongs_to_an_answer_is_there_and_nothing_else() {
         ("POST /input HTTP/1.1", "", 411),
     ] {
         let expecting = of(line, &format!("expect: 100-continue\r\n{fields}"));
-        let read = exchange(address, &expecting, false).await;
-        let got: Vec<_> = answers(&read).iter().map(|a| a.status).collect();
-        assert_eq!(got, [status], "{line} {fields}: {read}");
+        let read = exchange(address, &expecting).await;
+        assert_eq!(statuses(&read), [status], "{line} {fields}: {read}");
     }
     // 8: a body that ends before its length is none.
     for framing in ["content-length: 9999\r\n", "transfer-encoding: chunked\r\n"] {
         let body = format!("{:x}\r\n{EVENT}\r\n", EVENT.len());
-        let read = exchange(address, &framed(framing, &body), true).await;
-        let got: Vec<_> = answers(&read).iter().map(|a| a.status).collect();
-        assert_eq!(got, [400], "{framing}: {read}");
+        let mut stream = TcpStream::connect(address).await.expect("a connection");
+        let cut_off = framed(framing, &body);
+        stream.write_all(&cut_off).await.expect("half a request");
+        stream.shutdown().await.expect("its end");
+        let mut read = String::new();
+        stream.read_to_string(&mut read).await.expect("an answer");
+        assert_eq!(statuses(&read), [400], "{framing}: {read}");
     }
     // RFC 9113, 3.4: in the middle of a connection the preface of HTTP/2 is no request, nor after a silence.
     let sent = [line(LINE), PREFACE.to_vec(), second(1)].concat();
-    let read = exchange(address, &sent, false).await;
-    let got: Vec<_> = answers(&read).iter().map(|a| a.status).collect();
-    assert_eq!(got, [200]);
+    let read = exchange(address, &sent).await;
+    assert_eq!(statuses(&read), [200]);
     let mut stream = TcpStream::connect(address).await.expect("a connection");
     stream.write_all(&line(LINE)).await.expect("a request");
     once("it sleeps", async || {
@@ -331,5 +350,5 @@ async fn what_belongs_to_an_answer_is_there_and_nothing_else() {
     let mut read = String::new();
     stream.read_to_string(&mut read).await.expect("the end");
     assert_eq!(answers(&read).len(), 1, "{read}");
-    assert_eq!(pipeline.records("weather").await.len(), 2);
+    assert_eq!(pipeline.records("weather").await.len(), 4);
 }

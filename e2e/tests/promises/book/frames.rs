@@ -19,7 +19,7 @@ use super::{EVENT, SECOND, compare, numbered};
 type Framed = (&'static str, Vec<u8>, &'static str);
 
 /// The stream of the good POST behind.
-const BEHIND: u32 = 99;
+const BEHIND: u32 = 999;
 const END: u8 = flag::END_STREAM | flag::END_HEADERS;
 
 const GOOD: [(&str, &str); 5] = [
@@ -75,6 +75,7 @@ async fn outcome(client: &mut Frames, due: &str) -> String {
                 body += &String::from_utf8_lossy(&payload);
                 first = status(&body);
             }
+            (kind::RESET, BEHIND) => return first + "refused",
             (kind::DATA, BEHIND) => goes_on |= payload.starts_with(b"{\"accepted\":1}"),
             _ => {}
         }
@@ -114,6 +115,7 @@ async fn frames_are_read_in_one_way() {
         )
     };
     let number = |n: u32| n.to_be_bytes();
+    let many_open = |n: u32| (0..n).flat_map(|n| open(2 * n + 1)).collect::<Vec<_>>();
     // Beyond 16 KiB of fields the 431 is ours, and says why; beyond 8 KiB more, by h2's count, it is h2's.
     let sixty = "y".repeat(60);
     let large = vec![("x", &sixty[..]); 252];
@@ -138,6 +140,9 @@ async fn frames_are_read_in_one_way() {
         ("5.1.1", request(2, &good, EVENT), "ended"),
         ("5.1.1", request(0, &good, EVENT), "ended"),
         ("5.1.1", behind(frame(kind::HEADERS, END, 5, &post("/elsewhere")), request(3, &good, EVENT)), "ended"),
+        // 5.1.2: as many at the same time as were told.
+        ("5.1.2", many_open(99), "goes on"),
+        ("5.1.2", many_open(100), "refused"),
         // 5.1: what is not for the state of a stream.
         ("5.1", on(kind::DATA, 0, b"x"), "ended"),
         ("5.1", on(kind::DATA, 1, b"x"), "ended"),
@@ -248,6 +253,7 @@ async fn frames_are_read_in_one_way() {
         ("8.3.1", with(&[("host", "other")]), "400, goes on"),
         ("8.3.1", with(&[("host", "localhost"), ("host", "localhost")]), "400, goes on"),
         ("8.5", frame(kind::HEADERS, END, 1, &connect), "400, goes on"),
+        ("8441 4", before(&[(":protocol", "websocket")]), "reset, goes on"),
         // 8.1.1: lengths.
         ("8.1.1", with(&[("content-length", &length)]), "200, goes on"),
         ("8.1.1", with(&[("content-length", &length), ("content-length", &length)]), "200, goes on"),
