@@ -169,9 +169,10 @@ impl Answer {
         Self::problem(400, detail)
     }
 
-    /// RFC 9112, section 3.2: an asterisk is for OPTIONS, and a host alone for CONNECT and a proxy.
+    /// RFC 9112, section 3.2: an asterisk is for OPTIONS, and a host alone for CONNECT, which is for proxies and
+    /// has no body, whatever its Content-Length says.
     pub(crate) fn no_path() -> Self {
-        let detail = "the target is not a path, such as that of POST /input";
+        let detail = "the target has to be a path, as in POST /input, and this is no proxy";
         Self::problem(400, detail).closing()
     }
 

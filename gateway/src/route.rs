@@ -83,7 +83,7 @@ pub(crate) fn route<B>(
     if request.method() == Method::OPTIONS && path == "*" {
         return Err(Answer::options().into());
     }
-    if !path.starts_with('/') {
+    if !path.starts_with('/') || request.method() == Method::CONNECT {
         return Err(Answer::no_path().into());
     }
     let Some(stream) = serves(path) else {

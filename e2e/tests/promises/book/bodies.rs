@@ -273,7 +273,7 @@ async fn what_belongs_to_an_answer_is_there_and_nothing_else() {
         "{read}"
     );
     // RFC 9112, 9.3: HTTP/1.0 is told that a connection goes on.
-    let old = format!("GET /input HTTP/1.0\r\nconnection: keep-alive\r\n\r\n");
+    let old = "GET /input HTTP/1.0\r\nconnection: keep-alive\r\n\r\n";
     let both = [old.as_bytes(), &second(1)].concat();
     let read = exchange(address, &both).await;
     let first = &answers(&read)[0];
