@@ -44,7 +44,11 @@ fn size(written: &str) -> Vec<u8> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_body_ends_where_everybody_says_it_does() {
-    let pipeline = Pipeline::weather().into_kafka_only().start().await;
+    let pipeline = Pipeline::weather()
+        .into_kafka_only()
+        .with("gateway.body_timeout_ms", 3_000) // so long it listens to what it has refused as too large
+        .start()
+        .await;
     let n = EVENT.len();
     let hex = format!("{n:x}");
     let both = [
