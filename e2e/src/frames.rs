@@ -19,14 +19,20 @@ pub mod kind {
     pub const DATA: u8 = 0;
     /// `HEADERS`
     pub const HEADERS: u8 = 1;
+    /// `PRIORITY`
+    pub const PRIORITY: u8 = 2;
     /// `RST_STREAM`
     pub const RESET: u8 = 3;
     /// `SETTINGS`
     pub const SETTINGS: u8 = 4;
+    /// `PUSH_PROMISE`
+    pub const PUSH: u8 = 5;
     /// `PING`
     pub const PING: u8 = 6;
     /// `GOAWAY`
     pub const GOAWAY: u8 = 7;
+    /// `WINDOW_UPDATE`
+    pub const WINDOW: u8 = 8;
     /// `CONTINUATION`
     pub const CONTINUATION: u8 = 9;
 }
@@ -35,8 +41,14 @@ pub mod kind {
 pub mod flag {
     /// The client's last of a stream.
     pub const END_STREAM: u8 = 1;
+    /// Of SETTINGS and PING: the answer to one.
+    pub const ACK: u8 = 1;
     /// The header ends with it.
     pub const END_HEADERS: u8 = 4;
+    /// The first byte says how many at the end say nothing.
+    pub const PADDED: u8 = 8;
+    /// Of HEADERS: five bytes of priority come first.
+    pub const PRIORITY: u8 = 32;
 }
 
 /// A frame as it is written.

@@ -30,6 +30,8 @@ pub(crate) struct Limits<'a> {
     deadline: &'a Deadline,
     /// When the last byte must have come.
     last: u64,
+    /// Trailers came behind the body.
+    has_trailers: Cell<bool>,
 }
 
 /// Bytes of a body in parts, while it is received, or of a packed one, until it is expanded.
@@ -65,6 +67,16 @@ impl<'a> Limits<'a> {
             silence_max: gateway.body_timeout,
             deadline,
             last: deadline.after(body_max),
+            has_trailers: Cell::new(false),
+        }
+    }
+
+    /// The answer to a request whose body was read. Trailers end the connection: hyper takes all up to an empty
+    /// line with CRLF for them, and a proxy that lets a lone LF end a line may have seen another request there.
+    pub(crate) fn last_if_trailed(&self, answer: Answer) -> Answer {
+        match self.has_trailers.get() {
+            true => answer.closing(),
+            false => answer,
         }
     }
 
@@ -169,9 +181,10 @@ async fn next(body: &mut Incoming, limits: &Limits<'_>) -> Result<Option<Bytes>,
                     return Poll::Ready(Err(Answer::body_broken(&error).into()));
                 }
                 Poll::Ready(Some(Ok(frame))) => {
-                    if let Ok(data) = frame.into_data() {
-                        return Poll::Ready(Ok(Some(data)));
-                    } // else trailers, which mean nothing here
+                    match frame.into_data() {
+                        Ok(data) => return Poll::Ready(Ok(Some(data))),
+                        Err(_) => limits.has_trailers.set(true), // which mean nothing here
+                    }
                 }
                 Poll::Pending if limits.deadline.is_over(context) => {
                     return Poll::Ready(Err(Answer::body_stalled().into()));

@@ -169,6 +169,13 @@ impl Answer {
         Self::problem(400, detail)
     }
 
+    /// RFC 9112, section 3.2: an asterisk is for OPTIONS, and a host alone for CONNECT, which is for proxies and
+    /// has no body, whatever its Content-Length says.
+    pub(crate) fn no_path() -> Self {
+        let detail = "the target has to be a path, as in POST /input, and this is no proxy";
+        Self::problem(400, detail).closing()
+    }
+
     pub(crate) fn bad_framing() -> Self {
         let detail = "a Transfer-Encoding may be chunked, once, and nothing else";
         Self::problem(400, detail).closing()
@@ -316,7 +323,7 @@ impl Answer {
     }
 
     pub(crate) fn method_not_allowed(method: &Method) -> Self {
-        let detail = format!("events are sent by POST, not {method}");
+        let detail = format!("events are sent by POST, not {:.20}", method.as_str());
         Self::problem(405, detail).field(&ALLOW, METHODS)
     }
 

@@ -83,6 +83,9 @@ pub(crate) fn route<B>(
     if request.method() == Method::OPTIONS && path == "*" {
         return Err(Answer::options().into());
     }
+    if !path.starts_with('/') || request.method() == Method::CONNECT {
+        return Err(Answer::no_path().into());
+    }
     let Some(stream) = serves(path) else {
         return Err(Answer::no_such_route(path, config).into());
     };
@@ -128,7 +131,7 @@ struct Fields<'a> {
     length: Option<&'a HeaderValue>,
     transfer_codings: SmallVec<[&'a HeaderValue; 1]>,
     codings: SmallVec<[&'a HeaderValue; 1]>,
-    content_type: Option<&'a HeaderValue>,
+    content_types: SmallVec<[&'a HeaderValue; 1]>,
     keys: SmallVec<[&'a HeaderValue; 1]>,
     traceparent: Option<&'a HeaderValue>,
     authorizations: SmallVec<[&'a HeaderValue; 1]>,
@@ -146,7 +149,7 @@ impl<'a> Fields<'a> {
             match name {
                 n if n == HOST => fields.hosts.push(value),
                 n if n == CONTENT_LENGTH => fields.length = fields.length.or(Some(value)),
-                n if n == CONTENT_TYPE => fields.content_type = fields.content_type.or(Some(value)),
+                n if n == CONTENT_TYPE => fields.content_types.push(value),
                 n if n == CONTENT_ENCODING => fields.codings.push(value),
                 n if n == TRANSFER_ENCODING => fields.transfer_codings.push(value),
                 n if *n == IDEMPOTENCY_KEY => fields.keys.push(value),
@@ -238,10 +241,16 @@ fn traceparent(fields: &Fields<'_>) -> Option<Bytes> {
 }
 
 fn format(fields: &Fields<'_>) -> Result<Format, Box<Answer>> {
-    let Some(value) = fields.content_type else {
-        let detail =
-            "the request has no Content-Type: send application/json or application/x-ndjson";
-        return Err(Answer::unsupported(detail.into()).into());
+    let [value] = fields.content_types[..] else {
+        let number = if fields.content_types.is_empty() {
+            "no"
+        } else {
+            "more than one"
+        };
+        let detail = format!(
+            "the request has {number} Content-Type: send application/json or application/x-ndjson"
+        );
+        return Err(Answer::unsupported(detail).into());
     };
     match value.as_bytes() {
         b"application/json" => return Ok(Format::Json), // as nearly everybody says it

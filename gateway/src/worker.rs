@@ -147,14 +147,15 @@ impl Worker {
     ) -> Sent {
         let started = Instant::now();
         let mut head = Letterhead::default();
+        let limits = body::Limits::of(&self.config.gateway, &self.held, deadline);
         let answer = match self.place(&request, peer) {
-            Ok(_place) => self.answer(request, deadline, &mut head).await,
+            Ok(_place) => self.answer(request, &limits, &mut head).await,
             Err(answer) => {
-                let limits = body::Limits::of(&self.config.gateway, &self.held, deadline);
                 let (parts, body) = request.into_parts();
                 body::discard(&parts.headers, body, &limits, *answer).await
             }
         };
+        let answer = limits.last_if_trailed(answer);
         self.metrics.answered(answer.status, started.elapsed());
         self.unsent.send(head.put_on(answer))
     }
@@ -188,22 +189,21 @@ impl Worker {
     async fn answer(
         self: &Rc<Self>,
         request: Request<Incoming>,
-        deadline: &Deadline,
+        limits: &body::Limits<'_>,
         head: &mut Letterhead,
     ) -> Answer {
-        let limits = body::Limits::of(&self.config.gateway, &self.held, deadline);
         let target = route::route(&self.config, &self.keys, &request, head);
         let (parts, body) = request.into_parts();
         let target = match target {
             Ok(target) => target,
             Err(answer) => {
-                return body::discard(&parts.headers, body, &limits, *answer).await;
+                return body::discard(&parts.headers, body, limits, *answer).await;
             }
         };
         let body = async {
-            let body = body::read(body, &limits).await?;
+            let body = body::read(body, limits).await?;
             let gateway = &self.config.gateway;
-            let expanding = self.expander.expand(target.coding, body, gateway, &limits);
+            let expanding = self.expander.expand(target.coding, body, gateway, limits);
             expanding.await
         };
         let body = match body.await {

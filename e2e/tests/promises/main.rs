@@ -2,6 +2,7 @@
 
 mod addresses;
 mod batches;
+mod book;
 mod chaos;
 mod contract;
 mod drain;
