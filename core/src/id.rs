@@ -1,5 +1,7 @@
 //! Event ids: 16 bytes under which the archive holds an event once, however often it is sent.
 
+use std::time::Duration;
+
 use sha2::{Digest, Sha256};
 
 /// An event's id. Its text is that of a UUID, as MongoDB shows it.
@@ -59,15 +61,22 @@ impl EventId {
         format!("{RETRY_PREFIX}{}", uuid::Uuid::from_bytes(self.0).simple())
     }
 
-    /// The base that [`EventId::retry_key`] was made from.
+    /// The base that [`EventId::retry_key`] was made from. Only what can be one of ours is: the ids of a client's
+    /// keys are hashes that anybody can compute, and one of them under this prefix would be somebody else's event.
     #[must_use]
     pub fn from_retry_key(key: &[u8]) -> Option<Self> {
         let hex = key.strip_prefix(RETRY_PREFIX.as_bytes())?;
         let exact = hex.len() == 32 && hex.iter().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-        exact
-            .then(|| uuid::Uuid::try_parse_ascii(hex).ok())
-            .flatten()
-            .map(|id| Self(id.into_bytes()))
+        let id = uuid::Uuid::try_parse_ascii(hex).ok().filter(|_| exact)?;
+        let is_ours = id.get_version_num() == 7 && id.get_variant() == uuid::Variant::RFC4122;
+        is_ours.then(|| Self(id.into_bytes()))
+    }
+
+    /// When a base of [`EventId::new_base`] was made, since the Unix epoch.
+    #[must_use]
+    pub fn made_at(self) -> Duration {
+        let [a, b, c, d, e, f, ..] = self.0;
+        Duration::from_millis(u64::from_be_bytes([0, 0, a, b, c, d, e, f]))
     }
 }
 
@@ -129,6 +138,8 @@ mod tests {
             "ag-0",
             "x",
             "ag-zz000000000000000000000000000000",
+            "ag-8902acd5f42eb8a5162c13615633a305", // a hash
+            "ag-019f0000000047008000000000000000", // a random UUID
             &base.retry_key()[3..],
         ] {
             assert_eq!(EventId::from_retry_key(wrong.as_bytes()), None, "{wrong}");

@@ -2,7 +2,7 @@
 //! decent client would send.
 
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     pin::Pin,
     task::{Context, Poll},
     time::Duration,
@@ -21,7 +21,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
     time::timeout,
 };
 
@@ -235,6 +235,7 @@ impl Answer {
 /// One connection, made when it is first needed and again after it was closed.
 pub struct Client {
     address: SocketAddr,
+    source: Option<IpAddr>,
     connection: Option<SendRequest<Payload>>,
     connections: usize,
 }
@@ -245,8 +246,18 @@ impl Client {
     pub fn new(address: SocketAddr) -> Self {
         Self {
             address,
+            source: None,
             connection: None,
             connections: 0,
+        }
+    }
+
+    /// The same from an address of its own, such as another one of the loopback's.
+    #[must_use]
+    pub fn from(self, source: IpAddr) -> Self {
+        Self {
+            source: Some(source),
+            ..self
         }
     }
 
@@ -299,7 +310,17 @@ impl Client {
     }
 
     async fn connect(&mut self) -> anyhow::Result<SendRequest<Payload>> {
-        let stream = TcpStream::connect(self.address).await?;
+        let stream = match self.source {
+            None => TcpStream::connect(self.address).await?,
+            Some(source) => {
+                let socket = match self.address {
+                    SocketAddr::V4(_) => TcpSocket::new_v4()?,
+                    SocketAddr::V6(_) => TcpSocket::new_v6()?,
+                };
+                socket.bind((source, 0).into())?;
+                socket.connect(self.address).await?
+            }
+        };
         stream.set_nodelay(true)?;
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
         tokio::spawn(connection);

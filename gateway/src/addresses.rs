@@ -85,10 +85,8 @@ impl Addresses {
         let mut nearest = proxy;
         let values = headers.get_all(name).into_iter().rev();
         for value in values {
-            let Ok(value) = value.to_str() else {
-                return nearest;
-            };
-            for element in value.rsplit(',') {
+            for element in value.as_bytes().rsplit(|byte| *byte == b',') {
+                let element = std::str::from_utf8(element).unwrap_or_default();
                 let address = match self.field {
                     AddressField::XForwardedFor => node(element.trim()),
                     AddressField::Forwarded => of_element(element),
@@ -217,6 +215,7 @@ mod tests {
                     (&["2001:db8::1, fd00::1"], "2001:db8::1"),
                     (&["6.6.6.6, "], "10.0.0.1"),
                     (&["6.6.6.6, \u{e9}"], "10.0.0.1"),
+                    (&["\u{e9}, 1.2.3.4"], "1.2.3.4"),
                     (&[], "10.0.0.1"),
                 ][..],
             ),

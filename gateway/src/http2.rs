@@ -19,6 +19,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use h2::Reason;
 use hyper::{
     body::{Body, Frame, SizeHint},
     rt::Executor,
@@ -28,11 +29,11 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 
 use crate::{
-    addresses::{Peer, Place},
+    addresses::Peer,
     deadlines::{Deadline, NEVER},
     patience::Patient,
     unsent::Held,
-    worker::Worker,
+    worker::{StreamPlace, Worker},
 };
 
 /// The first bytes of a client that knows (RFC 9113, section 3.4).
@@ -112,12 +113,13 @@ pub(crate) async fn serve(stream: Patient, peer: Peer, worker: Rc<Worker>, deadl
         // Boxed, so that a stream whose answer cannot leave holds no more than that.
         Box::pin(async move {
             let unanswered = Request(&state);
-            let (answer, place) = match worker.stream_place(peer) {
-                Ok(place) => (worker.handle(request, peer, &deadline).await, place),
-                Err(answer) => (answer, None),
+            let Some(place) = worker.stream_place(peer) else {
+                worker.metrics.stream_refused();
+                return Err(h2::Error::from(Reason::REFUSED_STREAM)); // the client may send it again
             };
+            let answer = worker.handle(request, peer, &deadline).await;
             unanswered.answered();
-            Ok::<_, Infallible>(answer.response.map(|bytes| Pieces {
+            Ok(answer.response.map(|bytes| Pieces {
                 bytes,
                 _held: answer.held,
                 _place: place,
@@ -175,8 +177,8 @@ pub(crate) async fn serve(stream: Patient, peer: Peer, worker: Rc<Worker>, deadl
 struct Pieces {
     bytes: Bytes,
     _held: Option<Held>,
-    /// Of the client's address, until the answer has left.
-    _place: Option<Place>,
+    /// Until the answer has left.
+    _place: StreamPlace,
 }
 
 impl Body for Pieces {

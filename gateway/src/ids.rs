@@ -1,5 +1,7 @@
 //! The ids of a request's events: from the client's key, or made here.
 
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
 use aguacero::id::EventId;
 use bytes::Bytes;
 use hyper::header::{HeaderName, HeaderValue};
@@ -10,6 +12,11 @@ use crate::respond::Answer;
 pub(crate) static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// Most characters of a key.
 const KEY_MAX: usize = 255;
+
+/// How long a key that an answer gave can be used.
+const REPEATED_WITHIN: Duration = Duration::from_secs(7 * 86_400);
+/// By how much the clocks of two gateways may differ.
+const CLOCKS_APART: Duration = Duration::from_secs(86_400);
 
 /// A valid `Idempotency-Key`, without quotes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,8 +43,24 @@ impl ClientKey {
                 format!("Idempotency-Key must have 1 to {KEY_MAX} visible ASCII characters");
             return Err(Answer::bad_request(detail).into());
         }
+        if EventId::from_retry_key(&key).is_some_and(|base| !may_be_repeated(base)) {
+            let days = REPEATED_WITHIN.as_secs() / 86_400;
+            let detail = format!(
+                "Idempotency-Key was given by an answer of more than {days} days ago: send under a new one what is still not stored"
+            );
+            return Err(Answer::bad_request(detail).into());
+        }
         Ok(Some(Self(key)))
     }
+}
+
+/// Whether a gateway can have given this base away lately. Of the hashes that are the ids of other clients' events,
+/// which have any bytes, one in thirty million is such a base.
+fn may_be_repeated(base: EventId) -> bool {
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    base.made_at() <= now + CLOCKS_APART && now <= base.made_at() + REPEATED_WITHIN
 }
 
 /// The inside of a quoted string (RFC 8941), or the value itself; none if the quoting is wrong.
@@ -206,6 +229,23 @@ mod tests {
             assert_ne!(id("a"), id("b"));
             assert_ne!(id("a"), id(""));
         }
+    }
+
+    #[test]
+    fn nobody_can_name_anothers_event_by_a_key_that_only_a_gateway_gives() {
+        let theirs = Base::new(key(&[b"1001"]).unwrap(), false).id_of("s", "alice", None, 0);
+        let forged = format!("ag-{}", theirs.to_string().replace('-', ""));
+        let ours = Base::new(key(&[forged.as_bytes()]).unwrap(), false);
+        assert_ne!(ours.id_of("s", "bob", None, 0), theirs);
+
+        let mut old = EventId::new_base();
+        old.0[..6].copy_from_slice(&[1, 0x8f, 0, 0, 0, 0]);
+        let old = key(&[old.retry_key().as_bytes()]);
+        assert_eq!(
+            old.err().map(|answer| answer.status),
+            Some(400),
+            "years ago"
+        );
     }
 
     #[test]

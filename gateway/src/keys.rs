@@ -25,6 +25,8 @@ pub(crate) const TOKEN_LENGTH: usize = TOKEN_PREFIX.len() + 43;
 
 /// How often the file is looked at. What has changed is taken when it is the same twice, so within a second.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// Bytes of a file of keys: some 50,000 of them.
+const FILE_BYTES_MAX: u64 = 16 << 20;
 
 /// All keys of a file.
 #[derive(Debug, Default)]
@@ -186,7 +188,7 @@ pub(crate) async fn follow(config: Arc<Config>, sender: watch::Sender<Arc<Ring>>
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         look.tick().await;
-        let found = Some(std::fs::read_to_string(path).map_err(|error| error.to_string()));
+        let found = Some(read(path));
         if found != taken && found == seen {
             warn_if_readable_by_others(path);
             take(&config, path, &found, &sender);
@@ -195,6 +197,17 @@ pub(crate) async fn follow(config: Arc<Config>, sender: watch::Sender<Arc<Ring>>
         seen = found;
         metric::keys(sender.borrow().in_force(SystemTime::now()));
     }
+}
+
+/// What the file holds. A pipe in its place would be waited for, and nothing else be done.
+fn read(path: &Path) -> Result<String, String> {
+    let about = std::fs::metadata(path).map_err(|error| error.to_string())?;
+    if !about.is_file() || about.len() > FILE_BYTES_MAX {
+        return Err(format!(
+            "it is no file, or has more than {FILE_BYTES_MAX} bytes"
+        ));
+    }
+    std::fs::read_to_string(path).map_err(|error| error.to_string())
 }
 
 /// Puts what was found in the file in force, if it has no mistakes.
@@ -210,7 +223,10 @@ fn take(config: &Config, path: &Path, found: &Found, sender: &watch::Sender<Arc<
         Ok(keys) => {
             let ring = Ring::new(keys, &sender.borrow());
             sender.send_replace(Arc::new(ring));
-            tracing::info!(%file, "keys are in force");
+            match sender.borrow().in_force(SystemTime::now()) {
+                0 => tracing::warn!(%file, "no key is in force: nobody can write with one"),
+                keys => tracing::info!(%file, keys, "keys are in force"),
+            }
         }
         Err(mistakes) => {
             for mistake in mistakes.lines() {

@@ -98,6 +98,11 @@ impl Metrics {
         tracing::debug!(error, "a connection broke");
     }
 
+    /// An address has as many connections and streams as it may.
+    pub(crate) fn stream_refused(&self) {
+        self.refused.increment(1);
+    }
+
     /// An address has as many connections as it may.
     pub(crate) fn connection_refused(&self, address: IpAddr) {
         self.refused.increment(1);

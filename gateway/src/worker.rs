@@ -76,6 +76,20 @@ pub(crate) struct Worker {
     unreceipted: Cell<usize>,
     link: Rc<Link>,
     unsent: Unsent,
+    /// Of HTTP/2, whose answers have not left.
+    streams: Cell<usize>,
+}
+
+/// Room for a stream, until it is dropped.
+pub(crate) struct StreamPlace {
+    worker: Rc<Worker>,
+    _place: Option<Place>,
+}
+
+impl Drop for StreamPlace {
+    fn drop(&mut self) {
+        self.worker.streams.set(self.worker.streams.get() - 1);
+    }
 }
 
 /// Serves until the shutdown and its drain are over.
@@ -109,6 +123,7 @@ async fn serve(setup: Setup) -> anyhow::Result<()> {
         judge: RefCell::new(Judge::new(config.gateway.event_bytes_max)),
         metrics: Metrics::new(&config),
         unsent: Unsent::new(&config.gateway),
+        streams: Cell::new(0),
         tls,
         addresses,
         keys,
@@ -160,18 +175,22 @@ impl Worker {
         self.unsent.send(head.put_on(answer))
     }
 
-    /// A place for a stream of a client's HTTP/2 connection, or the answer that refuses it.
-    pub(crate) fn stream_place(&self, peer: Peer) -> Result<Option<Place>, Sent> {
-        let Peer::Client(address) = peer else {
-            return Ok(None); // each request takes a place for whoever is behind the proxy
-        };
-        let place = self.addresses.take(address);
-        if place.is_none() {
-            let answer = Answer::too_many_of_address(self.addresses.max());
-            self.metrics.answered(answer.status, Duration::ZERO);
-            return Err(self.unsent.send(answer));
+    /// Room for a stream of an HTTP/2 connection: there may be as many in all as connections, and as many of one
+    /// address.
+    pub(crate) fn stream_place(self: &Rc<Self>, peer: Peer) -> Option<StreamPlace> {
+        let gateway = &self.config.gateway;
+        if self.streams.get() >= gateway.connections_max.div_ceil(gateway.workers) {
+            return None;
         }
-        Ok(place)
+        let place = match peer {
+            Peer::Client(address) => Some(self.addresses.take(address)?),
+            Peer::Proxy(_) => None, // each request takes a place for whoever is behind it
+        };
+        self.streams.set(self.streams.get() + 1);
+        Some(StreamPlace {
+            worker: Rc::clone(self),
+            _place: place,
+        })
     }
 
     /// A place for a request that a proxy hands on; a client of our own has one for its connection.

@@ -1,7 +1,7 @@
 //! The good client: one event after another over a connection that is kept, on a thread of its own.
 
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -16,6 +16,8 @@ use hdrhistogram::Histogram;
 
 /// Requests of a connection; the next one shows whether new clients get in.
 const OF_A_CONNECTION: u64 = 100;
+/// Not the address of those who besiege, which may have used up what one address may have.
+const SOURCE: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
 /// After a failure.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -59,11 +61,11 @@ async fn send(address: SocketAddr, request: &Request, stops: &AtomicBool) -> any
         times: Histogram::new(3)?,
         failed: 0,
     };
-    let mut client = Client::new(address);
+    let mut client = Client::new(address).from(SOURCE);
     let mut requests = 0;
     while !stops.load(Relaxed) {
         if requests % OF_A_CONNECTION == 0 {
-            client = Client::new(address);
+            client = Client::new(address).from(SOURCE);
         }
         requests += 1;
         let sent = Instant::now();
