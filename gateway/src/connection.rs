@@ -249,7 +249,7 @@ async fn awake(stream: Patient, worker: &Rc<Worker>, state: &Rc<State>) -> Optio
                 true => Phase::Ending,
                 false => Phase::Resting,
             });
-            state.signals.unsent.replace(answer.held);
+            state.signals.unsent.set(answer.held);
             Ok::<_, Infallible>(answer.response.map(Full::new))
         }
     });

@@ -118,7 +118,8 @@ impl Expander {
         };
         let by_growth = GROWTH_FLOOR.max(packed.len().saturating_mul(gateway.expansion_max));
         let max = by_growth.min(gateway.body_bytes_max);
-        match read(coding, &packed, max).await {
+        // Boxed: what is not packed has no room for it.
+        match Box::pin(read(coding, &packed, max)).await {
             Ok(body) if body.len() <= max => Ok(body.into()),
             Ok(_) if max == gateway.body_bytes_max => Err(Answer::expanded_too_large(max).into()),
             Ok(_) => Err(Answer::expands_too_much(gateway.expansion_max).into()),

@@ -4,7 +4,7 @@
 //! their connections, and the answers that wait in them, for ever.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::Cell,
     io::{self, IoSlice},
     pin::Pin,
     rc::Rc,
@@ -39,7 +39,7 @@ pub(crate) struct Signals {
     /// Something was read.
     pub(crate) has_heard: Cell<bool>,
     /// What the answer holds that is being written.
-    pub(crate) unsent: RefCell<Option<Held>>,
+    pub(crate) unsent: Cell<Option<Held>>,
 }
 
 impl Patient {

@@ -320,7 +320,15 @@ pub fn trim(json: &[u8]) -> &[u8] {
 
 /// Bytes of JSON's white space that `json` begins with.
 #[must_use]
+#[inline]
 pub fn blank(json: &[u8]) -> usize {
+    match json.first() {
+        Some(first) if is_blank(*first) => blank_run(json),
+        _ => 0, // as nearly always
+    }
+}
+
+fn blank_run(json: &[u8]) -> usize {
     let mut start = 0;
     while let Some(chunk) = json.get(start..start + BLANKS)
         && is_blank(chunk[0])
