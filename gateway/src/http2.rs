@@ -57,9 +57,9 @@ const CANCELLED_MAX: usize = 100;
 struct State {
     /// Streams whose answer is not yet on its way.
     active: Cell<usize>,
-    /// Requests that were answered.
+    /// Requests that were answered, as a good client's are.
     answered: Cell<usize>,
-    /// Requests that the client took back.
+    /// Requests that the client took back, or broke off.
     cancelled: Cell<usize>,
 }
 
@@ -118,7 +118,10 @@ pub(crate) async fn serve(stream: Patient, peer: Peer, worker: Rc<Worker>, deadl
                 return Err(h2::Error::from(Reason::REFUSED_STREAM)); // the client may send it again
             };
             let answer = worker.handle(request, peer, &deadline).await;
-            unanswered.answered();
+            // What would end a connection of HTTP/1 (a body that breaks off, above all) is no answer to count on.
+            if !answer.is_last {
+                unanswered.answered();
+            }
             Ok(answer.response.map(|bytes| Pieces {
                 bytes,
                 _held: answer.held,
