@@ -41,20 +41,23 @@ pub(crate) fn split(
     Ok(Events { is_batch, ranges })
 }
 
-/// A body may be nothing but white space: that between two lines is passed over at once.
 fn lines(body: &[u8], records_max: usize) -> Result<Ranges, Box<Answer>> {
     let mut ranges = Ranges::new();
-    let mut at = blank(body);
-    while at < body.len() {
-        let end = memchr::memchr(b'\n', &body[at..]).map_or(body.len(), |len| at + len);
-        let line = trim(&body[at..end]);
-        push(&mut ranges, at..at + line.len(), records_max)?;
-        at = end + blank(&body[end..]);
+    let mut start = 0;
+    for end in memchr::memchr_iter(b'\n', body).chain([body.len()]) {
+        // A body may be nothing but ends of lines.
+        if start < end {
+            let line = trim(&body[start..end]);
+            if !line.is_empty() {
+                let at = line.as_ptr() as usize - body.as_ptr() as usize;
+                push(&mut ranges, at..at + line.len(), records_max)?;
+            }
+        }
+        start = end + 1;
     }
     Ok(ranges)
 }
 
-/// The elements of the array that `within` begins and ends with.
 fn array(body: &[u8], within: Range<usize>, records_max: usize) -> Result<Ranges, Box<Answer>> {
     let malformed = |at: usize, what: &str| {
         let detail = format!("not JSON: {what}");

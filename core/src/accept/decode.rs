@@ -308,10 +308,18 @@ fn after<'a>(nodes: &'a [Node<'a>]) -> Option<&'a [Node<'a>]> {
 
 /// `json` without JSON's white space around it.
 #[must_use]
+#[inline]
 pub fn trim(json: &[u8]) -> &[u8] {
+    match json {
+        [first, .., last] if !is_blank(*first) && !is_blank(*last) => json, // as nearly always
+        _ => trimmed(json),
+    }
+}
+
+fn trimmed(json: &[u8]) -> &[u8] {
     let json = &json[blank(json)..];
     let mut end = json.len();
-    while end >= BLANKS && is_blank(json[end - 1]) && all_blank(&json[end - BLANKS..end]) {
+    while end >= BLANKS && all_blank(&json[end - BLANKS..end]) {
         end -= BLANKS;
     }
     let last = json[..end].iter().rposition(|b| !is_blank(*b));
@@ -331,7 +339,6 @@ pub fn blank(json: &[u8]) -> usize {
 fn blank_run(json: &[u8]) -> usize {
     let mut start = 0;
     while let Some(chunk) = json.get(start..start + BLANKS)
-        && is_blank(chunk[0])
         && all_blank(chunk)
     {
         start += BLANKS;
@@ -344,7 +351,9 @@ fn blank_run(json: &[u8]) -> usize {
 const BLANKS: usize = 32;
 
 fn all_blank(chunk: &[u8]) -> bool {
-    chunk.iter().fold(true, |all, b| all & is_blank(*b))
+    let ends = [chunk.first(), chunk.last()];
+    ends.into_iter().flatten().all(|b| is_blank(*b))
+        && chunk.iter().fold(true, |all, b| all & is_blank(*b))
 }
 
 fn is_blank(b: u8) -> bool {
