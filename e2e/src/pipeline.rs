@@ -19,6 +19,7 @@ use crate::{
     archive::Archive,
     client::Client,
     declaration::with_topics_called,
+    eventually::once,
     kafka::{Kafka, Record},
     process::{Kind, NotReady, Process},
     services::{Services, address_of},
@@ -418,6 +419,14 @@ impl Pipeline {
     #[must_use]
     pub fn topic_called(&self, name: &str) -> String {
         format!("{}{name}", self.prefix)
+    }
+
+    /// Waits until the gateway has no connection left.
+    pub async fn nobody_connected(&self) {
+        once("no connection left", async || {
+            self.gateway.metric("aguacero_gateway_connections").await == 0.0
+        })
+        .await;
     }
 
     /// Everything in the topic of a stream.

@@ -45,36 +45,32 @@ impl Unsent {
     }
 
     /// Writes an answer out. A large one that finds too much waiting tells less.
-    pub(crate) fn send(&self, answer: Answer) -> Sent {
-        let is_last = answer.is_last();
-        let body = answer.body();
-        let bytes = body.len();
-        if bytes <= FREE {
-            let response = answer.into_response(body);
-            return Sent {
-                response,
-                is_last,
-                held: None,
-            };
+    pub(crate) fn send(&self, mut answer: Answer) -> Sent {
+        let (mut body, mut held) = (answer.body(), None);
+        if body.len() > FREE {
+            held = self.hold(body.len());
+            if held.is_none() {
+                answer = answer.without_list();
+                body = answer.body();
+            }
         }
-        if self.held.get() + bytes > self.max {
-            let answer = answer.without_list();
-            let body = answer.body();
-            let response = answer.into_response(body);
-            return Sent {
-                response,
-                is_last,
-                held: None,
-            };
-        }
-        let response = answer.into_response(body);
-        self.held.set(self.held.get() + bytes);
-        let all = Rc::clone(&self.held);
         Sent {
-            response,
-            is_last,
-            held: Some(Held { all, bytes }),
+            is_last: answer.is_last(),
+            response: answer.into_response(body),
+            held,
         }
+    }
+
+    fn hold(&self, bytes: usize) -> Option<Held> {
+        let all = self.held.get() + bytes;
+        if all > self.max {
+            return None;
+        }
+        self.held.set(all);
+        Some(Held {
+            all: Rc::clone(&self.held),
+            bytes,
+        })
     }
 }
 

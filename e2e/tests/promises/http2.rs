@@ -245,14 +245,7 @@ async fn silence_ends_a_connection() {
     let header = frame(kind::HEADERS, 0, 1, &post("/input"));
     half.write(&header).await;
     half.ended().await;
-    once("no connection left", async || {
-        pipeline
-            .gateway
-            .metric("aguacero_gateway_connections")
-            .await
-            == 0.0
-    })
-    .await;
+    pipeline.nobody_connected().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -134,14 +134,7 @@ async fn events_are_taken_under_tls_by_either_version_of_both_protocols() {
             );
         }
         drop(sender);
-        once("both have left", async || {
-            pipeline
-                .gateway
-                .metric("aguacero_gateway_connections")
-                .await
-                == 0.0
-        })
-        .await;
+        pipeline.nobody_connected().await;
     }
     assert_eq!(pipeline.records("weather").await.len(), 12);
 }

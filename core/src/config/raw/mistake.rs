@@ -37,16 +37,7 @@ impl Mistakes {
         let what = format!(
             "cannot be read: {error}; name the file with --config or the variable AGUACERO_CONFIG"
         );
-        let mistake = Mistake {
-            line: 0,
-            column: 0,
-            path: String::new(),
-            what,
-        };
-        Self {
-            file: path.display().to_string(),
-            list: vec![mistake],
-        }
+        Self::of_all_of(&path.display().to_string(), what)
     }
 
     /// The only mistake of a file of keys that could not be read at all.
@@ -55,16 +46,17 @@ impl Mistakes {
         let what = format!(
             "cannot be read: {error}; gateway.keys names it, and `gateway keys make` makes it"
         );
+        Self::of_all_of(file, what)
+    }
+
+    fn of_all_of(file: &str, what: String) -> Self {
         let mistake = Mistake {
             line: 0,
             column: 0,
             path: String::new(),
             what,
         };
-        Self {
-            file: file.to_owned(),
-            list: vec![mistake],
-        }
+        Self::new(file, vec![mistake])
     }
 
     /// The mistakes, sorted by line; those of the environment come first.
