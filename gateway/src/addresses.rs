@@ -127,7 +127,7 @@ impl Drop for Place {
 }
 
 /// What counts as one client: an address, or the network of 64 bits that one customer of IPv6 is given.
-fn client(address: IpAddr) -> IpAddr {
+pub(crate) fn client(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {
             let bits = u128::from(address) >> 64 << 64;

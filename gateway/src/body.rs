@@ -10,7 +10,7 @@ use hyper::{
     header::{EXPECT, HeaderMap},
 };
 
-use crate::{deadlines::Deadline, respond::Answer};
+use crate::{deadlines::Deadline, respond::Answer, room::Share};
 
 /// Bytes that are reserved on the word of a Content-Length alone.
 const RESERVE_MAX: usize = 256 << 10;
@@ -20,9 +20,8 @@ const DISCARD_MAX: u64 = 64 << 10;
 
 /// What a body may take.
 pub(crate) struct Limits<'a> {
-    /// Bytes of bodies that this worker holds while they are received or expanded, and may hold.
-    held: &'a Cell<usize>,
-    held_max: usize,
+    /// The room that it takes, from its second piece on until it is judged.
+    share: Share<'a>,
     bytes_max: usize,
     /// Without any progress.
     silence_max: Duration,
@@ -34,35 +33,12 @@ pub(crate) struct Limits<'a> {
     has_trailers: Cell<bool>,
 }
 
-/// Bytes of a body in parts, while it is received, or of a packed one, until it is expanded.
-pub(crate) struct Held<'a> {
-    all: &'a Cell<usize>,
-    bytes: usize,
-}
-
-impl Held<'_> {
-    fn add(&mut self, bytes: usize) {
-        self.bytes += bytes;
-        self.all.set(self.all.get() + bytes);
-    }
-}
-
-impl Drop for Held<'_> {
-    fn drop(&mut self) {
-        self.all.set(self.all.get() - self.bytes);
-    }
-}
-
 impl<'a> Limits<'a> {
     /// Of a request that begins now: what comes after its body may take `ack_timeout`.
-    /// `held` counts the bytes of bodies in parts of all requests of the worker: they may be as many as
-    /// may be in flight to Kafka.
-    pub(crate) fn of(gateway: &Gateway, held: &'a Cell<usize>, deadline: &'a Deadline) -> Self {
+    pub(crate) fn of(gateway: &Gateway, share: Share<'a>, deadline: &'a Deadline) -> Self {
         let body_max = gateway.request_timeout.saturating_sub(gateway.ack_timeout);
         Self {
-            held,
-            held_max: (gateway.bytes_in_flight_max / gateway.workers)
-                .max(2 * gateway.body_bytes_max),
+            share,
             bytes_max: gateway.body_bytes_max,
             silence_max: gateway.body_timeout,
             deadline,
@@ -80,17 +56,22 @@ impl<'a> Limits<'a> {
         }
     }
 
-    /// Counts a body that waits, as long as the result lives; 503 if that is too much.
-    pub(crate) fn hold(&self, bytes: usize) -> Result<Held<'a>, Box<Answer>> {
-        let mut held = Held {
-            all: self.held,
-            bytes: 0,
-        };
-        held.add(bytes);
-        match self.held.get() > self.held_max {
-            true => Err(Answer::too_many_bodies().into()),
-            false => Ok(held),
+    /// Counts a whole body that waits, instead of what was counted of it before; 503 if that is too much.
+    pub(crate) fn hold(&self, bytes: usize) -> Result<(), Box<Answer>> {
+        self.share.give_back();
+        self.hold_more(bytes)
+    }
+
+    fn hold_more(&self, bytes: usize) -> Result<(), Box<Answer>> {
+        match self.share.take(bytes) {
+            true => Ok(()),
+            false => Err(Answer::too_many_bodies().into()),
         }
+    }
+
+    /// The body is there no more.
+    pub(crate) fn let_go(&self) {
+        self.share.give_back();
     }
 }
 
@@ -108,12 +89,9 @@ pub(crate) async fn read(mut body: Incoming, limits: &Limits<'_>) -> Result<Byte
     let expected = usize::try_from(body.size_hint().lower())
         .unwrap_or(0)
         .min(RESERVE_MAX);
-    let mut held = Held {
-        all: limits.held,
-        bytes: 0,
-    };
-    held.add(first.len() + second.len());
-    let mut all = BytesMut::with_capacity(first.len() + second.len() + expected);
+    let bytes = first.len() + second.len();
+    _ = limits.share.take(bytes); // if it is too much, the third piece says so: most have none
+    let mut all = BytesMut::with_capacity(bytes + expected);
     all.extend_from_slice(&first);
     all.extend_from_slice(&second);
     while let Some(more) = next(&mut body, limits).await? {
@@ -121,10 +99,9 @@ pub(crate) async fn read(mut body: Incoming, limits: &Limits<'_>) -> Result<Byte
             linger(body, limits);
             return Err(Answer::body_too_large(limits.bytes_max).into());
         }
-        held.add(more.len());
-        if limits.held.get() > limits.held_max {
+        if let Err(answer) = limits.hold_more(more.len()) {
             linger(body, limits);
-            return Err(Answer::too_many_bodies().into());
+            return Err(answer);
         }
         all.extend_from_slice(&more);
     }

@@ -111,7 +111,7 @@ impl Expander {
         if coding == Coding::Identity {
             return Ok(packed);
         }
-        let _held = limits.hold(packed.len())?;
+        limits.hold(packed.len())?;
         let turn = tokio::time::timeout(gateway.body_timeout, self.turn.acquire());
         let Ok(Ok(_turn)) = turn.await else {
             return Err(Answer::too_many_bodies().into());
@@ -120,7 +120,10 @@ impl Expander {
         let max = by_growth.min(gateway.body_bytes_max);
         // Boxed: what is not packed has no room for it.
         match Box::pin(read(coding, &packed, max)).await {
-            Ok(body) if body.len() <= max => Ok(body.into()),
+            Ok(body) if body.len() <= max => {
+                limits.hold(body.len())?;
+                Ok(body.into())
+            }
             Ok(_) if max == gateway.body_bytes_max => Err(Answer::expanded_too_large(max).into()),
             Ok(_) => Err(Answer::expands_too_much(gateway.expansion_max).into()),
             Err(error) => Err(Answer::badly_packed(coding.name(), &error).into()),
@@ -293,7 +296,7 @@ mod tests {
     use flate2::{Compression, write};
 
     use super::*;
-    use crate::deadlines::Deadlines;
+    use crate::{deadlines::Deadlines, room::Room};
 
     const LINES: &[u8] =
         b"{\"n\":1}\n{\"n\":1}\n{\"n\":1}\n{\"n\":1}\n{\"n\":1}\n{\"n\":1}\n{\"n\":1}\n{\"n\":1}\n";
@@ -345,14 +348,12 @@ expansion_max = 20
         let config = Config::parse(toml, "a test's file", []).unwrap();
         let gateway = &config.gateway;
         assert_eq!(gateway.body_bytes_max, MAX);
-        let (held, deadlines) = (Cell::new(0), Rc::new(Deadlines::default()));
+        let (room, deadlines) = (Room::new(gateway), Rc::new(Deadlines::default()));
         let deadline = deadlines.watch();
-        let limits = Limits::of(gateway, &held, &deadline);
+        let limits = Limits::of(gateway, room.share([127, 0, 0, 1].into()), &deadline);
         let expander = Expander::new();
         let expanding = expander.expand(coding, packed.into(), gateway, &limits);
-        let expanded = run(expanding).map_err(|answer| answer.status);
-        assert_eq!(held.get(), 0, "nothing is held any more");
-        expanded
+        run(expanding).map_err(|answer| answer.status)
     }
 
     fn run<F: Future>(future: F) -> F::Output {

@@ -1,6 +1,6 @@
 //! The stages that read what a stranger sends, one by one, for `fuzz/`.
 
-use std::{cell::Cell, ops::Range, rc::Rc};
+use std::{ops::Range, rc::Rc};
 
 use aguacero::config::Config;
 use bytes::Bytes;
@@ -13,6 +13,7 @@ use crate::{
     ids::Base,
     keys::Keys,
     letterhead::Letterhead,
+    room::Room,
     route::{self, Format},
     split,
 };
@@ -53,9 +54,13 @@ pub fn split(is_ndjson: bool, body: &[u8], records_max: usize) -> Result<Vec<Ran
 
 /// A body without its `Content-Encoding`, or the status that refuses it.
 pub async fn expand(config: &Config, coding: &str, packed: Bytes) -> Result<Bytes, u16> {
-    let (held, deadlines) = (Cell::new(0), Rc::new(Deadlines::default()));
+    let (room, deadlines) = (Room::new(&config.gateway), Rc::new(Deadlines::default()));
     let deadline = deadlines.watch();
-    let limits = Limits::of(&config.gateway, &held, &deadline);
+    let limits = Limits::of(
+        &config.gateway,
+        room.share([127, 0, 0, 1].into()),
+        &deadline,
+    );
     let value = HeaderValue::from_str(coding).map_err(|_| 400_u16)?;
     let coding = Coding::of(&[&value]).map_err(|answer| answer.status)?;
     let expander = Expander::new();

@@ -6,7 +6,7 @@
 //! stream to the kafka-producer, so that an event crosses no thread in here. A request is routed to a
 //! stream ([`route`], as far as its key ([`keys`]) and that one's [`rate`] let it; what it asks for beside are its
 //! [`wishes`], and what every answer to it carries is its [`letterhead`], for browsers by [`cors`]), its body is
-//! read under limits ([`body`], [`expand`], [`deadlines`]) and taken in ([`intake`]): split into events ([`split`]), each of which is judged ([`judge`]) and given an id ([`ids`]). Only when the last one is
+//! read under limits ([`body`], [`expand`], [`deadlines`]; of what waits, each client has its share of the [`room`]) and taken in ([`intake`]): split into events ([`split`]), each of which is judged ([`judge`]) and given an id ([`ids`]). Only when the last one is
 //! judged, the good ones are appended to the open slabs of their partitions ([`slab`]), which leave in
 //! frames as soon as the frames before are answered ([`lane`], at the [`pace`] of each partition, over
 //! [`link`]). The receipt of a slab decides the answer of every request with events in it ([`respond`], [`unsent`]),
@@ -42,6 +42,7 @@ mod pace;
 mod patience;
 mod rate;
 mod respond;
+mod room;
 mod route;
 mod slab;
 mod socket;

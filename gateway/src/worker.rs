@@ -2,6 +2,7 @@
 
 use std::{
     cell::{Cell, RefCell},
+    net::IpAddr,
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
@@ -33,6 +34,7 @@ use crate::{
     live::Live,
     metric::Metrics,
     respond::{self, Answer, Outcomes},
+    room::Room,
     route,
     slab::Tickets,
     unsent::{Sent, Unsent},
@@ -66,8 +68,7 @@ pub(crate) struct Worker {
     pub(crate) tls: Option<TlsAcceptor>,
     pub(crate) addresses: Arc<Addresses>,
     judge: RefCell<Judge>,
-    /// Bytes of bodies that are being received in parts, or expanded.
-    held: Cell<usize>,
+    room: Room,
     expander: Expander,
     /// Of large bodies.
     turns: Semaphore,
@@ -117,7 +118,7 @@ async fn serve(setup: Setup) -> anyhow::Result<()> {
     let deltas = tokio::task::spawn_local(Rc::clone(&live).run(link_shutdown.clone()));
     let receipts = tokio::task::spawn_local(Rc::clone(&link).run(welcomed, link_shutdown));
     let worker = Rc::new(Worker {
-        held: Cell::new(0),
+        room: Room::new(&config.gateway),
         expander: Expander::new(),
         turns: Semaphore::new(1),
         judge: RefCell::new(Judge::new(config.gateway.event_bytes_max)),
@@ -162,8 +163,13 @@ impl Worker {
     ) -> Sent {
         let started = Instant::now();
         let mut head = Letterhead::default();
-        let limits = body::Limits::of(&self.config.gateway, &self.held, deadline);
-        let answer = match self.place(&request, peer) {
+        let client = match peer {
+            Peer::Client(address) => address,
+            Peer::Proxy(proxy) => self.addresses.behind(proxy, request.headers()),
+        };
+        let share = self.room.share(client);
+        let limits = body::Limits::of(&self.config.gateway, share, deadline);
+        let answer = match self.place(peer, client) {
             Ok(_place) => self.answer(request, &limits, &mut head).await,
             Err(answer) => {
                 let (parts, body) = request.into_parts();
@@ -194,14 +200,13 @@ impl Worker {
     }
 
     /// A place for a request that a proxy hands on; a client of our own has one for its connection.
-    fn place(&self, request: &Request<Incoming>, peer: Peer) -> Result<Option<Place>, Box<Answer>> {
-        let Peer::Proxy(proxy) = peer else {
-            return Ok(None);
-        };
-        let client = self.addresses.behind(proxy, request.headers());
-        match self.addresses.take(client) {
-            Some(place) => Ok(Some(place)),
-            None => Err(Answer::too_many_of_address(self.addresses.max()).into()),
+    fn place(&self, peer: Peer, client: IpAddr) -> Result<Option<Place>, Box<Answer>> {
+        match peer {
+            Peer::Client(_) => Ok(None),
+            Peer::Proxy(_) => match self.addresses.take(client) {
+                Some(place) => Ok(Some(place)),
+                None => Err(Answer::too_many_of_address(self.addresses.max()).into()),
+            },
         }
     }
 
@@ -253,6 +258,7 @@ impl Worker {
             Err(answer) => return *answer,
         };
         drop(body); // it may be large, and the receipt a while away
+        limits.let_go();
         if !tickets.is_empty() {
             self.link.wake();
         }

@@ -1,13 +1,17 @@
 //! What one client's address may take.
 
+use std::net::SocketAddr;
+
 use e2e::{Pipeline, Request, load::tweet, once, raw};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
 };
 
 const OPEN: &str = "aguacero_gateway_connections";
 const REFUSED: &str = "aguacero_gateway_connections_refused_total";
+const ANSWERS: &str = "aguacero_gateway_answers_total";
+const MIB: usize = 1 << 20;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_address_has_so_many_connections_and_no_more() {
@@ -93,4 +97,56 @@ async fn behind_a_proxy_the_bound_is_that_of_the_clients_requests() {
     slow.read_to_string(&mut answer).await.expect("an answer");
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
     client.answer(&of("1.2.3.4")).await.accepted(1);
+}
+
+/// A body of 1 MiB that ends a byte too early, from another address of this machine.
+async fn unfinished(to: SocketAddr) -> TcpStream {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    let from = SocketAddr::from(([127, 0, 0, 9], 0));
+    socket.bind(from).expect("another address");
+    let mut stream = socket.connect(to).await.expect("a connection");
+    let header = format!(
+        "POST /input HTTP/1.1\r\nhost: x\r\ncontent-type: application/x-ndjson\r\ncontent-length: {MIB}\r\n\r\n"
+    );
+    stream
+        .write_all(header.as_bytes())
+        .await
+        .expect("its header");
+    _ = stream.write_all(&vec![b'\n'; MIB - 1]).await; // it may be refused meanwhile
+    stream
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_address_leaves_room_for_the_large_bodies_of_others() {
+    let pipeline = Pipeline::weather()
+        .into_kafka_only()
+        .with("gateway.workers", 1)
+        .with("gateway.body_bytes_max", MIB)
+        .with("gateway.bytes_in_flight_max", 4 * MIB)
+        .with("gateway.partition_bytes_in_flight_max", 4 * MIB)
+        .start()
+        .await;
+    let mut held = Vec::new();
+    for _ in 0..8 {
+        held.push(unfinished(pipeline.address()).await);
+    }
+    let refused = format!("{ANSWERS}{{status=\"503\"}}");
+    once("its share is used up", async || {
+        pipeline.gateway.metric(&refused).await >= 4.0
+    })
+    .await;
+    let lines: Vec<_> = (0..8_000).map(tweet).collect();
+    let body = lines.join("\n");
+    assert!(body.len() > MIB / 4, "in many pieces: {}", body.len());
+    let large = Request::ndjson("/input", body);
+    pipeline.client().answer(&large).await.accepted(lines.len());
+
+    drop(held);
+    for _ in 0..4 {
+        let mut again = unfinished(pipeline.address()).await;
+        again.write_all(b"\n").await.expect("its end");
+        let mut answer = [0; 12];
+        again.read_exact(&mut answer).await.expect("an answer");
+        assert_eq!(&answer, b"HTTP/1.1 422", "no events, and not 503");
+    }
 }
