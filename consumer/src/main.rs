@@ -1,6 +1,6 @@
 //! The consumer: `run`, `check`, `rebuild` or `dead-letters`.
 
-use aguacero::{cli, config::Store, shutdown, telemetry};
+use aguacero::{cli, config::FilesOf, shutdown, telemetry};
 use clap::Parser;
 use consumer::{App, dead_letters, rebuild};
 
@@ -11,7 +11,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const FAILED: i32 = 1;
 
 /// Whose files it reads.
-const STORES: [Store; 3] = [Store::Kafka, Store::Redis, Store::Mongodb];
+const FILES: [FilesOf; 3] = [FilesOf::Kafka, FilesOf::Redis, FilesOf::Mongodb];
 
 /// Archives Kafka's records in MongoDB and settles the counters in Redis.
 #[derive(Parser)]
@@ -45,23 +45,23 @@ async fn main() {
 
 async fn run(command: Command) -> anyhow::Result<()> {
     match command {
-        Command::Check(file) => cli::check_for(&file, &STORES),
+        Command::Check(file) => cli::check_for(&file, &FILES),
         Command::Run(file) => {
-            let config = cli::load_for(&file, &STORES);
+            let config = cli::load_for(&file, &FILES);
             telemetry::init("consumer");
             cli::warn(&config);
             let shutdown = shutdown::on_signals()?;
             App::build(config).await?.run(shutdown).await
         }
         Command::Rebuild { stream, file } => {
-            let config = cli::load_for(&file, &STORES);
+            let config = cli::load_for(&file, &FILES);
             rebuild::find(&config, &stream)?;
             telemetry::init("consumer");
             cli::warn(&config);
             rebuild::rebuild(config, &stream).await
         }
         Command::DeadLetters(verb) => {
-            let config = cli::load_for(verb.file(), &STORES);
+            let config = cli::load_for(verb.file(), &FILES);
             dead_letters::dead_letters(config, &verb).await
         }
     }

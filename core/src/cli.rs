@@ -29,7 +29,7 @@ use std::{
     time::Duration,
 };
 
-use crate::config::{Access, Config, Counter, Key, Partitioning, Store, Stream, Topic};
+use crate::config::{Access, Config, Counter, FilesOf, Key, Partitioning, Stream, Topic};
 
 /// The exit status of a process whose configuration has mistakes.
 const MISTAKES: i32 = 2;
@@ -53,10 +53,10 @@ pub fn load_or_exit(file: &ConfigFile) -> Config {
     load_for(file, &[])
 }
 
-/// [`load_or_exit`] of a process that talks to `stores`: the files that are named for them must be there.
+/// [`load_or_exit`] of a process that reads `files`: those that are named must be there.
 #[must_use]
-pub fn load_for(file: &ConfigFile, stores: &[Store]) -> Config {
-    Config::load(&file.config, stores).unwrap_or_else(|mistakes| {
+pub fn load_for(file: &ConfigFile, files: &[FilesOf]) -> Config {
+    Config::load(&file.config, files).unwrap_or_else(|mistakes| {
         eprintln!("{mistakes}");
         exit(MISTAKES)
     })
@@ -76,9 +76,9 @@ pub fn check(file: &ConfigFile) -> ! {
     check_for(file, &[])
 }
 
-/// [`check()`] of a process that talks to `stores`.
-pub fn check_for(file: &ConfigFile, stores: &[Store]) -> ! {
-    tell(file, &load_for(file, stores))
+/// [`check()`] of a process that reads `files`.
+pub fn check_for(file: &ConfigFile, files: &[FilesOf]) -> ! {
+    tell(file, &load_for(file, files))
 }
 
 /// [`check()`] with the keys, for the gateway.

@@ -4,7 +4,7 @@ use std::{ops::Range, rc::Rc};
 
 use aguacero::config::Config;
 use bytes::Bytes;
-use hyper::{Request, header::HeaderValue};
+use hyper::{header::HeaderValue, http::request::Parts};
 
 use crate::{
     body::Limits,
@@ -30,7 +30,7 @@ pub struct Routed {
 }
 
 /// Where a request leads to, or the status that refuses it.
-pub fn route(config: &Config, request: &Request<()>) -> Result<Routed, u16> {
+pub fn route(config: &Config, request: &Parts) -> Result<Routed, u16> {
     let ((_, keys), mut head) = (Keys::new(Vec::new()), Letterhead::default());
     let target = route::route(config, &keys, request, &mut head).map_err(|answer| answer.status)?;
     let key = target.client_key;

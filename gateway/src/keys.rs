@@ -1,30 +1,22 @@
 //! The keys in force: who a token belongs to, where its owner may write, and the file looked at for changes.
 
 use std::{
-    collections::HashMap,
-    os::unix::fs::PermissionsExt as _,
-    path::Path,
-    sync::Arc,
-    time::{Duration, SystemTime},
+    collections::HashMap, os::unix::fs::PermissionsExt as _, path::Path, sync::Arc,
+    time::SystemTime,
 };
 
 use aguacero::config::{Config, Key, TokenHash};
 use hyper::header::HeaderValue;
 use subtle::ConstantTimeEq as _;
-use tokio::{
-    sync::watch,
-    time::{MissedTickBehavior, interval},
-};
+use tokio::sync::watch;
 
-use crate::{metric, rate::Bucket, respond::Answer};
+use crate::{follow, metric, rate::Bucket, respond::Answer};
 
 /// What every token begins with, so that one that got lost is found by tools that look for secrets.
 pub(crate) const TOKEN_PREFIX: &str = "agk_";
 /// With 32 random bytes in base64url behind it.
 pub(crate) const TOKEN_LENGTH: usize = TOKEN_PREFIX.len() + 43;
 
-/// How often the file is looked at. What has changed is taken when it is the same twice, so within a second.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// Bytes of a file of keys: some 50,000 of them.
 const FILE_BYTES_MAX: u64 = 16 << 20;
 
@@ -172,35 +164,28 @@ impl Owner {
     }
 }
 
-/// What was read, or why it was not; none before the first look.
-type Found = Option<Result<String, String>>;
+/// What was read, or why it was not.
+type Found = Result<String, String>;
 
-/// Looks at the file again and again, and puts its keys in force as they change. What is wrong with it is told
-/// once, and the keys before stay in force. Its contents are compared, not its times: in Kubernetes a file
-/// changes by a link that leads elsewhere. One that is just being written is not taken: half of its keys may be a
-/// good file, too.
+/// Puts the keys of the file in force as they change. What is wrong with it is told once, and the keys before stay
+/// in force.
 pub(crate) async fn follow(config: Arc<Config>, sender: watch::Sender<Arc<Ring>>) {
     let Some(path) = config.gateway.keys.as_deref() else {
         return;
     };
-    let (mut seen, mut taken): (Found, Found) = (None, None);
-    let mut look = interval(LOOK_EVERY);
-    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        look.tick().await;
-        let found = Some(read(path));
-        if found != taken && found == seen {
-            warn_if_readable_by_others(path);
-            take(&config, path, &found, &sender);
-            taken.clone_from(&found);
-        }
-        seen = found;
-        metric::keys(sender.borrow().in_force(SystemTime::now()));
-    }
+    let look = || {
+        metric::keys(sender.borrow().in_force(SystemTime::now())); // some expire meanwhile
+        read(path)
+    };
+    follow::follow(None, look, |found| {
+        warn_if_readable_by_others(path);
+        take(&config, path, found, &sender);
+    })
+    .await;
 }
 
 /// What the file holds. A pipe in its place would be waited for, and nothing else be done.
-fn read(path: &Path) -> Result<String, String> {
+fn read(path: &Path) -> Found {
     let about = std::fs::metadata(path).map_err(|error| error.to_string())?;
     if !about.is_file() || about.len() > FILE_BYTES_MAX {
         return Err(format!(
@@ -214,9 +199,8 @@ fn read(path: &Path) -> Result<String, String> {
 fn take(config: &Config, path: &Path, found: &Found, sender: &watch::Sender<Arc<Ring>>) {
     let file = path.display();
     let read = match found {
-        Some(Ok(text)) => config.parse_keys(text).map_err(|wrong| wrong.to_string()),
-        Some(Err(why)) => Err(format!("{file}: cannot be read: {why}")),
-        None => return,
+        Ok(text) => config.parse_keys(text).map_err(|wrong| wrong.to_string()),
+        Err(why) => Err(format!("{file}: cannot be read: {why}")),
     };
     metric::keys_refused(read.is_err());
     match read {

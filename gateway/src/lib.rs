@@ -4,7 +4,7 @@
 //! [`connection`], [`http2`]; [`descriptors`] sees to it that there may be enough, [`addresses`] that nobody
 //! has them all; [`socket`], [`tls`] and [`patience`] are what lies beneath), its open slabs and its
 //! stream to the kafka-producer, so that an event crosses no thread in here. A request is routed to a
-//! stream ([`route`], as far as its key ([`keys`]) and that one's [`rate`] let it; what it asks for beside are its
+//! stream ([`route`], as far as its key ([`keys`], [`follow`]ed in their file) and that one's [`rate`] let it; what it asks for beside are its
 //! [`wishes`], and what every answer to it carries is its [`letterhead`], for browsers by [`cors`]), its body is
 //! read under limits ([`body`], [`expand`], [`deadlines`]; of what waits, each client has its share of the [`room`]) and taken in ([`intake`]): split into events ([`split`]), each of which is judged ([`judge`]) and given an id ([`ids`]). Only when the last one is
 //! judged, the good ones are appended to the open slabs of their partitions ([`slab`]), which leave in
@@ -24,6 +24,7 @@ mod cors;
 mod deadlines;
 mod descriptors;
 mod expand;
+mod follow;
 #[doc(hidden)]
 pub mod hostile;
 mod http2;

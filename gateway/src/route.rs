@@ -4,13 +4,13 @@
 use aguacero::config::{Access, Config};
 use bytes::Bytes;
 use hyper::{
-    Method, Request, Version,
+    Method, Version,
     header::{
         ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH,
         CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN, TRANSFER_ENCODING,
     },
+    http::request::Parts,
 };
-
 use smallvec::SmallVec;
 
 use crate::{
@@ -62,13 +62,13 @@ impl Format {
 }
 
 /// Finds the stream of a request, or the answer that refuses it; and what any answer to it carries.
-pub(crate) fn route<B>(
+pub(crate) fn route(
     config: &Config,
     keys: &Keys,
-    request: &Request<B>,
+    request: &Parts,
     head: &mut Letterhead,
 ) -> Result<Target, Box<Answer>> {
-    let path = request.uri().path();
+    let path = request.uri.path();
     if path.len() > PATH_BYTES_MAX {
         return Err(Answer::uri_too_long(PATH_BYTES_MAX).into());
     }
@@ -78,12 +78,12 @@ pub(crate) fn route<B>(
             .iter()
             .position(|s| s.routes.iter().any(|route| route.path == path))
     };
-    let fields = Fields::of(request.headers());
+    let fields = Fields::of(&request.headers);
     check_host(request, &fields)?;
-    if request.method() == Method::OPTIONS && path == "*" {
+    if request.method == Method::OPTIONS && path == "*" {
         return Err(Answer::options().into());
     }
-    if !path.starts_with('/') || request.method() == Method::CONNECT {
+    if !path.starts_with('/') || request.method == Method::CONNECT {
         return Err(Answer::no_path().into());
     }
     let Some(stream) = serves(path) else {
@@ -92,11 +92,11 @@ pub(crate) fn route<B>(
     let declared = &config.streams[stream];
     if let Some(cors) = &declared.cors {
         let allowed = head.allowed.insert(Allowed::to(cors, fields.origin));
-        if request.method() == Method::OPTIONS && fields.origin.is_some() && fields.is_preflight {
+        if request.method == Method::OPTIONS && fields.origin.is_some() && fields.is_preflight {
             return Err(allowed.preflight(cors).into());
         }
     }
-    match *request.method() {
+    match request.method {
         Method::POST => {}
         Method::OPTIONS => return Err(Answer::options().into()),
         ref other => return Err(Answer::method_not_allowed(other).into()),
@@ -107,7 +107,7 @@ pub(crate) fn route<B>(
         owner.enter()?;
     }
     let is_chunked = check_framing(&fields)?;
-    if request.version() <= Version::HTTP_11 && fields.length.is_none() && !is_chunked {
+    if request.version <= Version::HTTP_11 && fields.length.is_none() && !is_chunked {
         return Err(Answer::length_required().into());
     }
     check_sizes(config, &fields)?;
@@ -117,7 +117,7 @@ pub(crate) fn route<B>(
         format: format(&fields)?,
         client_key: ClientKey::from_values(&fields.keys)?,
         traceparent: traceparent(&fields),
-        wishes: Wishes::of(request.uri().query(), &fields.preferences)?,
+        wishes: Wishes::of(request.uri.query(), &fields.preferences)?,
     })
 }
 
@@ -166,9 +166,9 @@ impl<'a> Fields<'a> {
 }
 
 /// RFC 9112, section 3.2: one field `Host` in HTTP/1.1, and in any version none that could be read in two ways.
-fn check_host<B>(request: &Request<B>, fields: &Fields<'_>) -> Result<(), Box<Answer>> {
-    let is_http2 = request.version() == Version::HTTP_2;
-    let authority = request.uri().authority().map(|a| a.as_str());
+fn check_host(request: &Parts, fields: &Fields<'_>) -> Result<(), Box<Answer>> {
+    let is_http2 = request.version == Version::HTTP_2;
+    let authority = request.uri.authority().map(|a| a.as_str());
     let detail = match fields.hosts[..] {
         _ if authority.is_some_and(|a| a.contains('@')) => "the target has a user's name in it",
         // RFC 9113, section 8.3.1.
@@ -176,7 +176,7 @@ fn check_host<B>(request: &Request<B>, fields: &Fields<'_>) -> Result<(), Box<An
             "the field Host is another than :authority"
         }
         [] if is_http2 && authority.is_none() => "the request has neither :authority nor Host",
-        [] if request.version() == Version::HTTP_11 => "the request has no field Host",
+        [] if request.version == Version::HTTP_11 => "the request has no field Host",
         [] => return Ok(()),
         [host] if is_host(host.as_bytes()) => return Ok(()),
         [_] => "the field Host is not the name or address of a host",
@@ -187,24 +187,41 @@ fn check_host<B>(request: &Request<B>, fields: &Fields<'_>) -> Result<(), Box<An
 
 /// `uri-host [ ":" port ]` (RFC 3986, section 3.2.2), without percent signs, which no host's name has.
 fn is_host(value: &[u8]) -> bool {
-    let (name, of_name, port): (_, &[u8], _) = match value {
+    let port = match value {
         [b'[', rest @ ..] => match memchr::memchr(b']', rest) {
-            Some(end) => (&rest[..end], b":.", &rest[end + 1..]),
-            None => return false,
+            Some(end) if rest[..end].iter().all(is_of_address) => &rest[end + 1..],
+            _ => return false,
         },
         _ => {
-            let end = memchr::memchr(b':', value).unwrap_or(value.len());
-            (&value[..end], b"-._~!$&'()*+,;=", &value[end..])
+            let end = value.iter().position(|b| !OF_A_NAME[usize::from(*b)]);
+            &value[end.unwrap_or(value.len())..]
         }
     };
-    let is_port = match port {
+    match port {
         [] => true,
         [colon, digits @ ..] => *colon == b':' && digits.iter().all(u8::is_ascii_digit),
-    };
-    is_port
-        && name
-            .iter()
-            .all(|b| b.is_ascii_alphanumeric() || of_name.contains(b))
+    }
+}
+
+/// What the name of a host may have in it. Every request is looked at, so by a table.
+static OF_A_NAME: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 128 {
+        table[byte] = (byte as u8).is_ascii_alphanumeric();
+        byte += 1;
+    }
+    let others = b"-._~!$&'()*+,;=";
+    let mut at = 0;
+    while at < others.len() {
+        table[others[at] as usize] = true;
+        at += 1;
+    }
+    table
+};
+
+fn is_of_address(byte: &u8) -> bool {
+    byte.is_ascii_alphanumeric() || b":.".contains(byte)
 }
 
 /// hyper has cut the body out already; whoever stands in front of us might have cut otherwise. (Beside a

@@ -4,23 +4,20 @@ use std::{
     fs,
     path::Path,
     sync::{Arc, PoisonError, RwLock},
-    time::Duration,
 };
 
 use aguacero::config::Identity;
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, anyhow};
 use rustls::{
     ServerConfig,
-    crypto::{CryptoProvider, ring},
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+    crypto::ring,
     server::{ClientHello, ResolvesServerCert},
     sign::CertifiedKey,
     version::{TLS12, TLS13},
 };
 use tokio_rustls::TlsAcceptor;
 
-/// Between two looks at the files.
-const LOOK: Duration = Duration::from_secs(1);
+use crate::follow;
 
 /// What a client may agree on, the better first.
 const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
@@ -28,10 +25,9 @@ const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
 /// What every worker accepts with.
 pub(crate) struct Tls {
     files: Identity,
-    provider: Arc<CryptoProvider>,
     current: Arc<Current>,
     /// As the files were when `current` was made of them.
-    read: Contents,
+    read: Found,
     acceptor: TlsAcceptor,
 }
 
@@ -39,11 +35,13 @@ pub(crate) struct Tls {
 #[derive(Debug)]
 struct Current(RwLock<Arc<CertifiedKey>>);
 
-/// Of the two files.
-#[derive(PartialEq, Eq)]
-struct Contents {
-    certificate: Vec<u8>,
-    key: Vec<u8>,
+/// Certificate and key as their files have them, or why they cannot be read.
+type Found = Result<[Vec<u8>; 2], String>;
+
+impl Current {
+    fn set(&self, certified: CertifiedKey) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(certified);
+    }
 }
 
 impl ResolvesServerCert for Current {
@@ -57,18 +55,16 @@ impl ResolvesServerCert for Current {
 impl Tls {
     /// Reads both files. TLS 1.2 and 1.3; no data before the handshake is over, which could be repeated.
     pub(crate) fn load(files: &Identity) -> anyhow::Result<Self> {
-        let provider = Arc::new(ring::default_provider());
-        let read = Contents::of(files)?;
-        let certified = read.certified(files, &provider)?;
-        let current = Arc::new(Current(RwLock::new(Arc::new(certified))));
-        let mut config = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        let read = read(files);
+        let first = certified(&read).context("gateway.tls_certificate and gateway.tls_key")?;
+        let current = Arc::new(Current(RwLock::new(Arc::new(first))));
+        let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_protocol_versions(&[&TLS13, &TLS12])?
             .with_no_client_auth()
             .with_cert_resolver(Arc::clone(&current) as _);
         config.alpn_protocols = PROTOCOLS.map(Vec::from).into();
         Ok(Self {
             files: files.clone(),
-            provider,
             current,
             read,
             acceptor: TlsAcceptor::from(Arc::new(config)),
@@ -80,79 +76,31 @@ impl Tls {
     }
 
     /// Takes a new certificate into use when the files change, until it is dropped. Files that cannot be used
-    /// leave the one before in force; only when they are the same a look later is it told, since the two are
-    /// hardly written at the same moment.
-    pub(crate) async fn follow(mut self) {
-        let mut refused: Option<(Option<Contents>, bool)> = None;
-        loop {
-            tokio::time::sleep(LOOK).await;
-            let read = Contents::of(&self.files);
-            if read.as_ref().is_ok_and(|read| *read == self.read) {
-                refused = None;
-                continue;
+    /// leave the one before in force.
+    pub(crate) async fn follow(self) {
+        let look = || read(&self.files);
+        let take = |found: &Found| match certified(found) {
+            Ok(certified) => {
+                self.current.set(certified);
+                tracing::info!("the certificate of gateway.tls_certificate changed");
             }
-            let certified = read
-                .as_ref()
-                .map_err(|error| anyhow::anyhow!("{error:#}"))
-                .and_then(|read| read.certified(&self.files, &self.provider));
-            match (certified, read.ok()) {
-                (Ok(certified), Some(read)) => {
-                    *self
-                        .current
-                        .0
-                        .write()
-                        .unwrap_or_else(PoisonError::into_inner) = Arc::new(certified);
-                    self.read = read;
-                    refused = None;
-                    tracing::info!("the certificate of gateway.tls_certificate changed");
-                }
-                (Err(error), read) => {
-                    let (is_old, was_told) = match &refused {
-                        Some((before, told)) => (*before == read, *told),
-                        None => (false, false),
-                    };
-                    if is_old && !was_told {
-                        tracing::error!(
-                            error = format!("{error:#}"),
-                            "the certificate stays as it was"
-                        );
-                    }
-                    refused = Some((read, is_old));
-                }
-                (Ok(_), None) => {}
+            Err(error) => {
+                let error = format!("{error:#}");
+                tracing::error!(error, "the certificate stays as it was");
             }
-        }
+        };
+        follow::follow(Some(self.read.clone()), look, take).await;
     }
 }
 
-impl Contents {
-    fn of(files: &Identity) -> anyhow::Result<Self> {
-        let read = |path: &Path, key: &str| {
-            fs::read(path).with_context(|| format!("cannot read {} ({key})", path.display()))
-        };
-        Ok(Self {
-            certificate: read(&files.certificate, "gateway.tls_certificate")?,
-            key: read(&files.key, "gateway.tls_key")?,
-        })
-    }
+fn read(files: &Identity) -> Found {
+    let read = |path: &Path| {
+        fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()))
+    };
+    Ok([read(&files.certificate)?, read(&files.key)?])
+}
 
-    fn certified(
-        &self,
-        files: &Identity,
-        provider: &CryptoProvider,
-    ) -> anyhow::Result<CertifiedKey> {
-        let (certificate, key) = (files.certificate.display(), files.key.display());
-        let chain =
-            CertificateDer::pem_slice_iter(&self.certificate).collect::<Result<Vec<_>, _>>();
-        let chain =
-            chain.with_context(|| format!("{certificate} (gateway.tls_certificate) is not PEM"))?;
-        ensure!(
-            !chain.is_empty(),
-            "{certificate} (gateway.tls_certificate) has no certificate in it"
-        );
-        let private = PrivateKeyDer::from_pem_slice(&self.key)
-            .with_context(|| format!("{key} (gateway.tls_key) has no private key in it"))?;
-        CertifiedKey::from_der(chain, private, provider)
-            .with_context(|| format!("{certificate} and {key} do not belong together"))
-    }
+fn certified(found: &Found) -> anyhow::Result<CertifiedKey> {
+    let [certificate, key] = found.as_ref().map_err(|why| anyhow!("{why}"))?;
+    Identity::certified(certificate, key)
 }

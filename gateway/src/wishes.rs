@@ -26,6 +26,9 @@ impl Wishes {
         preferences: &[&HeaderValue],
     ) -> Result<Self, Box<Answer>> {
         let mut wishes = Self::default();
+        if query.is_none() && preferences.is_empty() {
+            return Ok(wishes); // as nearly always
+        }
         if let Some(query) = query {
             wishes.dry_run = dry_run(query)?;
         }

@@ -12,7 +12,7 @@ use aguacero::{
     config::Config,
     shutdown::{Shutdown, within},
 };
-use hyper::{Request, body::Incoming};
+use hyper::{Request, body::Incoming, http::request::Parts};
 use tokio::{
     runtime::LocalOptions,
     sync::{Semaphore, SemaphorePermit, mpsc},
@@ -163,18 +163,16 @@ impl Worker {
     ) -> Sent {
         let started = Instant::now();
         let mut head = Letterhead::default();
+        let (parts, body) = request.into_parts();
         let client = match peer {
             Peer::Client(address) => address,
-            Peer::Proxy(proxy) => self.addresses.behind(proxy, request.headers()),
+            Peer::Proxy(proxy) => self.addresses.behind(proxy, &parts.headers),
         };
         let share = self.room.share(client);
         let limits = body::Limits::of(&self.config.gateway, share, deadline);
         let answer = match self.place(peer, client) {
-            Ok(_place) => self.answer(request, &limits, &mut head).await,
-            Err(answer) => {
-                let (parts, body) = request.into_parts();
-                Box::pin(body::discard(&parts.headers, body, &limits, *answer)).await
-            }
+            Ok(_place) => self.answer(&parts, body, &limits, &mut head).await,
+            Err(answer) => Box::pin(body::discard(&parts.headers, body, &limits, *answer)).await,
         };
         let answer = limits.last_if_trailed(answer);
         self.metrics.answered(answer.status, started.elapsed());
@@ -212,12 +210,12 @@ impl Worker {
 
     async fn answer(
         self: &Rc<Self>,
-        request: Request<Incoming>,
+        parts: &Parts,
+        body: Incoming,
         limits: &body::Limits<'_>,
         head: &mut Letterhead,
     ) -> Answer {
-        let target = route::route(&self.config, &self.keys, &request, head);
-        let (parts, body) = request.into_parts();
+        let target = route::route(&self.config, &self.keys, parts, head);
         let target = match target {
             Ok(target) => target,
             Err(answer) => {

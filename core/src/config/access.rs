@@ -8,6 +8,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use anyhow::{Context as _, ensure};
+use rustls::{
+    crypto::ring,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+    sign::CertifiedKey,
+};
+
 /// Whom to trust, and who we are, in TLS. The other side's certificate and the name in it are always checked.
 #[derive(Debug, Clone, Default)]
 pub struct Tls {
@@ -24,6 +31,18 @@ pub struct Identity {
     pub certificate: PathBuf,
     /// Its private key, unencrypted; may be the same file.
     pub key: PathBuf,
+}
+
+impl Identity {
+    /// A certificate with those between it and its authority, and its private key, of what the two files hold.
+    pub fn certified(certificate: &[u8], key: &[u8]) -> anyhow::Result<CertifiedKey> {
+        let chain = CertificateDer::pem_slice_iter(certificate).collect::<Result<_, _>>();
+        let chain: Vec<_> = chain.context("the certificate is not PEM")?;
+        ensure!(!chain.is_empty(), "there is no certificate");
+        let key = PrivateKeyDer::from_pem_slice(key).context("there is no private key")?;
+        let provider = ring::default_provider();
+        CertifiedKey::from_der(chain, key, &provider).context("they do not belong together")
+    }
 }
 
 /// A user, and where the password is.

@@ -20,8 +20,8 @@ use ipnet::IpNet;
 use toml::de::DeTable;
 
 use super::{
-    AddressField, Config, Consumer, Gateway, Identity, Kafka, KafkaProducer, Mistakes, Mongodb,
-    Redis, RedisWriter, Store,
+    AddressField, Config, Consumer, FilesOf, Gateway, Kafka, KafkaProducer, Mistakes, Mongodb,
+    Redis, RedisWriter,
     raw::{Source, Table, one_of},
 };
 
@@ -44,16 +44,16 @@ const COMPRESSIONS: [&str; 5] = ["none", "lz4", "zstd", "snappy", "gzip"];
 /// Where proxies may tell a client's address.
 const ADDRESS_FIELDS: [&str; 2] = ["x-forwarded-for", "forwarded"];
 
-/// Reads `text`, which `file` stands for, and checks all of it; also the files that it names for `stores`.
+/// Reads `text`, which `file` stands for, and checks all of it; also the `files` that it names.
 /// With mistakes, the values are stand-ins here and there.
 pub(super) fn look(
     text: &str,
     file: &str,
     environment: BTreeMap<String, String>,
-    stores: &[Store],
+    files: &[FilesOf],
 ) -> (Config, Option<Mistakes>) {
     let (tree, errors) = DeTable::parse_recoverable(text);
-    let source = Source::new(text, environment, stores, &errors);
+    let source = Source::new(text, file, environment, files, &errors);
     let mut config = read(Table::root(&source, tree.get_ref()));
     relations::check(&source, &config);
     config.warnings = source.warnings();
@@ -138,11 +138,11 @@ fn mongodb(table: Table<'_>) -> Mongodb {
 fn gateway(table: Table<'_>) -> Gateway {
     let gateway = Gateway {
         listen: table.address("listen", local(8080)),
-        tls: identity(&table),
+        tls: access::identity(&table),
         admin: table.address("admin", local(9180)),
         keys: Some(table.text("keys", "", names::file))
             .filter(|path| !path.is_empty())
-            .map(Into::into),
+            .map(|path| table.source().beside(&path)),
         workers: table.number("workers", half_the_cores(), 1..=1024),
         connections_max: table.number("connections_max", 10_000, 1..=1_000_000),
         connections_per_address_max: table.number(
@@ -177,18 +177,6 @@ fn gateway(table: Table<'_>) -> Gateway {
     };
     table.done();
     gateway
-}
-
-/// What the public address proves itself with.
-fn identity(table: &Table<'_>) -> Option<Identity> {
-    let certificate = access::text(table, "tls_certificate");
-    let key = access::text(table, "tls_key");
-    let there = [certificate.is_some(), key.is_some()];
-    access::need_each_other(table, "tls_certificate", there[0], "tls_key", there[1]);
-    Some(Identity {
-        certificate: certificate?.into(),
-        key: key?.into(),
-    })
 }
 
 /// `"10.0.0.0/8, ::1"`

@@ -123,7 +123,7 @@ impl fmt::Debug for TokenHash {
 /// are, if that is known.
 pub fn parse_keys(text: &str, file: &str, streams: Option<&[&str]>) -> Result<Vec<Key>, Mistakes> {
     let (tree, errors) = DeTable::parse_recoverable(text);
-    let source = Source::new(text, BTreeMap::new(), &[], &errors);
+    let source = Source::new(text, file, BTreeMap::new(), &[], &errors);
     let root = Table::root(&source, tree.get_ref());
     let mut seen = Seen::default();
     let tables = root.tables("keys").into_iter();

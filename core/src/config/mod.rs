@@ -55,9 +55,11 @@ pub struct Config {
     pub warnings: Vec<String>,
 }
 
-/// What a process may talk to. The files that are named for the others it need not have.
+/// A table whose files a process reads. Those that are named in the others it need not have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Store {
+pub enum FilesOf {
+    /// `[gateway]`, without the keys, which are read on their own
+    Gateway,
     /// `[kafka]`
     Kafka,
     /// `[redis]`
@@ -66,9 +68,10 @@ pub enum Store {
     Mongodb,
 }
 
-impl Store {
+impl FilesOf {
     fn table(self) -> &'static str {
         match self {
+            Self::Gateway => "gateway",
             Self::Kafka => "kafka",
             Self::Redis => "redis",
             Self::Mongodb => "mongodb",
@@ -158,13 +161,11 @@ impl fmt::Debug for Mongodb {
 pub struct Gateway {
     /// Where events come in.
     pub listen: SocketAddr,
-    /// What `listen` proves itself with, read again when it changes; without it, it speaks no TLS. In the file
-    /// relative to the file's own folder, as `keys` is.
+    /// What `listen` proves itself with, read again when it changes; without it, it speaks no TLS.
     pub tls: Option<Identity>,
     /// `/healthz`, `/readyz`, `/metrics`.
     pub admin: SocketAddr,
-    /// Who may write to streams with `access = "keys"`; read by the gateway alone. In the file relative to
-    /// the file's own folder.
+    /// Who may write to streams with `access = "keys"`; read by the gateway alone.
     pub keys: Option<PathBuf>,
     /// Current-thread runtimes; `None` in the file means half of the cores, at least one.
     pub workers: usize,
@@ -292,18 +293,18 @@ pub struct Topic {
 }
 
 impl Config {
-    /// Reads and checks the file at `path` under the environment's overrides, and the files that it names for
-    /// `stores`: those that this process talks to.
-    pub fn load(path: &std::path::Path, stores: &[Store]) -> Result<Self, Mistakes> {
-        match Self::read(path, stores)? {
+    /// Reads and checks the file at `path` under the environment's overrides, and the `files` that it names.
+    pub fn load(path: &std::path::Path, files: &[FilesOf]) -> Result<Self, Mistakes> {
+        match Self::read(path, files)? {
             (config, None) => Ok(config),
             (_, Some(mistakes)) => Err(mistakes),
         }
     }
 
-    /// [`Config::load`] and the keys that it names: what is wrong with either file is told together.
+    /// [`Config::load`] for the gateway, and the keys that it names: what is wrong with any file is told together.
     pub fn load_with_keys(path: &std::path::Path) -> Result<(Self, Vec<Key>), Vec<Mistakes>> {
-        let (config, mistakes) = Self::read(path, &[]).map_err(|mistakes| vec![mistakes])?;
+        let (config, mistakes) =
+            Self::read(path, &[FilesOf::Gateway]).map_err(|mistakes| vec![mistakes])?;
         let mut mistakes: Vec<_> = mistakes.into_iter().collect();
         let keys = config.keys().unwrap_or_else(|wrong| {
             mistakes.push(wrong);
@@ -335,7 +336,7 @@ impl Config {
 
     fn read(
         path: &std::path::Path,
-        stores: &[Store],
+        files: &[FilesOf],
     ) -> Result<(Self, Option<Mistakes>), Mistakes> {
         let text = std::fs::read_to_string(path).map_err(|e| Mistakes::unreadable(path, &e))?;
         // `vars` would panic on a variable, anyone's, that is not Unicode.
@@ -346,15 +347,7 @@ impl Config {
             ))
         });
         let file = path.display().to_string();
-        let (mut config, mistakes) = check::look(&text, &file, environment.collect(), stores);
-        let Gateway { keys, tls, .. } = &mut config.gateway;
-        let tls = tls
-            .iter_mut()
-            .flat_map(|tls| [&mut tls.certificate, &mut tls.key]);
-        for file in keys.iter_mut().chain(tls) {
-            *file = path.with_file_name(&file);
-        }
-        Ok((config, mistakes))
+        Ok(check::look(&text, &file, environment.collect(), files))
     }
 
     /// Reads and checks `text`, and no other file; `name` stands for the file in the mistakes.
@@ -366,14 +359,14 @@ impl Config {
         Self::parse_for(&[], text, name, environment)
     }
 
-    /// [`Self::parse`], and the files that `text` names for `stores`.
+    /// [`Self::parse`], and the `files` that `text` names.
     pub fn parse_for(
-        stores: &[Store],
+        files: &[FilesOf],
         text: &str,
         name: &str,
         environment: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, Mistakes> {
-        match check::look(text, name, environment.into_iter().collect(), stores) {
+        match check::look(text, name, environment.into_iter().collect(), files) {
             (config, None) => Ok(config),
             (_, Some(mistakes)) => Err(mistakes),
         }

@@ -481,9 +481,9 @@ mod stores {
     use std::{fs, os::unix::fs::PermissionsExt as _};
 
     use super::*;
-    use crate::{config::Store, kafka::client_config};
+    use crate::{config::FilesOf, kafka::client_config};
 
-    const ALL: [Store; 3] = [Store::Kafka, Store::Redis, Store::Mongodb];
+    const ALL: [FilesOf; 3] = [FilesOf::Kafka, FilesOf::Redis, FilesOf::Mongodb];
 
     /// A folder with files of each kind, all of them readable by their owner only.
     fn files() -> tempfile::TempDir {
@@ -505,14 +505,14 @@ mod stores {
         folder
     }
 
-    /// The minimal file and `tables`, in which `@` stands for the folder, read by a process that uses `stores`.
+    /// The minimal file and `tables`, in which `@` stands for the folder, read by a process that reads `files`.
     fn read(
-        stores: &[Store],
+        files: &[FilesOf],
         folder: &tempfile::TempDir,
         tables: &str,
     ) -> Result<Config, Mistakes> {
         let tables = tables.replace('@', &folder.path().display().to_string());
-        Config::parse_for(stores, &with_table(&tables), "aguacero.toml", [])
+        Config::parse_for(files, &with_table(&tables), "aguacero.toml", [])
     }
 
     const SECURE: &str = r#"
@@ -565,12 +565,22 @@ mod stores {
     fn a_process_need_not_have_the_files_of_a_store_that_it_does_not_use() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         read(&[], &folder, SECURE).unwrap_or_else(|m| panic!("{m}"));
-        let found = read(&[Store::Redis], &folder, SECURE).expect_err("there are no files");
+        let found = read(&[FilesOf::Redis], &folder, SECURE).expect_err("there are no files");
         assert_eq!(found.iter().count(), 2, "{found}");
         assert!(
             found.iter().all(|m| m.path.starts_with("redis.")),
             "{found}"
         );
+    }
+
+    #[test]
+    fn a_path_is_relative_to_the_folder_of_the_configuration() {
+        let folder = files();
+        let text = with_table(&SECURE.replace("@/", ""));
+        let name = folder.path().join("aguacero.toml").display().to_string();
+        let config = Config::parse_for(&ALL, &text, &name, []).unwrap_or_else(|m| panic!("{m}"));
+        let redis = config.redis.tls.and_then(|tls| tls.ca);
+        assert_eq!(redis, Some(folder.path().join("ca")));
     }
 
     #[test]
@@ -603,7 +613,7 @@ mod stores {
         let folder = files();
         let password = folder.path().join("password");
         fs::set_permissions(&password, fs::Permissions::from_mode(0o644)).expect("our own file");
-        let config = read(&[Store::Redis], &folder, SECURE).unwrap_or_else(|m| panic!("{m}"));
+        let config = read(&[FilesOf::Redis], &folder, SECURE).unwrap_or_else(|m| panic!("{m}"));
         assert_eq!(config.warnings.len(), 1, "{:?}", config.warnings);
         let warning = &config.warnings[0];
         assert!(

@@ -184,13 +184,19 @@ async fn a_gateway_without_a_certificate_that_it_can_use_does_not_start() {
     certificate.write_to(folder.path());
     let at = |name: &str| folder.path().join(name).display().to_string();
     fs::write(at("empty.pem"), "").expect("our own folder");
+    fs::write(at("other.pem"), Certificate::new().key).expect("our own folder");
     for (file, key, says) in [
-        (at("none.pem"), at("key.pem"), "cannot read"),
+        (at("none.pem"), at("key.pem"), "cannot be read"),
         (at("empty.pem"), at("key.pem"), "has no certificate in it"),
         (
             at("certificate.pem"),
             at("empty.pem"),
             "has no private key in it",
+        ),
+        (
+            at("certificate.pem"),
+            at("other.pem"),
+            "is not the key of tls_certificate",
         ),
         (
             at("certificate.pem"),
@@ -202,6 +208,7 @@ async fn a_gateway_without_a_certificate_that_it_can_use_does_not_start() {
             .into_kafka_only()
             .with("gateway.tls_certificate", &file)
             .with("gateway.tls_key", &key)
+            .with("gateway.workers", 0)
             .prepare()
             .await;
         let output = pipeline
@@ -211,7 +218,7 @@ async fn a_gateway_without_a_certificate_that_it_can_use_does_not_start() {
             .expect("a program that starts");
         let told = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
         assert!(
-            !output.status.success() && told.contains(says),
+            !output.status.success() && told.contains(says) && told.contains("WORKERS"),
             "{says}: {told}"
         );
     }

@@ -1,6 +1,6 @@
 //! The kafka-producer sidecar: `run` or `check`.
 
-use aguacero::{cli, config::Store, shutdown, telemetry};
+use aguacero::{cli, config::FilesOf, shutdown, telemetry};
 use clap::Parser;
 use kafka_producer::App;
 
@@ -8,7 +8,7 @@ use kafka_producer::App;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Whose files it reads.
-const STORES: [Store; 1] = [Store::Kafka];
+const FILES: [FilesOf; 1] = [FilesOf::Kafka];
 
 /// Takes slabs of events from the gateway over gRPC and puts them into Kafka.
 #[derive(Parser)]
@@ -25,8 +25,8 @@ enum Command {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
     let config = match Command::parse() {
-        Command::Check(file) => cli::check_for(&file, &STORES),
-        Command::Run(file) => cli::load_for(&file, &STORES),
+        Command::Check(file) => cli::check_for(&file, &FILES),
+        Command::Run(file) => cli::load_for(&file, &FILES),
     };
     telemetry::init("kafka-producer");
     cli::warn(&config);

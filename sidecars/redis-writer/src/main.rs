@@ -1,6 +1,6 @@
 //! The redis-writer sidecar: `run` or `check`.
 
-use aguacero::{cli, config::Store, shutdown, telemetry};
+use aguacero::{cli, config::FilesOf, shutdown, telemetry};
 use clap::Parser;
 use redis_writer::App;
 
@@ -8,7 +8,7 @@ use redis_writer::App;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Whose files it reads.
-const STORES: [Store; 1] = [Store::Redis];
+const FILES: [FilesOf; 1] = [FilesOf::Redis];
 
 /// Takes counter deltas from the gateway over WebSocket and adds them to Redis.
 #[derive(Parser)]
@@ -24,8 +24,8 @@ enum Command {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
     let config = match Command::parse() {
-        Command::Check(file) => cli::check_for(&file, &STORES),
-        Command::Run(file) => cli::load_for(&file, &STORES),
+        Command::Check(file) => cli::check_for(&file, &FILES),
+        Command::Run(file) => cli::load_for(&file, &FILES),
     };
     telemetry::init("redis-writer");
     cli::warn(&config);

@@ -1,5 +1,5 @@
-//! TLS and passwords of Kafka, Redis and MongoDB: which keys go together, and whether the files that they
-//! name hold what they should.
+//! TLS and passwords of the gateway, Kafka, Redis and MongoDB: which keys go together, and whether the files
+//! that they name hold what they should.
 
 use std::{
     net::IpAddr,
@@ -67,6 +67,28 @@ pub(super) fn tls_of_one_file(table: &Table<'_>, is_on: bool, how: &str) -> Opti
     ];
     only_with(table, &there, is_on, how);
     is_on.then_some(Tls { ca, identity })
+}
+
+/// What the public address proves itself with.
+pub(super) fn identity(table: &Table<'_>) -> Option<Identity> {
+    let certificate = file(table, "tls_certificate", certificates);
+    let key = file(table, "tls_key", private_key);
+    let there = [certificate.is_some(), key.is_some()];
+    need_each_other(table, "tls_certificate", there[0], "tls_key", there[1]);
+    let identity = Identity {
+        certificate: certificate?,
+        key: key?,
+    };
+    let pem = [read(&identity.certificate), read(&identity.key)];
+    if let [Ok(certificate), Ok(key)] = pem
+        && reads(table)
+        && certificates(&certificate).or(private_key(&key)).is_none()
+        && let Err(error) = Identity::certified(&certificate, &key)
+    {
+        let what = format!("is not the key of tls_certificate: {error:#}");
+        table.report("tls_key", what);
+    }
+    Some(identity)
 }
 
 /// `username` and `password_file`.
@@ -167,7 +189,7 @@ fn file(
     key: &'static str,
     wrong: impl Fn(&[u8]) -> Option<&'static str>,
 ) -> Option<PathBuf> {
-    let path = PathBuf::from(text(table, key)?);
+    let path = table.source().beside(&text(table, key)?);
     if reads(table) {
         match read(&path) {
             Err(error) => table.report(key, format!("the file {error}")),
@@ -177,7 +199,8 @@ fn file(
                 }
             }
         }
-        if key != "ca" && key != "certificate" && is_open_to_all(&path) {
+        let is_secret = !matches!(key, "ca" | "certificate" | "tls_certificate");
+        if is_secret && is_open_to_all(&path) {
             let (spot, path) = (table.spot_of(key), path.display());
             table.source().warn(
                 &spot,
@@ -188,7 +211,7 @@ fn file(
     Some(path)
 }
 
-/// Whether this process uses the store: others may not have its files.
+/// Whether this process reads the table's files: others may not have them.
 fn reads(table: &Table<'_>) -> bool {
     table.source().reads(table.name())
 }

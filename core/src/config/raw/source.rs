@@ -3,10 +3,11 @@
 use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
 };
 
 use super::{Mistake, Mistakes, suggest::did_you_mean};
-use crate::config::Store;
+use crate::config::FilesOf;
 
 /// Where something was declared: what a mistake about it points at.
 #[derive(Debug, Clone)]
@@ -74,8 +75,10 @@ pub(in crate::config) struct Source {
     mistakes: RefCell<Vec<Mistake>>,
     /// What is no mistake, but nobody may want.
     warnings: RefCell<Vec<String>>,
-    /// The process uses these, so that the files that they name must be there.
-    stores: Vec<Store>,
+    /// The path that stands for the text.
+    file: PathBuf,
+    /// The process reads these, so that they must be there.
+    files: Vec<FilesOf>,
     /// Everything that was found, by its path in the file.
     spots: RefCell<BTreeMap<String, Spot>>,
     /// `AGUACERO_KAFKA_` and so on.
@@ -88,8 +91,9 @@ impl Source {
     /// Of a text and what the parser had to say about it.
     pub(in crate::config) fn new(
         text: &str,
+        file: &str,
         environment: BTreeMap<String, String>,
-        stores: &[Store],
+        files: &[FilesOf],
         errors: &[toml::de::Error],
     ) -> Self {
         let source = Self {
@@ -98,7 +102,8 @@ impl Source {
             torn: !errors.is_empty(),
             mistakes: RefCell::default(),
             warnings: RefCell::default(),
-            stores: stores.to_vec(),
+            file: file.into(),
+            files: files.to_vec(),
             spots: RefCell::default(),
             prefixes: RefCell::default(),
             variables: RefCell::default(),
@@ -144,9 +149,14 @@ impl Source {
         self.warnings.borrow().clone()
     }
 
-    /// Whether the process uses what `[table]` is about.
+    /// Whether the process reads the files that `[table]` names.
     pub(in crate::config) fn reads(&self, table: &str) -> bool {
-        self.stores.iter().any(|store| store.table() == table)
+        self.files.iter().any(|files| files.table() == table)
+    }
+
+    /// Where a file is that the text names: its path is relative to the folder of the text's own.
+    pub(in crate::config) fn beside(&self, named: &str) -> PathBuf {
+        self.file.with_file_name(named)
     }
 
     /// Line and column, counted from 1.
