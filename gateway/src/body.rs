@@ -6,6 +6,7 @@ use aguacero::config::Gateway;
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
 use hyper::{
+    Version,
     body::{Body as _, Incoming},
     header::{EXPECT, HeaderMap},
 };
@@ -29,13 +30,19 @@ pub(crate) struct Limits<'a> {
     deadline: &'a Deadline,
     /// When the last byte must have come.
     last: u64,
+    is_http2: bool,
     /// Trailers came behind the body.
     has_trailers: Cell<bool>,
 }
 
 impl<'a> Limits<'a> {
     /// Of a request that begins now: what comes after its body may take `ack_timeout`.
-    pub(crate) fn of(gateway: &Gateway, share: Share<'a>, deadline: &'a Deadline) -> Self {
+    pub(crate) fn of(
+        gateway: &Gateway,
+        share: Share<'a>,
+        deadline: &'a Deadline,
+        version: Version,
+    ) -> Self {
         let body_max = gateway.request_timeout.saturating_sub(gateway.ack_timeout);
         Self {
             share,
@@ -43,6 +50,7 @@ impl<'a> Limits<'a> {
             silence_max: gateway.body_timeout,
             deadline,
             last: deadline.after(body_max),
+            is_http2: version == Version::HTTP_2,
             has_trailers: Cell::new(false),
         }
     }
@@ -90,7 +98,11 @@ pub(crate) async fn read(mut body: Incoming, limits: &Limits<'_>) -> Result<Byte
         .unwrap_or(0)
         .min(RESERVE_MAX);
     let bytes = first.len() + second.len();
-    _ = limits.share.take(bytes); // if it is too much, the third piece says so: most have none
+    // One that is there already need not wait, and takes no room for long.
+    if !limits.share.take(bytes) && !body.is_end_stream() {
+        linger(body, limits);
+        return Err(Answer::too_many_bodies().into());
+    }
     let mut all = BytesMut::with_capacity(bytes + expected);
     all.extend_from_slice(&first);
     all.extend_from_slice(&second);
@@ -124,7 +136,7 @@ pub(crate) async fn discard(
     if small && !waits {
         return match read(body, limits).await {
             Ok(_) => answer,
-            Err(_) => answer.closing(),
+            Err(_) => answer.cut_off(),
         };
     }
     if !waits {
@@ -153,6 +165,10 @@ async fn next(body: &mut Incoming, limits: &Limits<'_>) -> Result<Option<Bytes>,
     let next = poll_fn(|context| {
         loop {
             match Pin::new(&mut *body).poll_frame(context) {
+                // hyper takes a stream that is reset without an error for one that has ended.
+                Poll::Ready(None) if limits.is_http2 && !body.is_end_stream() => {
+                    return Poll::Ready(Err(Answer::body_broken("the stream was reset").into()));
+                }
                 Poll::Ready(None) => return Poll::Ready(Ok(None)),
                 Poll::Ready(Some(Err(error))) => {
                     return Poll::Ready(Err(Answer::body_broken(&error).into()));

@@ -350,7 +350,12 @@ expansion_max = 20
         assert_eq!(gateway.body_bytes_max, MAX);
         let (room, deadlines) = (Room::new(gateway), Rc::new(Deadlines::default()));
         let deadline = deadlines.watch();
-        let limits = Limits::of(gateway, room.share([127, 0, 0, 1].into()), &deadline);
+        let limits = Limits::of(
+            gateway,
+            room.share([127, 0, 0, 1].into()),
+            &deadline,
+            hyper::Version::HTTP_11,
+        );
         let expander = Expander::new();
         let expanding = expander.expand(coding, packed.into(), gateway, &limits);
         run(expanding).map_err(|answer| answer.status)

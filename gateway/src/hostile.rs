@@ -60,6 +60,7 @@ pub async fn expand(config: &Config, coding: &str, packed: Bytes) -> Result<Byte
         &config.gateway,
         room.share([127, 0, 0, 1].into()),
         &deadline,
+        hyper::Version::HTTP_11,
     );
     let value = HeaderValue::from_str(coding).map_err(|_| 400_u16)?;
     let coding = Coding::of(&[&value]).map_err(|answer| answer.status)?;

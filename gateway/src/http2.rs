@@ -57,7 +57,7 @@ const CANCELLED_MAX: usize = 100;
 struct State {
     /// Streams whose answer is not yet on its way.
     active: Cell<usize>,
-    /// Requests that were answered, as a good client's are.
+    /// Requests that came whole and were answered.
     answered: Cell<usize>,
     /// Requests that the client took back, or broke off.
     cancelled: Cell<usize>,
@@ -118,8 +118,7 @@ pub(crate) async fn serve(stream: Patient, peer: Peer, worker: Rc<Worker>, deadl
                 return Err(h2::Error::from(Reason::REFUSED_STREAM)); // the client may send it again
             };
             let answer = worker.handle(request, peer, &deadline).await;
-            // What would end a connection of HTTP/1 (a body that breaks off, above all) is no answer to count on.
-            if !answer.is_last {
+            if !answer.is_cut_off {
                 unanswered.answered();
             }
             Ok(answer.response.map(|bytes| Pieces {
@@ -142,6 +141,7 @@ pub(crate) async fn serve(stream: Patient, peer: Peer, worker: Rc<Worker>, deadl
         .max_header_list_size(header_bytes_max.saturating_add(HEADER_SLACK))
         .serve_connection(TokioIo::new(stream), service);
     let mut serving = Box::pin(serving); // other connections have no room for it
+    let is_client = matches!(peer, Peer::Client(_));
     let (mut is_resting, mut is_leaving) = (false, false);
     let served = poll_fn(|context| {
         if deadline.is_draining(context) {
@@ -152,7 +152,8 @@ pub(crate) async fn serve(stream: Patient, peer: Peer, worker: Rc<Worker>, deadl
             if let Poll::Ready(served) = serving.as_mut().poll(context) {
                 return Poll::Ready(Some(served));
             }
-            if state.is_abused() {
+            // A proxy's clients take back what they like.
+            if is_client && state.is_abused() {
                 return Poll::Ready(None);
             }
             if state.active.get() > 0 {

@@ -50,11 +50,12 @@ impl Ring {
     /// Of the keys of a file. Who has the same rate as `before` goes on with the same bucket.
     fn new(keys: Vec<Key>, before: &Self) -> Self {
         let mut ring = Self::default();
+        let buckets = before.owners.iter();
+        let buckets = buckets.filter_map(|o| Some((o.name(), o.bucket.as_ref()?)));
+        let buckets: HashMap<_, _> = buckets.collect();
         for key in keys {
-            let same = before.owners.iter().find(|o| o.key.name == key.name);
-            let bucket = same.and_then(|o| o.bucket.clone());
-            let bucket = key.rate.map(|rate| match bucket {
-                Some(bucket) if bucket.rate() == rate => bucket,
+            let bucket = key.rate.map(|rate| match buckets.get(&*key.name) {
+                Some(bucket) if bucket.rate() == rate => Arc::clone(bucket),
                 _ => Arc::new(Bucket::new(rate)),
             });
             let owner = Arc::new(Owner { key, bucket });

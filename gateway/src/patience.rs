@@ -146,7 +146,7 @@ impl AsyncWrite for Patient {
         if flushed.is_ready() {
             self.signals.unsent.take();
         }
-        flushed
+        self.watch(context, flushed) // TLS takes more than the socket does
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

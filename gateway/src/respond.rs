@@ -98,6 +98,8 @@ pub(crate) struct Answer {
     pub(crate) status: u16,
     body: Body,
     close: bool,
+    /// The request did not come whole.
+    is_cut_off: bool,
     /// Header fields of this answer alone.
     fields: Vec<(HeaderName, HeaderValue)>,
 }
@@ -119,6 +121,7 @@ impl Answer {
             status,
             body,
             close: false,
+            is_cut_off: false,
             fields: Vec::new(),
         }
     }
@@ -185,6 +188,17 @@ impl Answer {
         let detail =
             "certainly not stored: too many bytes of bodies are on their way, send it again";
         Self::problem(503, detail).closing()
+    }
+
+    /// To a request that did not come whole; what is left of it may still come.
+    pub(crate) fn cut_off(mut self) -> Self {
+        self.is_cut_off = true;
+        self.closing()
+    }
+
+    /// Whether the request did not come whole.
+    pub(crate) fn is_cut_off(&self) -> bool {
+        self.is_cut_off
     }
 
     /// Whether the connection ends with it.
@@ -268,11 +282,11 @@ impl Answer {
             408,
             "the body did not arrive in time: nothing of it is stored, send it again",
         )
-        .closing()
+        .cut_off()
     }
 
-    pub(crate) fn body_broken(error: &hyper::Error) -> Self {
-        Self::problem(400, format!("the body cannot be read: {error}")).closing()
+    pub(crate) fn body_broken(why: impl std::fmt::Display) -> Self {
+        Self::problem(400, format!("the body cannot be read: {why}")).cut_off()
     }
 
     pub(crate) fn too_many_of_address(max: usize) -> Self {

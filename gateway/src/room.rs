@@ -33,10 +33,10 @@ pub(crate) struct Share<'a> {
 }
 
 impl Room {
-    /// For as many bytes as may be in flight to Kafka, and at least for one of the largest bodies.
+    /// For as many bytes as may be in flight to Kafka, and at least for some of the largest bodies.
     pub(crate) fn new(gateway: &Gateway) -> Self {
         Self {
-            max: (gateway.bytes_in_flight_max / gateway.workers).max(2 * gateway.body_bytes_max),
+            max: (gateway.bytes_in_flight_max / gateway.workers).max(4 * gateway.body_bytes_max),
             ..Self::default()
         }
     }
@@ -54,6 +54,9 @@ impl Room {
 impl Share<'_> {
     /// Takes more, and says whether the client may have as much as it has now.
     pub(crate) fn take(&self, bytes: usize) -> bool {
+        if bytes == 0 {
+            return true;
+        }
         let mut of_clients = self.room.of_clients.borrow_mut();
         let of_client = of_clients.entry(self.client).or_default();
         *of_client += bytes;
@@ -132,6 +135,7 @@ mod tests {
         assert!(room.share(ip("1.2.3.5")).take(50));
         assert!(first.take(50), "it may take again");
         drop(first);
+        assert!(room.share(ip("1.2.3.6")).take(0));
         assert_eq!(room.taken.get(), 0);
         assert!(room.of_clients.borrow().is_empty());
     }

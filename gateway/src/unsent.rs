@@ -31,6 +31,8 @@ pub(crate) struct Sent {
     pub(crate) response: Response<Bytes>,
     /// The connection ends with it.
     pub(crate) is_last: bool,
+    /// Its request did not come whole.
+    pub(crate) is_cut_off: bool,
     /// To be kept until it is written.
     pub(crate) held: Option<Held>,
 }
@@ -56,6 +58,7 @@ impl Unsent {
         }
         Sent {
             is_last: answer.is_last(),
+            is_cut_off: answer.is_cut_off(),
             response: answer.into_response(body),
             held,
         }

@@ -169,7 +169,7 @@ impl Worker {
             Peer::Proxy(proxy) => self.addresses.behind(proxy, &parts.headers),
         };
         let share = self.room.share(client);
-        let limits = body::Limits::of(&self.config.gateway, share, deadline);
+        let limits = body::Limits::of(&self.config.gateway, share, deadline, parts.version);
         let answer = match self.place(peer, client) {
             Ok(_place) => self.answer(&parts, body, &limits, &mut head).await,
             Err(answer) => Box::pin(body::discard(&parts.headers, body, &limits, *answer)).await,

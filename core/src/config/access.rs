@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, anyhow, ensure};
 use rustls::{
     crypto::ring,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
@@ -35,11 +35,13 @@ pub struct Identity {
 
 impl Identity {
     /// A certificate with those between it and its authority, and its private key, of what the two files hold.
+    /// What is wrong with them is told without anything of what they hold: it may be a key.
     pub fn certified(certificate: &[u8], key: &[u8]) -> anyhow::Result<CertifiedKey> {
         let chain = CertificateDer::pem_slice_iter(certificate).collect::<Result<_, _>>();
-        let chain: Vec<_> = chain.context("the certificate is not PEM")?;
+        let chain: Vec<_> = chain.map_err(|_| anyhow!("the certificate is not PEM"))?;
         ensure!(!chain.is_empty(), "there is no certificate");
-        let key = PrivateKeyDer::from_pem_slice(key).context("there is no private key")?;
+        let key = PrivateKeyDer::from_pem_slice(key);
+        let key = key.map_err(|_| anyhow!("there is no private key"))?;
         let provider = ring::default_provider();
         CertifiedKey::from_der(chain, key, &provider).context("they do not belong together")
     }
@@ -166,6 +168,27 @@ mod tests {
         let (_folder, credentials) = credentials("old");
         fs::write(&credentials.password_file, "new").expect("our own file");
         assert_eq!(credentials.password().expect("valid").expose(), "new");
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_key_is_told_without_the_key() {
+        let secret = b"-----BEGIN PRIVATE KEY-----sesame-----END PRIVATE KEY-----\n";
+        let open = &secret[..33];
+        let certificate = b"-----BEGIN CERTIFICATE-----\nMA==\n-----END CERTIFICATE-----\n";
+        for (certificate, key) in [
+            (&certificate[..], &secret[..]),
+            (certificate, open),
+            (secret, secret),
+            (open, open),
+        ] {
+            let error = Identity::certified(certificate, key).expect_err("it is no key");
+            let told = format!("{error:?} {error:#}");
+            let as_numbers = "115, 101, 115, 97, 109, 101"; // as a list of bytes is printed
+            assert!(
+                !told.contains("sesame") && !told.contains(as_numbers),
+                "{told}"
+            );
+        }
     }
 
     #[test]

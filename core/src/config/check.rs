@@ -14,6 +14,7 @@ mod topics;
 use std::{
     collections::BTreeMap,
     net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
 };
 
 use ipnet::IpNet;
@@ -207,11 +208,18 @@ fn address_field(table: &Table<'_>) -> AddressField {
     }
 }
 
+fn socket(table: &Table<'_>, default: &str) -> PathBuf {
+    let beside = |path: &str| table.source().beside(path);
+    let wrong = |path: &str| match path.is_empty() {
+        true => names::socket(path),
+        false => names::socket(&beside(path).display().to_string()),
+    };
+    beside(&table.text("socket", default, wrong))
+}
+
 fn kafka_producer(table: Table<'_>) -> KafkaProducer {
     let kafka_producer = KafkaProducer {
-        socket: table
-            .text("socket", "/tmp/aguacero/kafka-producer.sock", names::socket)
-            .into(),
+        socket: socket(&table, "/tmp/aguacero/kafka-producer.sock"),
         admin: table.address("admin", local(9181)),
         queue_bytes_max: table.number("queue_bytes_max", 256 * MIB, MIB..=1024 * GIB),
         compression: table.text("compression", "none", compression),
@@ -223,9 +231,7 @@ fn kafka_producer(table: Table<'_>) -> KafkaProducer {
 
 fn redis_writer(table: Table<'_>) -> RedisWriter {
     let redis_writer = RedisWriter {
-        socket: table
-            .text("socket", "/tmp/aguacero/redis-writer.sock", names::socket)
-            .into(),
+        socket: socket(&table, "/tmp/aguacero/redis-writer.sock"),
         admin: table.address("admin", local(9182)),
         pending_max: table.number("pending_max", 1_000, 1..=1_000_000),
         drain_timeout: table.millis("drain_timeout_ms", 20_000, 0..=HOUR_MS),

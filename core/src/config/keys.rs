@@ -15,7 +15,7 @@ use toml::de::{DeTable, DeValue};
 use super::{
     Mistakes,
     check::label,
-    raw::{Found, Read, Source, Table, one_of},
+    raw::{Found, Read, Source, Spot, Table, one_of},
 };
 
 /// What a hash is written behind.
@@ -138,8 +138,8 @@ pub fn parse_keys(text: &str, file: &str, streams: Option<&[&str]>) -> Result<Ve
 /// Where something was first declared.
 #[derive(Default)]
 struct Seen {
-    names: HashMap<String, String>,
-    hashes: HashMap<TokenHash, String>,
+    names: HashMap<String, Spot>,
+    hashes: HashMap<TokenHash, Spot>,
 }
 
 fn key(table: Table<'_>, streams: Option<&[&str]>, seen: &mut Seen) -> Key {
@@ -148,8 +148,8 @@ fn key(table: Table<'_>, streams: Option<&[&str]>, seen: &mut Seen) -> Key {
         if let Some(what) = label(value) {
             table.report_at(spot, what);
         }
-        let place = table.source().place(spot);
-        if let Some(place) = seen.names.insert(value.clone(), place) {
+        if let Some(first) = seen.names.insert(value.clone(), spot.clone()) {
+            let place = table.source().place(&first); // counts lines: not to be asked for each key
             let what = format!("another key has this name ({place}); choose another one");
             table.report_at(spot, what);
         }
@@ -183,7 +183,8 @@ fn hashes(table: &Table<'_>, seen: &mut Seen) -> Vec<TokenHash> {
             table.report_at(&spot, what);
             continue;
         };
-        if let Some(place) = seen.hashes.insert(hash, table.source().place(&spot)) {
+        if let Some(first) = seen.hashes.insert(hash, spot.clone()) {
+            let place = table.source().place(&first);
             let what = format!("this token is there already ({place}); take one of them out");
             table.report_at(&spot, what);
         }

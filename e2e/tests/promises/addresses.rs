@@ -2,7 +2,12 @@
 
 use std::net::SocketAddr;
 
-use e2e::{Pipeline, Request, load::tweet, once, raw};
+use e2e::{
+    Pipeline, Request,
+    frames::{Frames, block, flag, frame, kind},
+    load::tweet,
+    once, raw,
+};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpSocket, TcpStream},
@@ -99,8 +104,8 @@ async fn behind_a_proxy_the_bound_is_that_of_the_clients_requests() {
     client.answer(&of("1.2.3.4")).await.accepted(1);
 }
 
-/// A body of 1 MiB that ends a byte too early, from another address of this machine.
-async fn unfinished(to: SocketAddr) -> TcpStream {
+/// The first `bytes` of a body of 1 MiB, from another address of this machine.
+async fn unfinished(to: SocketAddr, bytes: usize) -> TcpStream {
     let socket = TcpSocket::new_v4().expect("a socket");
     let from = SocketAddr::from(([127, 0, 0, 9], 0));
     socket.bind(from).expect("another address");
@@ -112,8 +117,29 @@ async fn unfinished(to: SocketAddr) -> TcpStream {
         .write_all(header.as_bytes())
         .await
         .expect("its header");
-    _ = stream.write_all(&vec![b'\n'; MIB - 1]).await; // it may be refused meanwhile
+    _ = stream.write_all(&vec![b'\n'; bytes]).await; // it may be refused meanwhile
     stream
+}
+
+/// Twenty bodies of HTTP/2 that have no end, each with all that a client sends ahead of two frames.
+async fn in_two_pieces(to: SocketAddr, client: &str) -> Frames {
+    let mut frames = Frames::begin(to, b"").await;
+    let fields = block(&[
+        (":method", "POST"),
+        (":scheme", "http"),
+        (":path", "/input"),
+        (":authority", "localhost"),
+        ("content-type", "application/x-ndjson"),
+        ("x-forwarded-for", client),
+    ]);
+    let has_room = |frame: &(u8, u8, u32, Vec<u8>)| (frame.0, frame.2) == (kind::WINDOW, 0);
+    while !has_room(&frames.next().await.expect("settings and a window")) {}
+    for stream in (1..).step_by(2).take(20) {
+        let piece = frame(kind::DATA, 0, stream, &[b'\n'; 16 << 10]);
+        let header = frame(kind::HEADERS, flag::END_HEADERS, stream, &fields);
+        frames.write(&[header, piece.clone(), piece].concat()).await;
+    }
+    frames
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -121,6 +147,7 @@ async fn one_address_leaves_room_for_the_large_bodies_of_others() {
     let pipeline = Pipeline::weather()
         .into_kafka_only()
         .with("gateway.workers", 1)
+        .with("gateway.proxies", "127.0.0.0/8")
         .with("gateway.body_bytes_max", MIB)
         .with("gateway.bytes_in_flight_max", 4 * MIB)
         .with("gateway.partition_bytes_in_flight_max", 4 * MIB)
@@ -128,22 +155,31 @@ async fn one_address_leaves_room_for_the_large_bodies_of_others() {
         .await;
     let mut held = Vec::new();
     for _ in 0..8 {
-        held.push(unfinished(pipeline.address()).await);
+        held.push(unfinished(pipeline.address(), MIB - 1).await);
     }
     let refused = format!("{ANSWERS}{{status=\"503\"}}");
     once("its share is used up", async || {
         pipeline.gateway.metric(&refused).await >= 4.0
     })
     .await;
-    let lines: Vec<_> = (0..8_000).map(tweet).collect();
+    // Another one, whose bodies have two pieces each.
+    let mut streams = Vec::new();
+    for _ in 0..4 {
+        streams.push(in_two_pieces(pipeline.address(), "6.6.6.6").await);
+    }
+    once("its share is used up, too", async || {
+        pipeline.gateway.metric(&refused).await >= 30.0
+    })
+    .await;
+    let lines: Vec<_> = (0..6_000).map(tweet).collect();
     let body = lines.join("\n");
     assert!(body.len() > MIB / 4, "in many pieces: {}", body.len());
     let large = Request::ndjson("/input", body);
     pipeline.client().answer(&large).await.accepted(lines.len());
 
-    drop(held);
+    drop((held, streams));
     for _ in 0..4 {
-        let mut again = unfinished(pipeline.address()).await;
+        let mut again = unfinished(pipeline.address(), MIB - 1).await;
         again.write_all(b"\n").await.expect("its end");
         let mut answer = [0; 12];
         again.read_exact(&mut answer).await.expect("an answer");

@@ -345,6 +345,23 @@ async fn who_opens_streams_only_to_reset_them_is_left() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_refused_again_and_again_has_taken_nothing_back() {
+    let pipeline = Pipeline::weather().into_kafka_only().start().await;
+    let mut client = Frames::begin(pipeline.address(), b"").await;
+    for stream in (1..).step_by(2).take(200) {
+        let opened = frame(kind::HEADERS, flag::END_HEADERS, stream, &post("/nowhere"));
+        let body = frame(kind::DATA, flag::END_STREAM, stream, b"{}");
+        client.write(&[opened, body].concat()).await;
+        loop {
+            let (kind, _, of, _) = client.next().await.expect("the connection goes on");
+            if (kind, of) == (kind::HEADERS, stream) {
+                break;
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn floods_of_frames_cost_no_memory_and_stop_nobody() {
     const MANY: usize = 24 << 20;
     let pipeline = Pipeline::weather().into_kafka_only().start().await;

@@ -1,9 +1,10 @@
 //! TLS on the public address.
 
-use std::{fs, path::Path, sync::Arc};
+use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use e2e::{Pipeline, load::tweet, once, raw};
+use futures_util::future::join_all;
 use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -14,7 +15,10 @@ use rustls::{
     version::{TLS12, TLS13},
 };
 use tempfile::TempDir;
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpSocket, TcpStream},
+};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 /// A certificate that signs itself, for `localhost`.
@@ -63,6 +67,16 @@ async fn connect(
     version: &'static SupportedProtocolVersion,
     protocols: &[&str],
 ) -> std::io::Result<TlsStream<TcpStream>> {
+    let stream = TcpStream::connect(pipeline.address()).await?;
+    secure(stream, trusted, version, protocols).await
+}
+
+async fn secure(
+    stream: TcpStream,
+    trusted: &Certificate,
+    version: &'static SupportedProtocolVersion,
+    protocols: &[&str],
+) -> std::io::Result<TlsStream<TcpStream>> {
     let mut roots = RootCertStore::empty();
     roots.add(trusted.der.clone()).expect("a root");
     let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -71,7 +85,6 @@ async fn connect(
         .with_root_certificates(roots)
         .with_no_client_auth();
     config.alpn_protocols = protocols.iter().map(|p| p.as_bytes().to_vec()).collect();
-    let stream = TcpStream::connect(pipeline.address()).await?;
     let name = ServerName::try_from("localhost").expect("a name");
     TlsConnector::from(Arc::new(config))
         .connect(name, stream)
@@ -137,6 +150,48 @@ async fn events_are_taken_under_tls_by_either_version_of_both_protocols() {
         pipeline.nobody_connected().await;
     }
     assert_eq!(pipeline.records("weather").await.len(), 12);
+}
+
+/// What rustls has taken and the socket has not is part of an answer, too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_comes_whole_however_slowly_it_is_read() {
+    let certificate = Certificate::new();
+    let (pipeline, _folder) = start(&certificate).await;
+    let read = async |records: usize| {
+        let stream = narrow(&pipeline).await;
+        let mut stream = secure(stream, &certificate, &TLS13, &[])
+            .await
+            .expect("TLS");
+        let body = "0\n".repeat(records);
+        let request = format!(
+            "POST /input HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: application/x-ndjson\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        stream
+            .write_all(request.as_bytes())
+            .await
+            .expect("a request");
+        // As long as a client that has nothing to say may be silent before its connection is put to sleep, and longer.
+        tokio::time::sleep(Duration::from_millis(1_500)).await;
+        let mut answer = Vec::new();
+        let end = stream.read_to_end(&mut answer).await;
+        (records, answer.ends_with(b"}"), end.is_ok())
+    };
+    // Some of them are as long as what the sockets take, and up to 64 KiB more.
+    let lengths = (1..=20).map(|n| n * 400);
+    for (records, is_whole, is_ended) in join_all(lengths.map(read)).await {
+        assert!(
+            is_whole && is_ended,
+            "{records} records: {is_whole}, {is_ended}"
+        );
+    }
+}
+
+/// A connection with room for little of an answer.
+async fn narrow(pipeline: &Pipeline) -> TcpStream {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.set_recv_buffer_size(4 << 10).expect("a small one");
+    socket.connect(pipeline.address()).await.expect("one")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -175,6 +175,8 @@ async fn frames_are_read_in_one_way() {
         // 6.4 to 6.9: the other kinds.
         ("6.4", behind(open(1), on(kind::RESET, 1, &[0, 0, 8])), "ended"),
         ("6.4", on(kind::RESET, 0, &number(8)), "ended"),
+        // 8.1: a body that was reset has not ended, whatever the reason is.
+        ("8.1", behind(behind(open(1), on(kind::DATA, 1, event)), on(kind::RESET, 1, &number(0))), "goes on"),
         ("6.5", on(kind::SETTINGS, 0, &[0; 5]), "ended"),
         ("6.5", on(kind::SETTINGS, 1, b""), "ended"),
         ("6.5", frame(kind::SETTINGS, flag::ACK, 0, &[0; 6]), "ended"),
