@@ -55,7 +55,24 @@ impl EventId {
         Self((u128::from(high) << 64 | u128::from(low)).to_be_bytes())
     }
 
-    /// The key that a client may send to repeat a request whose base this is.
+    /// The base of a request of `owner` to `stream` that goes by this one as its key: the last eight bytes are a
+    /// hash of all three. So an id does not tell the key, and under somebody else's name the key makes other ids; the
+    /// first eight, which order the archive by time, stay. Where anyone may write (no owner), the base itself.
+    #[must_use]
+    pub fn for_owner(self, stream: &str, owner: &str) -> Self {
+        if owner.is_empty() {
+            return self;
+        }
+        let Self(mut base) = self;
+        let Self(hash) = Self::of_client_key(stream, owner, &base, None);
+        base[8..].copy_from_slice(&hash[..8]);
+        // A UUIDv8 (RFC 9562, section 5.8), which is never taken for a key.
+        base[6] = base[6] & 0x0f | 0x80;
+        base[8] = base[8] & 0x3f | 0x80;
+        Self(base)
+    }
+
+    /// The key that a client may send to repeat a request whose base this is, or is made from this.
     #[must_use]
     pub fn retry_key(self) -> String {
         format!("{RETRY_PREFIX}{}", uuid::Uuid::from_bytes(self.0).simple())

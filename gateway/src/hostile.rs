@@ -37,7 +37,7 @@ pub fn route(config: &Config, request: &Parts) -> Result<Routed, u16> {
     Ok(Routed {
         stream: target.stream,
         is_ndjson: target.format == Format::Ndjson,
-        key: key.map(|key| Base::new(Some(key), true).retry_key()),
+        key: key.map(|key| Base::retry_key_of(Some(key))),
     })
 }
 

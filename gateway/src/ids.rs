@@ -92,21 +92,34 @@ fn quoted(key: &str) -> String {
 /// What the ids of one request's events are made from.
 #[derive(Debug, Clone)]
 pub(crate) enum Base {
-    /// Record i has the id base + i. Made here, or given back by a client that repeats a request.
-    Counted(EventId),
+    /// Record i has the id base + i. The key is made here, or given back by a client that repeats a request.
+    Counted { key: EventId, base: EventId },
     /// The hash of the key, and of the position if it is a batch.
     Named { key: Bytes, is_batch: bool },
 }
 
 impl Base {
-    pub(crate) fn new(client_key: Option<ClientKey>, is_batch: bool) -> Self {
-        match client_key {
-            None => Self::Counted(EventId::new_base()),
+    /// Of a request to `stream` by `owner`, who is nobody where anyone may write.
+    pub(crate) fn new(
+        client_key: Option<ClientKey>,
+        is_batch: bool,
+        stream: &str,
+        owner: &str,
+    ) -> Self {
+        let key = match client_key {
+            None => EventId::new_base(),
             Some(ClientKey(key)) => match EventId::from_retry_key(&key) {
-                Some(base) => Self::Counted(base),
-                None => Self::Named { key, is_batch },
+                Some(key) => key,
+                None => return Self::Named { key, is_batch },
             },
-        }
+        };
+        let base = key.for_owner(stream, owner);
+        Self::Counted { key, base }
+    }
+
+    /// The key under which a request that was not read may be sent again.
+    pub(crate) fn retry_key_of(client_key: Option<ClientKey>) -> String {
+        Self::new(client_key, false, "", "").retry_key()
     }
 
     /// The id of record `index` of `owner` (empty where anyone may write), whose id field has the value
@@ -120,7 +133,7 @@ impl Base {
     ) -> EventId {
         match (client_id, self) {
             (Some(client_id), _) => EventId::of_client_key(stream, owner, client_id, None),
-            (None, Self::Counted(base)) => base.plus(index.into()),
+            (None, Self::Counted { base, .. }) => base.plus(index.into()),
             (None, Self::Named { key, is_batch }) => {
                 EventId::of_client_key(stream, owner, key, is_batch.then_some(index.into()))
             }
@@ -130,7 +143,7 @@ impl Base {
     /// What the client called the request, if that made the ids.
     pub(crate) fn client_key(&self) -> Option<&[u8]> {
         match self {
-            Self::Counted(_) => None,
+            Self::Counted { .. } => None,
             Self::Named { key, .. } => Some(key),
         }
     }
@@ -138,7 +151,7 @@ impl Base {
     /// The key under which sending the same body again is harmless.
     pub(crate) fn retry_key(&self) -> String {
         match self {
-            Self::Counted(base) => base.retry_key(),
+            Self::Counted { key, .. } => key.retry_key(),
             Self::Named { key, .. } => quoted(&String::from_utf8_lossy(key)),
         }
     }
@@ -152,6 +165,10 @@ mod tests {
         let value = |bytes: &&[u8]| HeaderValue::from_bytes(bytes).unwrap();
         let values: Vec<_> = values.iter().map(value).collect();
         ClientKey::from_values(&values.iter().collect::<Vec<_>>())
+    }
+
+    fn base(key: Option<ClientKey>, is_batch: bool) -> Base {
+        Base::new(key, is_batch, "s", "o")
     }
 
     #[test]
@@ -173,7 +190,7 @@ mod tests {
         ] {
             let read = key(&[sent.as_bytes()]).ok().flatten();
             assert!(read.is_some(), "{sent}");
-            let base = Base::new(read.clone(), true);
+            let base = base(read.clone(), true);
             assert_eq!(
                 key(&[base.retry_key().as_bytes()]).ok().flatten(),
                 read,
@@ -209,11 +226,8 @@ mod tests {
 
     #[test]
     fn the_key_that_an_answer_carries_gives_the_same_ids_again() {
-        for first in [
-            Base::new(None, true),
-            Base::new(key(&[b"mine"]).unwrap(), true),
-        ] {
-            let again = Base::new(key(&[first.retry_key().as_bytes()]).unwrap(), true);
+        for first in [base(None, true), base(key(&[b"mine"]).unwrap(), true)] {
+            let again = base(key(&[first.retry_key().as_bytes()]).unwrap(), true);
             for index in [0, 1, 77] {
                 let id = |base: &Base| base.id_of("s", "o", None, index);
                 assert_eq!(id(&first), id(&again));
@@ -223,7 +237,7 @@ mod tests {
 
     #[test]
     fn two_owners_never_have_the_same_id_for_what_they_call_the_same() {
-        let base = Base::new(key(&[b"mine"]).unwrap(), false);
+        let base = base(key(&[b"mine"]).unwrap(), false);
         for client_id in [None, Some(&b"x"[..])] {
             let id = |owner| base.id_of("s", owner, client_id, 0);
             assert_ne!(id("a"), id("b"));
@@ -233,10 +247,25 @@ mod tests {
 
     #[test]
     fn nobody_can_name_anothers_event_by_a_key_that_only_a_gateway_gives() {
-        let theirs = Base::new(key(&[b"1001"]).unwrap(), false).id_of("s", "alice", None, 0);
+        let theirs = base(key(&[b"1001"]).unwrap(), false).id_of("s", "alice", None, 0);
         let forged = format!("ag-{}", theirs.to_string().replace('-', ""));
-        let ours = Base::new(key(&[forged.as_bytes()]).unwrap(), false);
+        let ours = base(key(&[forged.as_bytes()]).unwrap(), false);
         assert_ne!(ours.id_of("s", "bob", None, 0), theirs);
+
+        // Not by the key that an answer gave to its owner either, nor by one that was made of an id.
+        let of = |key: &[u8], owner: &str| Base::new(self::key(&[key]).unwrap(), true, "s", owner);
+        let alices = Base::new(None, true, "s", "alice");
+        let id = alices.id_of("s", "alice", None, 0);
+        let given = alices.retry_key();
+        let again = of(given.as_bytes(), "alice");
+        assert_eq!(again.id_of("s", "alice", None, 0), id);
+        assert_eq!(again.retry_key(), given);
+        for forged in [given, id.retry_key()] {
+            for owner in ["bob", ""] {
+                let ids = of(forged.as_bytes(), owner);
+                assert_ne!(ids.id_of("s", owner, None, 0), id, "{forged} of {owner:?}");
+            }
+        }
 
         let mut old = EventId::new_base();
         old.0[..6].copy_from_slice(&[1, 0x8f, 0, 0, 0, 0]);
@@ -252,8 +281,8 @@ mod tests {
     fn the_id_field_wins_over_the_header() {
         let ids = |base: Base| base.id_of("s", "o", Some(b"x"), 3);
         assert_eq!(
-            ids(Base::new(None, true)),
-            ids(Base::new(key(&[b"k"]).unwrap(), false))
+            ids(base(None, true)),
+            ids(base(key(&[b"k"]).unwrap(), false))
         );
     }
 }

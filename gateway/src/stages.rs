@@ -73,7 +73,7 @@ impl Stages {
             owner: "",
             wishes: Wishes::default(),
         };
-        let base = Base::new(None, false);
+        let base = Base::new(None, false, "", "");
         let taken = intake.take(&self.config.streams[0], format(body), body, &base, None);
         taken.map_or(0, |(_, tickets)| tickets.len())
     }

@@ -107,7 +107,7 @@ mod tests {
             is_dry_run: false,
             places: None,
         };
-        respond::answer(&outcomes, &Base::new(None, true), "topic")
+        respond::answer(&outcomes, &Base::new(None, true, "", ""), "topic")
     }
 
     fn unsent(max: usize) -> Unsent {

@@ -231,13 +231,14 @@ impl Worker {
         let body = match body.await {
             Ok(body) => body,
             Err(answer) if answer.status == 503 => {
-                let key = ids::Base::new(target.client_key, false).retry_key();
+                let key = ids::Base::retry_key_of(target.client_key);
                 return answer.retriable_under(&key);
             }
             Err(answer) => return *answer,
         };
         let stream = &self.config.streams[target.stream];
-        let base = ids::Base::new(target.client_key, target.format.is_batch(&body));
+        let is_batch = target.format.is_batch(&body);
+        let base = ids::Base::new(target.client_key, is_batch, &stream.name, head.owner_name());
         let turn = self.turn(body.len()).await;
         let taken = {
             let mut judge = self.judge.borrow_mut();

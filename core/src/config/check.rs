@@ -137,6 +137,7 @@ fn mongodb(table: Table<'_>) -> Mongodb {
 }
 
 fn gateway(table: Table<'_>) -> Gateway {
+    access::keys(&table);
     let gateway = Gateway {
         listen: table.address("listen", local(8080)),
         tls: access::identity(&table),

@@ -624,6 +624,25 @@ mod stores {
     }
 
     #[test]
+    fn keys_that_anybody_could_read_are_warned_of() {
+        let folder = files();
+        fs::write(folder.path().join("keys"), "").expect("our own folder");
+        for (listen, mode, warnings) in [
+            ("127.0.0.1:8080", 0o640, 0),
+            ("127.0.0.1:8080", 0o642, 1),
+            ("0.0.0.0:8080", 0o640, 1),
+            ("[::]:8080", 0o644, 2),
+        ] {
+            let mode = fs::Permissions::from_mode(mode);
+            fs::set_permissions(folder.path().join("keys"), mode).expect("our own file");
+            let table = format!("[gateway]\nlisten = \"{listen}\"\nkeys = \"@/keys\"");
+            let config = read(&[FilesOf::Gateway], &folder, &table);
+            let config = config.unwrap_or_else(|m| panic!("{m}"));
+            assert_eq!(config.warnings.len(), warnings, "{:?}", config.warnings);
+        }
+    }
+
+    #[test]
     fn a_password_in_the_file_is_refused_and_not_repeated() {
         for table in ["kafka", "redis", "mongodb"] {
             for value in ["\"sesame\"", "5354", "[\"sesame\"]"] {

@@ -424,7 +424,20 @@ async fn two_owners_with_the_same_idempotency_key_are_two_events() {
         let request = post("/closed", token).key("mine");
         client.answer(&request).await.accepted(1);
     }
-    pipeline.exact("closed", 2).await;
+    // A key that an answer gave is its owner's, too.
+    let mixed = |token: &str| {
+        let request = Request::json("/closed", r#"[{"k": "v"}, {"k": 5}]"#);
+        request.header("authorization", format!("Bearer {token}"))
+    };
+    let first = client.answer(&mixed(&tokens[0])).await;
+    assert_eq!(first.status, 207);
+    for token in tokens.iter().chain(&tokens) {
+        let again = mixed(token).key(first.retry_key());
+        let again = client.answer(&again).await;
+        assert_eq!(again.status, 207);
+        assert_eq!(again.retry_key(), first.retry_key());
+    }
+    pipeline.exact("closed", 4).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

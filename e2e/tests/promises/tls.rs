@@ -255,7 +255,7 @@ async fn a_gateway_without_a_certificate_that_it_can_use_does_not_start() {
         (
             at("certificate.pem"),
             at("other.pem"),
-            "is not the key of tls_certificate",
+            "cannot be used together with tls_certificate",
         ),
         (
             at("certificate.pem"),

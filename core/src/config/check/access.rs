@@ -85,7 +85,7 @@ pub(super) fn identity(table: &Table<'_>) -> Option<Identity> {
         && certificates(&certificate).or(private_key(&key)).is_none()
         && let Err(error) = Identity::certified(&certificate, &key)
     {
-        let what = format!("is not the key of tls_certificate: {error:#}");
+        let what = format!("cannot be used together with tls_certificate: {error:#}");
         table.report("tls_key", what);
     }
     Some(identity)
@@ -177,6 +177,26 @@ fn is_loopback(host_and_port: &str) -> bool {
     host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }
 
+/// The gateway's: who has a token may write as its owner, and whoever can write the file may give himself one.
+pub(super) fn keys(table: &Table<'_>) {
+    let Some(keys) = text(table, "keys") else {
+        return;
+    };
+    let path = table.source().beside(&keys);
+    if reads(table) && mode(&path) & 0o007 != 0 {
+        let path = path.display();
+        let what = format!(
+            "the file {path} can be read or written by everybody; mend it with chmod o= {path}"
+        );
+        table.source().warn(&table.spot_of("keys"), &what);
+    }
+    let listen = table.text("listen", "127.0.0.1", |_| None::<&str>);
+    if text(table, "tls_certificate").is_none() && !is_loopback(&listen) {
+        let what = "tokens are readable to everybody on the way, unless something in front speaks TLS; see tls_certificate";
+        table.source().warn(&table.spot_of("keys"), what);
+    }
+}
+
 /// A text that is not empty.
 pub(super) fn text(table: &Table<'_>, key: &'static str) -> Option<String> {
     let text = table.text(key, "", |_| None::<&str>);
@@ -217,7 +237,12 @@ fn reads(table: &Table<'_>) -> bool {
 }
 
 fn is_open_to_all(path: &Path) -> bool {
-    std::fs::metadata(path).is_ok_and(|data| data.permissions().mode() & 0o004 != 0)
+    mode(path) & 0o004 != 0
+}
+
+/// Who may do what with a file; 0 if there is none.
+fn mode(path: &Path) -> u32 {
+    std::fs::metadata(path).map_or(0, |data| data.permissions().mode())
 }
 
 fn certificates(pem: &[u8]) -> Option<&'static str> {
