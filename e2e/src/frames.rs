@@ -86,13 +86,19 @@ pub fn block(fields: &[(&str, &str)]) -> Vec<u8> {
 /// The header of a POST of JSON to `path`.
 #[must_use]
 pub fn post(path: &str) -> Vec<u8> {
-    block(&[
+    block(&fields(path))
+}
+
+/// What [`post`] is the block of.
+#[must_use]
+pub const fn fields(path: &str) -> [(&str, &str); 5] {
+    [
         (":method", "POST"),
         (":scheme", "http"),
         (":path", path),
         (":authority", "localhost"),
         ("content-type", "application/json"),
-    ])
+    ]
 }
 
 /// A connection that has begun.

@@ -290,13 +290,13 @@ async fn unbrotli(pace: &Pace<'_>, max: usize) -> io::Result<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
-    use std::{io::Write as _, rc::Rc};
+    use std::io::Write as _;
 
     use aguacero::config::Config;
     use flate2::{Compression, write};
 
     use super::*;
-    use crate::{deadlines::Deadlines, room::Room};
+    use crate::hostile;
 
     const LINES: &[u8] =
         b"{\"n\":1}\n{\"n\":1}\n{\"n\":1}\n{\"n\":1}\n{\"n\":1}\n{\"n\":1}\n{\"n\":1}\n{\"n\":1}\n";
@@ -346,19 +346,8 @@ body_bytes_max = 1048576
 expansion_max = 20
 "#;
         let config = Config::parse(toml, "a test's file", []).unwrap();
-        let gateway = &config.gateway;
-        assert_eq!(gateway.body_bytes_max, MAX);
-        let (room, deadlines) = (Room::new(gateway), Rc::new(Deadlines::default()));
-        let deadline = deadlines.watch();
-        let limits = Limits::of(
-            gateway,
-            room.share([127, 0, 0, 1].into()),
-            &deadline,
-            hyper::Version::HTTP_11,
-        );
-        let expander = Expander::new();
-        let expanding = expander.expand(coding, packed.into(), gateway, &limits);
-        run(expanding).map_err(|answer| answer.status)
+        assert_eq!(config.gateway.body_bytes_max, MAX);
+        run(hostile::expand(&config, coding.name(), packed.into()))
     }
 
     fn run<F: Future>(future: F) -> F::Output {

@@ -1,11 +1,8 @@
 //! The keys in force: who a token belongs to, where its owner may write, and the file looked at for changes.
 
-use std::{
-    collections::HashMap, os::unix::fs::PermissionsExt as _, path::Path, sync::Arc,
-    time::SystemTime,
-};
+use std::{collections::HashMap, path::Path, sync::Arc, time::SystemTime};
 
-use aguacero::config::{Config, Key, TokenHash};
+use aguacero::config::{Config, Key, TokenHash, open_to_others};
 use hyper::header::HeaderValue;
 use subtle::ConstantTimeEq as _;
 use tokio::sync::watch;
@@ -179,7 +176,9 @@ pub(crate) async fn follow(config: Arc<Config>, sender: watch::Sender<Arc<Ring>>
         read(path)
     };
     follow::follow(None, look, |found| {
-        warn_if_readable_by_others(path);
+        if let Some(what) = open_to_others(path) {
+            tracing::warn!("{what}");
+        }
         take(&config, path, found, &sender);
     })
     .await;
@@ -218,17 +217,6 @@ fn take(config: &Config, path: &Path, found: &Found, sender: &watch::Sender<Arc<
                 tracing::error!(mistake, "the keys before stay in force");
             }
         }
-    }
-}
-
-fn warn_if_readable_by_others(path: &Path) {
-    let Ok(metadata) = std::fs::metadata(path) else {
-        return;
-    };
-    let mode = metadata.permissions().mode() & 0o777;
-    if mode & 0o007 != 0 {
-        let (file, mode) = (path.display(), format!("{mode:o}"));
-        tracing::warn!(%file, mode, "others may read or write the keys: chmod o= FILE");
     }
 }
 

@@ -29,6 +29,7 @@ async fn main() -> anyhow::Result<()> {
         Command::Keys(command) => key_commands::run(command),
     };
     telemetry::init("gateway");
+    cli::warn(&config);
     let shutdown = shutdown::on_signals()?;
     App::build(config, keys).await?.run(shutdown).await
 }

@@ -58,6 +58,7 @@ fn lines(body: &[u8], records_max: usize) -> Result<Ranges, Box<Answer>> {
     Ok(ranges)
 }
 
+/// The elements of the array that `within` begins and ends with.
 fn array(body: &[u8], within: Range<usize>, records_max: usize) -> Result<Ranges, Box<Answer>> {
     let malformed = |at: usize, what: &str| {
         let detail = format!("not JSON: {what}");

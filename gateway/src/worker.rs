@@ -320,10 +320,7 @@ impl Worker {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn size<A, B, C, D, F: Future>(_: impl Fn(A, B, C, D) -> F) -> usize {
-        size_of::<F>()
-    }
+    use crate::connection::tests::size;
 
     /// It is moved as it begins, and every stream of HTTP/2 has one.
     #[test]

@@ -5,6 +5,7 @@
 
 use std::{
     fmt, fs, io,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
 
@@ -120,6 +121,11 @@ pub(crate) fn read(file: &Path) -> Result<Vec<u8>, AccessError> {
         file: file.to_owned(),
         what: format!("cannot be read: {error}"),
     })
+}
+
+/// Who may do what with a file; 0 if there is none.
+pub(super) fn mode(file: &Path) -> u32 {
+    fs::metadata(file).map_or(0, |data| data.permissions().mode() & 0o777)
 }
 
 /// `url` with dots in the place of what may be a password.

@@ -137,14 +137,11 @@ fn mongodb(table: Table<'_>) -> Mongodb {
 }
 
 fn gateway(table: Table<'_>) -> Gateway {
-    access::keys(&table);
     let gateway = Gateway {
         listen: table.address("listen", local(8080)),
         tls: access::identity(&table),
         admin: table.address("admin", local(9180)),
-        keys: Some(table.text("keys", "", names::file))
-            .filter(|path| !path.is_empty())
-            .map(|path| table.source().beside(&path)),
+        keys: access::keys(&table),
         workers: table.number("workers", half_the_cores(), 1..=1024),
         connections_max: table.number("connections_max", 10_000, 1..=1_000_000),
         connections_per_address_max: table.number(

@@ -6,6 +6,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     fmt,
+    path::Path,
     time::SystemTime,
 };
 
@@ -14,6 +15,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::{
     Mistakes,
+    access::mode,
     check::label,
     raw::{Found, Read, Source, Spot, Table, one_of},
 };
@@ -133,6 +135,17 @@ pub fn parse_keys(text: &str, file: &str, streams: Option<&[&str]>) -> Result<Ve
         Some(mistakes) => Err(mistakes),
         None => Ok(keys),
     }
+}
+
+/// What is to be said of a file of keys that everybody may read, or write a key of his own into.
+#[must_use]
+pub fn open_to_others(file: &Path) -> Option<String> {
+    let mode = mode(file);
+    let is_open = mode & 0o007 != 0;
+    is_open.then(|| {
+        let file = file.display();
+        format!("others may read or write the keys (mode {mode:o}): chmod o= {file}")
+    })
 }
 
 /// Where something was first declared.

@@ -22,7 +22,7 @@ use ipnet::IpNet;
 
 pub(crate) use access::read;
 pub use access::{AccessError, Credentials, Identity, Password, Sasl, Tls};
-pub use keys::{Key, Rate, TokenHash, Writes, parse_keys, text_of, time_of};
+pub use keys::{Key, Rate, TokenHash, Writes, open_to_others, parse_keys, text_of, time_of};
 pub use raw::{Mistake, Mistakes};
 pub use stream::{
     Access, Cors, Counter, Field, Partitioning, Route, Rule, Spread, Stream, Type, Types, Via,

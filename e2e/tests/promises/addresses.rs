@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use e2e::{
     Pipeline, Request,
-    frames::{Frames, block, flag, frame, kind},
+    frames::{Frames, block, fields, flag, frame, kind},
     load::tweet,
     once, raw,
 };
@@ -124,14 +124,8 @@ async fn unfinished(to: SocketAddr, bytes: usize) -> TcpStream {
 /// Twenty bodies of HTTP/2 that have no end, each with all that a client sends ahead of two frames.
 async fn in_two_pieces(to: SocketAddr, client: &str) -> Frames {
     let mut frames = Frames::begin(to, b"").await;
-    let fields = block(&[
-        (":method", "POST"),
-        (":scheme", "http"),
-        (":path", "/input"),
-        (":authority", "localhost"),
-        ("content-type", "application/x-ndjson"),
-        ("x-forwarded-for", client),
-    ]);
+    let of_client = [("x-forwarded-for", client)];
+    let fields = block(&[&fields("/input")[..], &of_client].concat());
     let has_room = |frame: &(u8, u8, u32, Vec<u8>)| (frame.0, frame.2) == (kind::WINDOW, 0);
     while !has_room(&frames.next().await.expect("settings and a window")) {}
     for stream in (1..).step_by(2).take(20) {

@@ -57,6 +57,12 @@ fn host(fields: impl AsRef<[u8]>) -> Vec<u8> {
     sized(&[LINE.as_bytes(), b"\r\n", fields.as_ref(), JSON.as_bytes()])
 }
 
+/// The same request in HTTP/1.0.
+fn old(mut request: Vec<u8>) -> Vec<u8> {
+    request[LINE.len() - 1] = b'0';
+    request
+}
+
 /// `bytes` with the row's number.
 fn numbered(mut bytes: Vec<u8>, row: usize) -> Vec<u8> {
     let number = format!("{row:03}");
@@ -348,11 +354,7 @@ async fn a_field_is_read_in_one_way() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_host_is_given_once() {
     let pipeline = Pipeline::weather().into_kafka_only().start().await;
-    let old = |fields: &str| {
-        let mut request = host(fields);
-        request[LINE.len() - 1] = b'0';
-        request
-    };
+    let old = |fields: &str| old(host(fields));
     #[rustfmt::skip] // a row is a line
     let rows = vec![
         ("3.2", host("Host: a.example:8080\r\n"), SERVED),

@@ -3,7 +3,6 @@
 
 use std::{
     net::IpAddr,
-    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
 
@@ -12,7 +11,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 use super::names;
 use crate::config::{
     Redis,
-    access::{Credentials, Identity, Sasl, Tls, read},
+    access::{Credentials, Identity, Sasl, Tls, mode, read},
+    keys::open_to_others,
     raw::{Table, one_of},
 };
 
@@ -79,9 +79,8 @@ pub(super) fn identity(table: &Table<'_>) -> Option<Identity> {
         certificate: certificate?,
         key: key?,
     };
-    let pem = [read(&identity.certificate), read(&identity.key)];
-    if let [Ok(certificate), Ok(key)] = pem
-        && reads(table)
+    if reads(table)
+        && let [Ok(certificate), Ok(key)] = [&identity.certificate, &identity.key].map(|f| read(f))
         && certificates(&certificate).or(private_key(&key)).is_none()
         && let Err(error) = Identity::certified(&certificate, &key)
     {
@@ -177,24 +176,16 @@ fn is_loopback(host_and_port: &str) -> bool {
     host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }
 
-/// The gateway's: who has a token may write as its owner, and whoever can write the file may give himself one.
-pub(super) fn keys(table: &Table<'_>) {
-    let Some(keys) = text(table, "keys") else {
-        return;
-    };
-    let path = table.source().beside(&keys);
-    if reads(table) && mode(&path) & 0o007 != 0 {
-        let path = path.display();
-        let what = format!(
-            "the file {path} can be read or written by everybody; mend it with chmod o= {path}"
-        );
+/// The gateway's, whose contents are read on their own.
+pub(super) fn keys(table: &Table<'_>) -> Option<PathBuf> {
+    let path = table.text("keys", "", names::file);
+    let path = (!path.is_empty()).then(|| table.source().beside(&path))?;
+    if reads(table)
+        && let Some(what) = open_to_others(&path)
+    {
         table.source().warn(&table.spot_of("keys"), &what);
     }
-    let listen = table.text("listen", "127.0.0.1", |_| None::<&str>);
-    if text(table, "tls_certificate").is_none() && !is_loopback(&listen) {
-        let what = "tokens are readable to everybody on the way, unless something in front speaks TLS; see tls_certificate";
-        table.source().warn(&table.spot_of("keys"), what);
-    }
+    Some(path)
 }
 
 /// A text that is not empty.
@@ -238,11 +229,6 @@ fn reads(table: &Table<'_>) -> bool {
 
 fn is_open_to_all(path: &Path) -> bool {
     mode(path) & 0o004 != 0
-}
-
-/// Who may do what with a file; 0 if there is none.
-fn mode(path: &Path) -> u32 {
-    std::fs::metadata(path).map_or(0, |data| data.permissions().mode())
 }
 
 fn certificates(pem: &[u8]) -> Option<&'static str> {

@@ -14,6 +14,16 @@ pub(super) fn check(source: &Source, config: &Config) {
     addresses(source, config);
     sockets(source, config);
     collections(source, config);
+    tokens(source, config);
+}
+
+/// Who has a token may write as its owner.
+fn tokens(source: &Source, config: &Config) {
+    let gateway = &config.gateway;
+    if gateway.keys.is_some() && gateway.tls.is_none() && !gateway.listen.ip().is_loopback() {
+        let what = "tokens are readable to everybody on the way, unless something in front speaks TLS; see tls_certificate";
+        source.warn(&source.at("gateway.keys"), what);
+    }
 }
 
 /// Deadlines nest, or an outcome that was about to be certain is answered with a guess.

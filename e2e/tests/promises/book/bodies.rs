@@ -8,16 +8,21 @@ use tokio::{
 
 use super::{
     BAD, EVENT, HOST, JSON, LAST, LINE, SERVED, answers, by_the_book, exchange, fields, line,
-    numbered, second, stored,
+    numbered, old, second, stored,
 };
 
 fn statuses(read: &str) -> Vec<u16> {
     answers(read).iter().map(|answer| answer.status).collect()
 }
 
-/// A good header but for the fields that say where the body ends.
+/// A good header but for its first line and the fields that say where the body ends.
+fn of(line: &str, framing: &str, body: &str) -> Vec<u8> {
+    format!("{line}\r\n{HOST}{JSON}{framing}\r\n{body}").into_bytes()
+}
+
+/// The same of a good POST.
 fn framed(framing: &str, body: &str) -> Vec<u8> {
-    format!("{LINE}\r\n{HOST}{JSON}{framing}\r\n{body}").into_bytes()
+    of(LINE, framing, body)
 }
 
 fn length(value: &str) -> Vec<u8> {
@@ -55,10 +60,6 @@ async fn a_body_ends_where_everybody_says_it_does() {
         format!("transfer-encoding: chunked\r\ncontent-length: {n}\r\n"),
         format!("content-length: {n}\r\ntransfer-encoding: chunked\r\n"),
     ];
-    let old = |mut request: Vec<u8>| {
-        request[LINE.len() - 1] = b'0';
-        request
-    };
     let smuggled = format!("{LINE}\r\n{HOST}{JSON}content-length: {n}\r\n");
     #[rustfmt::skip] // a row is a line
     let rows = vec![
@@ -178,9 +179,6 @@ async fn a_body_ends_where_everybody_says_it_does() {
 async fn a_connection_goes_on_only_where_both_know_where_the_next_request_begins() {
     let pipeline = Pipeline::weather().into_kafka_only().start().await;
     let n = EVENT.len();
-    let of = |line: &str, framing: &str, body: &str| {
-        format!("{line}\r\n{HOST}{JSON}{framing}\r\n{body}").into_bytes()
-    };
     let sized = format!("content-length: {n}\r\n");
     let chunked = "transfer-encoding: chunked\r\n";
     let large = 100 << 10;

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 
 use e2e::{
     Pipeline,
-    frames::{Frames, PREFACE, block, flag, frame, kind, post},
+    frames::{Frames, PREFACE, block, fields, flag, frame, kind, post},
 };
 use tokio::net::TcpStream;
 
@@ -23,13 +23,7 @@ type Framed = (&'static str, Vec<u8>, &'static str);
 const BEHIND: u32 = 999;
 const END: u8 = flag::END_STREAM | flag::END_HEADERS;
 
-const GOOD: [(&str, &str); 5] = [
-    (":method", "POST"),
-    (":scheme", "http"),
-    (":path", "/input"),
-    (":authority", "localhost"),
-    ("content-type", "application/json"),
-];
+const GOOD: [(&str, &str); 5] = fields("/input");
 
 /// A POST whose header is `block`, on `stream`.
 fn request(stream: u32, block: &[u8], event: &str) -> Vec<u8> {
