@@ -149,6 +149,11 @@ impl Replayer {
         let delivered = self.producer.send(record, DELIVERY_TIMEOUT).await;
         let delivered = delivered.map_err(|(error, _)| error);
         let offset = delivered.context("Kafka did not take it")?.offset;
+        if offset < 0 {
+            bail!(
+                "whether Kafka has it is not known: replay it again, which changes nothing if it has"
+            );
+        }
         // Should this fail, a second replay changes nothing: the id is the same.
         let marking = self.archive.mark_replayed(letter, offset);
         marking.await.context("it is in Kafka, but not marked")?;

@@ -254,23 +254,3 @@ async fn a_late_frame_of_a_closed_topic_is_ignored() {
         .expect("settled");
     ledger.assert_shows(2, &[("a", 1), ("n", 1)]).await;
 }
-
-#[tokio::test]
-async fn scripts_that_redis_has_forgotten_are_loaded_again() {
-    let ledger = Ledger::new("noscript").await;
-    // Once only: other tests use the same Redis, and a caller answers one loss, not two in a row.
-    let _: () = redis::cmd("SCRIPT")
-        .arg("FLUSH")
-        .query_async(&mut ledger.con.clone())
-        .await
-        .expect("flushed");
-    assert_eq!(
-        ledger.live(1, 1, vec![ledger.entry(0, 0, &["a"])]).await,
-        pending(1)
-    );
-    assert_eq!(ledger.settle(None, 0, &["a"]).await, Settled::Done);
-    ledger::clear(&mut ledger.con.clone(), &ledger.stream)
-        .await
-        .expect("cleared");
-    ledger.assert_shows(0, &[]).await;
-}

@@ -15,12 +15,15 @@ use rdkafka::{
     producer::{BaseProducer, Producer as _, ProducerContext, PurgeConfig},
     types::RDKafkaErrorCode,
 };
-use tokio::sync::{Notify, mpsc::UnboundedSender};
+use tokio::sync::{
+    Notify,
+    mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+};
 
 use crate::{
     metric,
     receipt::{InFlight, Report, Ticket},
-    records,
+    records::{self, Record},
     reports::Reports,
     topics::Known,
 };
@@ -66,7 +69,8 @@ impl ProducerContext for Context {
 
     fn delivery(&self, result: &DeliveryResult<'_>, opaque: usize) {
         let report = match result {
-            Ok(message) => Report::Stored(Some(message.offset()).filter(|&o| o >= 0)),
+            Ok(message) if message.offset() >= 0 => Report::Stored(message.offset()),
+            Ok(_) => Report::Unproven,
             Err((error, message)) => {
                 Report::Failed(outcome_of(error, message, &self.topics), error.to_string())
             }
@@ -122,24 +126,26 @@ fn is_size(error: &KafkaError) -> bool {
 impl Producers {
     /// Makes the first producer. Call it inside a runtime.
     pub(crate) fn new(config: &Config, topics: Known) -> anyhow::Result<Self> {
+        let (sender, unproven) = unbounded_channel();
         let recipe = Recipe {
             settings: settings(config, &topics),
             failed: Arc::new(Notify::new()),
-            in_flight: InFlight::new(topics.clone()),
+            in_flight: InFlight::new(topics.clone(), sender),
             topics: topics.clone(),
         };
-        let in_flight = recipe.in_flight.clone();
-        let current = Arc::new(RwLock::new(recipe.make()?));
-        tokio::spawn(replace_failed(recipe, Arc::clone(&current)));
-        Ok(Self {
-            current,
-            in_flight,
+        let producers = Self {
+            current: Arc::new(RwLock::new(recipe.make()?)),
+            in_flight: recipe.in_flight.clone(),
             topics,
-        })
+        };
+        tokio::spawn(replace_failed(recipe, Arc::clone(&producers.current)));
+        tokio::spawn(producers.clone().produce_again(unproven));
+        Ok(producers)
     }
 
     /// Gives every record of `slab` to librdkafka. Never blocks; the receipt comes by itself.
     pub(crate) fn produce(&self, slab: Slab, receipts: &UnboundedSender<Receipt>) {
+        let slab = Arc::new(slab);
         if let Err(detail) = self.check(&slab) {
             let number = self.in_flight.begin(&slab, 1, receipts);
             let ticket = Ticket {
@@ -149,16 +155,46 @@ impl Producers {
             let report = Report::Failed(Outcome::NotStored, detail);
             return self.in_flight.report(ticket, report);
         }
-        let producer = Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner));
         let number = self.in_flight.begin(&slab, slab.ends.len(), receipts);
+        self.hand_over(&slab, records::records(&slab), number);
+    }
+
+    /// Gives records of a slab that is in flight under `number` to the producer in use.
+    fn hand_over<'a>(
+        &self,
+        slab: &'a Slab,
+        records: impl Iterator<Item = Record<'a>>,
+        number: u32,
+    ) {
+        let producer = Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner));
         // SAFETY: what is in flight keeps the values until the last report.
         #[allow(unsafe_code)]
         unsafe {
-            records::produce(&producer, &slab, number, |ticket, error| {
+            records::produce(&producer, slab, records, number, |ticket, error| {
                 metric::refused_by_librdkafka(&error);
                 let report = Report::Failed(refusal(&error), error.to_string());
                 self.in_flight.report(ticket, report);
             });
+        }
+    }
+
+    /// Produces again what librdkafka takes for stored and the broker has not said to be
+    /// (`docs/decisions/0017`).
+    async fn produce_again(self, mut unproven: UnboundedReceiver<u32>) {
+        while let Some(number) = unproven.recv().await {
+            let Some((slab, indices)) = self.in_flight.begin_again(number) else {
+                continue;
+            };
+            metric::unproven(indices.len());
+            tracing::warn!(
+                topic = slab.topic,
+                partition = slab.partition,
+                records = indices.len(),
+                "librdkafka takes records for stored without the broker's word: producing them again"
+            );
+            let records =
+                records::records(&slab).filter(|r| indices.binary_search(&r.index).is_ok());
+            self.hand_over(&slab, records, number);
         }
     }
 
@@ -309,3 +345,7 @@ async fn replace_failed(recipe: Recipe, current: Arc<RwLock<Arc<BaseProducer<Con
 #[cfg(test)]
 #[path = "produce_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "early_tests.rs"]
+mod early;

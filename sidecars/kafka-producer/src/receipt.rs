@@ -3,7 +3,6 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use aguacero_proto::produce::{Exception, Outcome, Receipt, Slab};
-use bytes::Bytes;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::{metric, topics::Known};
@@ -22,23 +21,25 @@ pub(crate) struct Ticket {
 pub(crate) struct InFlight {
     slabs: Arc<Mutex<slab::Slab<Flight>>>,
     topics: Known,
+    /// Gets the number of each slab that has [`Report::Unproven`] records, once all are reported.
+    unproven: UnboundedSender<u32>,
 }
 
 /// A slab on its way.
 struct Flight {
-    slab: u64,
-    topic: String,
+    /// librdkafka reads the records' values here.
+    slab: Arc<Slab>,
     /// Of the topic when the slab came.
     incarnation: String,
     receipts: UnboundedSender<Receipt>,
-    /// librdkafka reads the records' values here.
-    _values: Bytes,
     outstanding: usize,
     stored: usize,
     /// Lowest and highest offset so far.
     offsets: Option<(i64, i64)>,
-    /// A record was stored at an offset that librdkafka was not told.
-    offset_unknown: bool,
+    /// Indices of the records that are to be produced again.
+    unproven: Vec<u32>,
+    /// Whether some are produced for the second time.
+    is_again: bool,
     exceptions: Vec<Exception>,
     /// The offset of each record, or [`NOWHERE`]; only if somebody asked.
     each: Option<Vec<i64>>,
@@ -49,8 +50,11 @@ const NOWHERE: i64 = -1;
 
 /// What became of one record.
 pub(crate) enum Report {
-    /// Stored at an offset, if that is known (it is not after a duplicate sequence number).
-    Stored(Option<i64>),
+    /// Stored, as the broker says, at this offset.
+    Stored(i64),
+    /// Stored, as librdkafka concludes: the broker has not said so. Such a record is produced again, and
+    /// what is said then counts (`docs/decisions/0017`).
+    Unproven,
     /// Anything else, and why.
     Failed(Outcome, String),
 }
@@ -72,30 +76,30 @@ impl Ticket {
 }
 
 impl InFlight {
-    pub(crate) fn new(topics: Known) -> Self {
+    pub(crate) fn new(topics: Known, unproven: UnboundedSender<u32>) -> Self {
         Self {
             slabs: Arc::default(),
             topics,
+            unproven,
         }
     }
 
-    /// `slab` as `records` records, none of them reported yet, whose values are kept until all are; its number.
+    /// `slab` as `records` records, none of them reported yet, which is kept until all are; its number.
     pub(crate) fn begin(
         &self,
-        slab: &Slab,
+        slab: &Arc<Slab>,
         records: usize,
         receipts: &UnboundedSender<Receipt>,
     ) -> u32 {
         let flight = Flight {
-            slab: slab.id,
+            slab: Arc::clone(slab),
             incarnation: self.topics.incarnation(&slab.topic),
-            topic: slab.topic.clone(),
             receipts: receipts.clone(),
-            _values: slab.values.clone(), // the same bytes, counted
             outstanding: records,
             stored: 0,
             offsets: None,
-            offset_unknown: false,
+            unproven: Vec::new(),
+            is_again: false,
             exceptions: Vec::new(),
             each: slab.tell_offsets.then(|| vec![NOWHERE; records]),
         };
@@ -112,11 +116,27 @@ impl InFlight {
             return;
         };
         flight.note(ticket.record, report);
-        if flight.outstanding == 0 {
-            let flight = slabs.remove(number);
-            drop(slabs);
-            flight.send(&self.topics);
+        if flight.outstanding > 0 {
+            return;
         }
+        if !flight.unproven.is_empty() {
+            _ = self.unproven.send(ticket.slab); // an error: the process is ending
+            return;
+        }
+        let flight = slabs.remove(number);
+        drop(slabs);
+        flight.send(&self.topics);
+    }
+
+    /// A slab and the records of it that are to be produced again, ascending; none of them is reported now.
+    pub(crate) fn begin_again(&self, number: u32) -> Option<(Arc<Slab>, Vec<u32>)> {
+        let mut slabs = self.lock();
+        let flight = slabs.get_mut(number as usize)?;
+        let mut unproven = std::mem::take(&mut flight.unproven);
+        unproven.sort_unstable();
+        flight.outstanding = unproven.len();
+        flight.is_again = true;
+        Some((Arc::clone(&flight.slab), unproven))
     }
 
     fn lock(&self) -> MutexGuard<'_, slab::Slab<Flight>> {
@@ -129,36 +149,45 @@ impl Flight {
         match report {
             Report::Stored(offset) => {
                 self.stored += 1;
-                if let (Some(each), Some(offset)) = (&mut self.each, offset)
-                    && let Some(place) = each.get_mut(index as usize)
-                {
+                let each = self.each.as_mut();
+                if let Some(place) = each.and_then(|each| each.get_mut(index as usize)) {
                     *place = offset;
                 }
-                match (offset, self.offsets) {
-                    (None, _) => self.offset_unknown = true,
-                    (Some(o), None) => self.offsets = Some((o, o)),
-                    (Some(o), Some((low, high))) => self.offsets = Some((low.min(o), high.max(o))),
-                }
+                let (low, high) = self.offsets.unwrap_or((offset, offset));
+                self.offsets = Some((low.min(offset), high.max(offset)));
             }
-            Report::Failed(outcome, detail) => {
-                self.exceptions.push(Exception {
-                    index,
-                    outcome: outcome.into(),
-                    detail,
-                });
+            Report::Unproven if !self.is_again => self.unproven.push(index),
+            Report::Unproven => {
+                let detail = "told twice without an offset";
+                self.fail(index, Outcome::Unknown, detail.to_owned());
             }
+            Report::Failed(outcome, detail) => self.fail(index, outcome, detail),
         }
         self.outstanding -= 1;
+    }
+
+    /// A record that was unproven once may be there, whatever becomes of it the second time.
+    fn fail(&mut self, index: u32, outcome: Outcome, detail: String) {
+        let outcome = if self.is_again {
+            Outcome::Unknown
+        } else {
+            outcome
+        };
+        self.exceptions.push(Exception {
+            index,
+            outcome: outcome.into(),
+            detail,
+        });
     }
 
     fn send(self, topics: &Known) {
         metric::slab(self.stored, self.exceptions.len());
         // Where the topic was made again meanwhile, nobody can tell whose offsets these are: offsets of
         // the old one in the ledger of the new one would wait there for records that may never come.
-        let same = topics.incarnation(&self.topic) == self.incarnation;
-        let offsets = self.offsets.filter(|_| same && !self.offset_unknown);
+        let same = topics.incarnation(&self.slab.topic) == self.incarnation;
+        let offsets = self.offsets.filter(|_| same);
         let mut receipt = Receipt {
-            slab: self.slab,
+            slab: self.slab.id,
             outcome: Outcome::Stored.into(),
             first: offsets.map(|(low, _)| low),
             last: offsets.map(|(_, high)| high),

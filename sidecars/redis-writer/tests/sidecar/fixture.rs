@@ -339,17 +339,20 @@ impl OwnRedis {
     }
 
     pub(crate) async fn config_set(&self, key: &str, value: &str) {
+        self.run(redis::cmd("CONFIG").arg("SET").arg(key).arg(value))
+            .await;
+    }
+
+    pub(crate) async fn forget_scripts(&self) {
+        self.run(redis::cmd("SCRIPT").arg("FLUSH")).await;
+    }
+
+    async fn run(&self, command: &redis::Cmd) {
         let mut con = ledger::connect(&Redis::at(&self.url()), PATIENCE)
             .await
             .expect("Redis");
-        let mut command = redis::cmd("CONFIG");
-        let done: Result<(), _> = command
-            .arg("SET")
-            .arg(key)
-            .arg(value)
-            .query_async(&mut con)
-            .await;
-        done.expect("set");
+        let done: Result<(), _> = command.query_async(&mut con).await;
+        done.expect("done");
     }
 }
 
