@@ -18,9 +18,9 @@ pub(crate) fn refused_by_librdkafka(error: &KafkaError) {
     counter!("aguacero_producer_refused_by_librdkafka_total", "code" => code).increment(1);
 }
 
-/// librdkafka took records for stored without the broker's word, so they are produced again.
-pub(crate) fn unproven(records: usize) {
-    counter!("aguacero_producer_unproven_total").increment(records as u64);
+/// librdkafka took a record for stored without the broker's word.
+pub(crate) fn unconfirmed() {
+    counter!("aguacero_producer_unconfirmed_total").increment(1);
 }
 
 /// A fatal error made a new producer necessary.

@@ -1,7 +1,10 @@
 //! Slabs into librdkafka, delivery reports out of it.
 
 use std::{
-    sync::{Arc, PoisonError, RwLock},
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicI64, Ordering},
+    },
     time::Duration,
 };
 
@@ -15,15 +18,12 @@ use rdkafka::{
     producer::{BaseProducer, Producer as _, ProducerContext, PurgeConfig},
     types::RDKafkaErrorCode,
 };
-use tokio::sync::{
-    Notify,
-    mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
-};
+use tokio::sync::{Notify, mpsc::UnboundedSender};
 
 use crate::{
     metric,
     receipt::{InFlight, Report, Ticket},
-    records::{self, Record},
+    records,
     reports::Reports,
     topics::Known,
 };
@@ -46,6 +46,8 @@ pub(crate) struct Context {
     failed: Arc<Notify>,
     in_flight: InFlight,
     topics: Known,
+    /// What librdkafka makes the next offset of a batch that has none.
+    no_offset: AtomicI64,
 }
 
 impl ClientContext for Context {
@@ -62,6 +64,18 @@ impl Context {
     pub(crate) fn mend(&self, producer: &BaseProducer<Self>) {
         self.bootstrap.mend(producer.client(), &self.brokers);
     }
+
+    /// Whether the broker has said that it stored a record at `offset`, or librdkafka concludes it
+    /// (`docs/decisions/0017`): from the success of a later batch, of which it tells no offset; or from a sequence
+    /// number that is refused as a duplicate. Then the batch's first record has -1, and each other one more. The
+    /// reports of a batch come one after the other; a record that is really at such an offset counts as the batch's.
+    fn is_confirmed(&self, offset: i64) -> bool {
+        let is_confirmed = offset >= 0 && offset != self.no_offset.load(Ordering::Relaxed);
+        let is_of_batch = !is_confirmed && offset >= -1;
+        let next = if is_of_batch { offset + 1 } else { i64::MIN };
+        self.no_offset.store(next, Ordering::Relaxed);
+        is_confirmed
+    }
 }
 
 impl ProducerContext for Context {
@@ -69,8 +83,12 @@ impl ProducerContext for Context {
 
     fn delivery(&self, result: &DeliveryResult<'_>, opaque: usize) {
         let report = match result {
-            Ok(message) if message.offset() >= 0 => Report::Stored(message.offset()),
-            Ok(_) => Report::Unproven,
+            Ok(message) if self.is_confirmed(message.offset()) => Report::Stored(message.offset()),
+            Ok(_) => {
+                metric::unconfirmed();
+                let detail = "librdkafka takes it for stored, the broker has not said so";
+                Report::Failed(Outcome::Unknown, detail.to_owned())
+            }
             Err((error, message)) => {
                 Report::Failed(outcome_of(error, message, &self.topics), error.to_string())
             }
@@ -95,9 +113,9 @@ fn outcome_of(error: &KafkaError, message: &BorrowedMessage<'_>, topics: &Known)
         }
         // A leader that gives its partition up while a record waits for the replicas says that it is
         // not the leader. librdkafka takes that for "not persisted", tries again, and in the end tells
-        // only that time has run out.
+        // only what ended that: that time has run out, or the queue was purged.
         rd_kafka_msg_status_t::RD_KAFKA_MSG_STATUS_NOT_PERSISTED
-            if is_timeout(error) && topics.is_replicated(message.topic()) =>
+            if topics.is_replicated(message.topic()) || is_anything(error) =>
         {
             Outcome::Unknown
         }
@@ -106,8 +124,9 @@ fn outcome_of(error: &KafkaError, message: &BorrowedMessage<'_>, topics: &Known)
     }
 }
 
-fn is_timeout(error: &KafkaError) -> bool {
-    error.rdkafka_error_code() == Some(RDKafkaErrorCode::MessageTimedOut)
+/// The broker's word for an error that it did not foresee, whenever that was.
+fn is_anything(error: &KafkaError) -> bool {
+    error.rdkafka_error_code() == Some(RDKafkaErrorCode::Unknown)
 }
 
 /// The outcome of a record that librdkafka itself did not take.
@@ -126,26 +145,24 @@ fn is_size(error: &KafkaError) -> bool {
 impl Producers {
     /// Makes the first producer. Call it inside a runtime.
     pub(crate) fn new(config: &Config, topics: Known) -> anyhow::Result<Self> {
-        let (sender, unproven) = unbounded_channel();
         let recipe = Recipe {
             settings: settings(config, &topics),
             failed: Arc::new(Notify::new()),
-            in_flight: InFlight::new(topics.clone(), sender),
+            in_flight: InFlight::new(topics.clone()),
             topics: topics.clone(),
         };
-        let producers = Self {
-            current: Arc::new(RwLock::new(recipe.make()?)),
-            in_flight: recipe.in_flight.clone(),
+        let in_flight = recipe.in_flight.clone();
+        let current = Arc::new(RwLock::new(recipe.make()?));
+        tokio::spawn(replace_failed(recipe, Arc::clone(&current)));
+        Ok(Self {
+            current,
+            in_flight,
             topics,
-        };
-        tokio::spawn(replace_failed(recipe, Arc::clone(&producers.current)));
-        tokio::spawn(producers.clone().produce_again(unproven));
-        Ok(producers)
+        })
     }
 
     /// Gives every record of `slab` to librdkafka. Never blocks; the receipt comes by itself.
     pub(crate) fn produce(&self, slab: Slab, receipts: &UnboundedSender<Receipt>) {
-        let slab = Arc::new(slab);
         if let Err(detail) = self.check(&slab) {
             let number = self.in_flight.begin(&slab, 1, receipts);
             let ticket = Ticket {
@@ -155,46 +172,16 @@ impl Producers {
             let report = Report::Failed(Outcome::NotStored, detail);
             return self.in_flight.report(ticket, report);
         }
-        let number = self.in_flight.begin(&slab, slab.ends.len(), receipts);
-        self.hand_over(&slab, records::records(&slab), number);
-    }
-
-    /// Gives records of a slab that is in flight under `number` to the producer in use.
-    fn hand_over<'a>(
-        &self,
-        slab: &'a Slab,
-        records: impl Iterator<Item = Record<'a>>,
-        number: u32,
-    ) {
         let producer = Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner));
+        let number = self.in_flight.begin(&slab, slab.ends.len(), receipts);
         // SAFETY: what is in flight keeps the values until the last report.
         #[allow(unsafe_code)]
         unsafe {
-            records::produce(&producer, slab, records, number, |ticket, error| {
+            records::produce(&producer, &slab, number, |ticket, error| {
                 metric::refused_by_librdkafka(&error);
                 let report = Report::Failed(refusal(&error), error.to_string());
                 self.in_flight.report(ticket, report);
             });
-        }
-    }
-
-    /// Produces again what librdkafka takes for stored and the broker has not said to be
-    /// (`docs/decisions/0017`).
-    async fn produce_again(self, mut unproven: UnboundedReceiver<u32>) {
-        while let Some(number) = unproven.recv().await {
-            let Some((slab, indices)) = self.in_flight.begin_again(number) else {
-                continue;
-            };
-            metric::unproven(indices.len());
-            tracing::warn!(
-                topic = slab.topic,
-                partition = slab.partition,
-                records = indices.len(),
-                "librdkafka takes records for stored without the broker's word: producing them again"
-            );
-            let records =
-                records::records(&slab).filter(|r| indices.binary_search(&r.index).is_ok());
-            self.hand_over(&slab, records, number);
         }
     }
 
@@ -292,6 +279,7 @@ impl Recipe {
             failed: Arc::clone(&self.failed),
             in_flight: self.in_flight.clone(),
             topics: self.topics.clone(),
+            no_offset: AtomicI64::new(i64::MIN),
         };
         let producer: Arc<BaseProducer<Context>> =
             Arc::new(self.settings.create_with_context(context)?);

@@ -265,6 +265,7 @@ async fn what_a_broker_refuses_for_long_is_not_stored_only_if_that_is_certain() 
             Error::RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS_AFTER_APPEND,
             Outcome::Unknown,
         ),
+        (Error::RD_KAFKA_RESP_ERR_UNKNOWN, Outcome::Unknown),
         (Error::RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT, Outcome::Unknown),
         (Error::RD_KAFKA_RESP_ERR__TRANSPORT, Outcome::Unknown),
     ] {
@@ -280,12 +281,13 @@ async fn what_a_broker_refuses_for_long_is_not_stored_only_if_that_is_certain() 
     }
 }
 
-/// It may have reached the replicas before the leader gave its partition up.
+/// It may have reached the replicas before the leader gave its partition up, whatever happens then.
 #[tokio::test]
-async fn what_a_leader_of_others_disowns_until_time_has_run_out_nobody_knows() {
+async fn what_a_leader_of_others_disowns_nobody_knows_whatever_ends_it() {
     for error in [
         Error::RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION,
         Error::RD_KAFKA_RESP_ERR_KAFKA_STORAGE_ERROR,
+        Error::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED,
     ] {
         let mut b = Bench::with_replicas(3);
         b.goes_on("before").await;
@@ -314,6 +316,23 @@ async fn what_a_broker_refuses_twice_is_sent_again_as_it_was_and_stored_once() {
         assert_eq!(b.outcome(slab).await, Outcome::Stored, "{error:?}");
         assert_eq!(b.log().await, ["before", "a"], "{error:?}");
     }
+}
+
+/// In a batch of several, librdkafka makes up offsets from -1 on.
+#[tokio::test]
+async fn a_duplicate_sequence_number_does_not_make_a_batch_stored() {
+    let mut b = Bench::new();
+    for _ in 0..5 {
+        b.goes_on("before").await; // so that the offsets there are others
+    }
+    b.fail_produce(Error::RD_KAFKA_RESP_ERR_DUPLICATE_SEQUENCE_NUMBER, 100);
+    for _ in 0..20 {
+        let slab = b.produce(&["a", "b", "c"]);
+        assert_eq!(b.outcome(slab).await, Outcome::Unknown);
+    }
+    b.cluster.clear_request_errors(RDKafkaApiKey::Produce);
+    b.goes_on("after").await;
+    assert_eq!(b.log().await[5..], ["after"]);
 }
 
 #[tokio::test]

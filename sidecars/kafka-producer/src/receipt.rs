@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use aguacero_proto::produce::{Exception, Outcome, Receipt, Slab};
+use bytes::Bytes;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::{metric, topics::Known};
@@ -21,25 +22,21 @@ pub(crate) struct Ticket {
 pub(crate) struct InFlight {
     slabs: Arc<Mutex<slab::Slab<Flight>>>,
     topics: Known,
-    /// Gets the number of each slab that has [`Report::Unproven`] records, once all are reported.
-    unproven: UnboundedSender<u32>,
 }
 
 /// A slab on its way.
 struct Flight {
-    /// librdkafka reads the records' values here.
-    slab: Arc<Slab>,
+    slab: u64,
+    topic: String,
     /// Of the topic when the slab came.
     incarnation: String,
     receipts: UnboundedSender<Receipt>,
+    /// librdkafka reads the records' values here.
+    _values: Bytes,
     outstanding: usize,
     stored: usize,
     /// Lowest and highest offset so far.
     offsets: Option<(i64, i64)>,
-    /// Indices of the records that are to be produced again.
-    unproven: Vec<u32>,
-    /// Whether some are produced for the second time.
-    is_again: bool,
     exceptions: Vec<Exception>,
     /// The offset of each record, or [`NOWHERE`]; only if somebody asked.
     each: Option<Vec<i64>>,
@@ -50,11 +47,8 @@ const NOWHERE: i64 = -1;
 
 /// What became of one record.
 pub(crate) enum Report {
-    /// Stored, as the broker says, at this offset.
+    /// Stored at this offset, as the broker says.
     Stored(i64),
-    /// Stored, as librdkafka concludes: the broker has not said so. Such a record is produced again, and
-    /// what is said then counts (`docs/decisions/0017`).
-    Unproven,
     /// Anything else, and why.
     Failed(Outcome, String),
 }
@@ -76,30 +70,29 @@ impl Ticket {
 }
 
 impl InFlight {
-    pub(crate) fn new(topics: Known, unproven: UnboundedSender<u32>) -> Self {
+    pub(crate) fn new(topics: Known) -> Self {
         Self {
             slabs: Arc::default(),
             topics,
-            unproven,
         }
     }
 
-    /// `slab` as `records` records, none of them reported yet, which is kept until all are; its number.
+    /// `slab` as `records` records, none of them reported yet, whose values are kept until all are; its number.
     pub(crate) fn begin(
         &self,
-        slab: &Arc<Slab>,
+        slab: &Slab,
         records: usize,
         receipts: &UnboundedSender<Receipt>,
     ) -> u32 {
         let flight = Flight {
-            slab: Arc::clone(slab),
+            slab: slab.id,
             incarnation: self.topics.incarnation(&slab.topic),
+            topic: slab.topic.clone(),
             receipts: receipts.clone(),
+            _values: slab.values.clone(), // the same bytes, counted
             outstanding: records,
             stored: 0,
             offsets: None,
-            unproven: Vec::new(),
-            is_again: false,
             exceptions: Vec::new(),
             each: slab.tell_offsets.then(|| vec![NOWHERE; records]),
         };
@@ -116,27 +109,11 @@ impl InFlight {
             return;
         };
         flight.note(ticket.record, report);
-        if flight.outstanding > 0 {
-            return;
+        if flight.outstanding == 0 {
+            let flight = slabs.remove(number);
+            drop(slabs);
+            flight.send(&self.topics);
         }
-        if !flight.unproven.is_empty() {
-            _ = self.unproven.send(ticket.slab); // an error: the process is ending
-            return;
-        }
-        let flight = slabs.remove(number);
-        drop(slabs);
-        flight.send(&self.topics);
-    }
-
-    /// A slab and the records of it that are to be produced again, ascending; none of them is reported now.
-    pub(crate) fn begin_again(&self, number: u32) -> Option<(Arc<Slab>, Vec<u32>)> {
-        let mut slabs = self.lock();
-        let flight = slabs.get_mut(number as usize)?;
-        let mut unproven = std::mem::take(&mut flight.unproven);
-        unproven.sort_unstable();
-        flight.outstanding = unproven.len();
-        flight.is_again = true;
-        Some((Arc::clone(&flight.slab), unproven))
     }
 
     fn lock(&self) -> MutexGuard<'_, slab::Slab<Flight>> {
@@ -156,38 +133,25 @@ impl Flight {
                 let (low, high) = self.offsets.unwrap_or((offset, offset));
                 self.offsets = Some((low.min(offset), high.max(offset)));
             }
-            Report::Unproven if !self.is_again => self.unproven.push(index),
-            Report::Unproven => {
-                let detail = "told twice without an offset";
-                self.fail(index, Outcome::Unknown, detail.to_owned());
+            Report::Failed(outcome, detail) => {
+                self.exceptions.push(Exception {
+                    index,
+                    outcome: outcome.into(),
+                    detail,
+                });
             }
-            Report::Failed(outcome, detail) => self.fail(index, outcome, detail),
         }
         self.outstanding -= 1;
-    }
-
-    /// A record that was unproven once may be there, whatever becomes of it the second time.
-    fn fail(&mut self, index: u32, outcome: Outcome, detail: String) {
-        let outcome = if self.is_again {
-            Outcome::Unknown
-        } else {
-            outcome
-        };
-        self.exceptions.push(Exception {
-            index,
-            outcome: outcome.into(),
-            detail,
-        });
     }
 
     fn send(self, topics: &Known) {
         metric::slab(self.stored, self.exceptions.len());
         // Where the topic was made again meanwhile, nobody can tell whose offsets these are: offsets of
         // the old one in the ledger of the new one would wait there for records that may never come.
-        let same = topics.incarnation(&self.slab.topic) == self.incarnation;
+        let same = topics.incarnation(&self.topic) == self.incarnation;
         let offsets = self.offsets.filter(|_| same);
         let mut receipt = Receipt {
-            slab: self.slab.id,
+            slab: self.slab,
             outcome: Outcome::Stored.into(),
             first: offsets.map(|(low, _)| low),
             last: offsets.map(|(_, high)| high),

@@ -35,17 +35,16 @@ const KINDS: [Kind; 7] = [
     Kind::RD_KAFKA_VTYPE_KEY,
 ];
 
-/// Gives `records` of `slab` to librdkafka, with the tickets of slab number `number`; calls `refused` for
-/// those that it does not take.
+/// Gives every record of `slab` to librdkafka, with the tickets of slab number `number`; calls `refused`
+/// for those that it does not take.
 ///
 /// # Safety
 /// The bytes of `slab.values` have to stay where they are until every record has its delivery report: they
 /// are not copied.
 #[allow(unsafe_code)]
-pub(crate) unsafe fn produce<'a, C: ProducerContext<DeliveryOpaque = usize>>(
+pub(crate) unsafe fn produce<C: ProducerContext<DeliveryOpaque = usize>>(
     producer: &BaseProducer<C>,
-    slab: &'a Slab,
-    records: impl Iterator<Item = Record<'a>>,
+    slab: &Slab,
     number: u32,
     mut refused: impl FnMut(Ticket, KafkaError),
 ) {
@@ -58,7 +57,7 @@ pub(crate) unsafe fn produce<'a, C: ProducerContext<DeliveryOpaque = usize>>(
     call[TOPIC].u.rkt = topic.0;
     call[PARTITION].u.i32_ = slab.partition;
     let mut header = Vec::new();
-    for record in records {
+    for record in records(slab) {
         let ticket = Ticket {
             slab: number,
             record: record.index,
@@ -103,8 +102,7 @@ fn bytes(bytes: &[u8]) -> sys::rd_kafka_vu_s__bindgen_ty_1__bindgen_ty_1 {
 
 /// A record as the columns of its slab have it.
 pub(crate) struct Record<'a> {
-    /// Its position in the slab.
-    pub(crate) index: u32,
+    index: u32,
     pub(crate) value: &'a [u8],
     pub(crate) key: Option<&'a [u8]>,
     run: &'a Run,
