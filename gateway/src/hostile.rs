@@ -32,7 +32,8 @@ pub struct Routed {
 /// Where a request leads to, or the status that refuses it.
 pub fn route(config: &Config, request: &Parts) -> Result<Routed, u16> {
     let ((_, keys), mut head) = (Keys::new(Vec::new()), Letterhead::default());
-    let target = route::route(config, &keys, request, &mut head).map_err(|answer| answer.status)?;
+    let target =
+        route::route(config, &keys, request, Ok(()), &mut head).map_err(|answer| answer.status)?;
     let key = target.client_key;
     Ok(Routed {
         stream: target.stream,

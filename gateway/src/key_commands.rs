@@ -224,7 +224,11 @@ fn expiry(text: &str) -> Result<SystemTime, String> {
         Some(SystemTime::UNIX_EPOCH + Duration::from_secs(since.as_secs()))
     };
     let time = time.and_then(whole_seconds);
-    time.ok_or_else(|| "write days, like 90d, or a date, like 2027-01-01".to_owned())
+    let time = time.ok_or("write days, like 90d, or a date, like 2027-01-01")?;
+    if time <= SystemTime::now() {
+        return Err("that is over: the key would never be good".to_owned());
+    }
+    Ok(time)
 }
 
 fn table(keys: &[Key], now: SystemTime) -> String {
@@ -536,8 +540,17 @@ mod tests {
             .duration_since(SystemTime::now())
             .unwrap();
         assert!(in_a_day <= Duration::from_secs(24 * 3600));
-        assert_eq!(expiry("2027-01-01").ok(), time_of("2027-01-01T00:00:00Z"));
-        for wrong in ["", "d", "-1d", "1 d", "tomorrow", "2027-13-01"] {
+        assert_eq!(expiry("2999-01-01").ok(), time_of("2999-01-01T00:00:00Z"));
+        for wrong in [
+            "",
+            "d",
+            "-1d",
+            "1 d",
+            "tomorrow",
+            "2999-13-01",
+            "0d",
+            "2020-01-01",
+        ] {
             assert!(expiry(wrong).is_err(), "{wrong}");
         }
     }

@@ -175,10 +175,13 @@ pub(crate) async fn follow(config: Arc<Config>, sender: watch::Sender<Arc<Ring>>
         metric::keys(sender.borrow().in_force(SystemTime::now())); // some expire meanwhile
         read(path)
     };
+    let mut told = open_to_others(path); // with the rest of the configuration
     follow::follow(None, look, |found| {
-        if let Some(what) = open_to_others(path) {
+        let open = open_to_others(path);
+        if let Some(what) = open.as_ref().filter(|_| open != told) {
             tracing::warn!("{what}");
         }
+        told = open;
         take(&config, path, found, &sender);
     })
     .await;

@@ -4,7 +4,7 @@ use std::{
     cell::{Cell, RefCell},
     collections::HashMap,
     net::IpAddr,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use aguacero::config::Config;
@@ -134,6 +134,18 @@ pub(crate) fn keys(in_force: usize) {
 /// Whether the file of keys, as it is now, has mistakes, so that those before are in force.
 pub(crate) fn keys_refused(is_refused: bool) {
     gauge!("aguacero_gateway_keys_refused").set(f64::from(u8::from(is_refused)));
+}
+
+/// When the certificate in use expires, in seconds since 1970.
+pub(crate) fn certificate(expires: Option<SystemTime>) {
+    let seconds = expires.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    gauge!("aguacero_gateway_certificate_expires_seconds")
+        .set(seconds.map_or(f64::INFINITY, |s| s.as_secs_f64()));
+}
+
+/// Whether certificate and key, as they are now, cannot be used, so that those before are in use.
+pub(crate) fn certificate_refused(is_refused: bool) {
+    gauge!("aguacero_gateway_certificate_refused").set(f64::from(u8::from(is_refused)));
 }
 
 /// Deltas that were given up: the consumer's settling counts those events.

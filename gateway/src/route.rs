@@ -61,11 +61,13 @@ impl Format {
     }
 }
 
-/// Finds the stream of a request, or the answer that refuses it; and what any answer to it carries.
+/// Finds the stream of a request, or the answer that refuses it; and what any answer to it carries. `place` is
+/// whether there is one for its client.
 pub(crate) fn route(
     config: &Config,
     keys: &Keys,
     request: &Parts,
+    place: Result<(), Box<Answer>>,
     head: &mut Letterhead,
 ) -> Result<Target, Box<Answer>> {
     let path = request.uri.path();
@@ -96,6 +98,7 @@ pub(crate) fn route(
             return Err(allowed.preflight(cors).into());
         }
     }
+    place?;
     match request.method {
         Method::POST => {}
         Method::OPTIONS => return Err(Answer::options().into()),

@@ -17,7 +17,7 @@ use rustls::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use crate::follow;
+use crate::{follow, metric};
 
 /// What a client may agree on, the better first.
 const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
@@ -57,6 +57,7 @@ impl Tls {
     pub(crate) fn load(files: &Identity) -> anyhow::Result<Self> {
         let read = read(files);
         let first = certified(&read).context("gateway.tls_certificate and gateway.tls_key")?;
+        metric::certificate(Identity::expires(&first));
         let current = Arc::new(Current(RwLock::new(Arc::new(first))));
         let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_protocol_versions(&[&TLS13, &TLS12])?
@@ -81,10 +82,18 @@ impl Tls {
         let look = || read(&self.files);
         let take = |found: &Found| match certified(found) {
             Ok(certified) => {
+                metric::certificate(Identity::expires(&certified));
+                metric::certificate_refused(false);
+                match Identity::untimely(&certified) {
+                    None => tracing::info!("the certificate of gateway.tls_certificate changed"),
+                    Some(what) => {
+                        tracing::warn!("the new certificate of gateway.tls_certificate {what}")
+                    }
+                }
                 self.current.set(certified);
-                tracing::info!("the certificate of gateway.tls_certificate changed");
             }
             Err(error) => {
+                metric::certificate_refused(true);
                 let error = format!("{error:#}");
                 tracing::error!(error, "the certificate stays as it was");
             }

@@ -170,10 +170,11 @@ impl Worker {
         };
         let share = self.room.share(client);
         let limits = body::Limits::of(&self.config.gateway, share, deadline, parts.version);
-        let answer = match self.place(peer, client) {
-            Ok(_place) => self.answer(&parts, body, &limits, &mut head).await,
-            Err(answer) => Box::pin(body::discard(&parts.headers, body, &limits, *answer)).await,
+        let (_place, place) = match self.place(peer, client) {
+            Ok(place) => (place, Ok(())),
+            Err(answer) => (None, Err(answer)),
         };
+        let answer = self.answer(&parts, body, &limits, place, &mut head).await;
         let answer = limits.last_if_trailed(answer);
         self.metrics.answered(answer.status, started.elapsed());
         self.unsent.send(head.put_on(answer))
@@ -213,9 +214,10 @@ impl Worker {
         parts: &Parts,
         body: Incoming,
         limits: &body::Limits<'_>,
+        place: Result<(), Box<Answer>>,
         head: &mut Letterhead,
     ) -> Answer {
-        let target = route::route(&self.config, &self.keys, parts, head);
+        let target = route::route(&self.config, &self.keys, parts, place, head);
         let target = match target {
             Ok(target) => target,
             Err(answer) => {

@@ -7,14 +7,23 @@ use std::{
     fmt, fs, io,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::{Context as _, anyhow, ensure};
 use rustls::{
+    CertificateError, RootCertStore,
+    client::verify_server_cert_signed_by_trust_anchor,
     crypto::ring,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+    pki_types::{CertificateDer, PrivateKeyDer, UnixTime, pem::PemObject as _},
+    server::ParsedCertificate,
     sign::CertifiedKey,
 };
+
+use super::keys::text_of;
+
+/// The last second of the year 9999, which RFC 5280, section 4.1.2.5, means by "never".
+const END_OF_TIME: Duration = Duration::from_secs(253_402_300_799);
 
 /// Whom to trust, and who we are, in TLS. The other side's certificate and the name in it are always checked.
 #[derive(Debug, Clone, Default)]
@@ -46,6 +55,46 @@ impl Identity {
         let provider = ring::default_provider();
         CertifiedKey::from_der(chain, key, &provider).context("they do not belong together")
     }
+
+    /// When the certificate expires; `None`: never.
+    #[must_use]
+    pub fn expires(certified: &CertifiedKey) -> Option<SystemTime> {
+        match judged(certified, UnixTime::since_unix_epoch(END_OF_TIME))? {
+            CertificateError::ExpiredContext { not_after, .. } => Some(time_of(not_after)),
+            _ => None,
+        }
+    }
+
+    /// Why no client accepts the certificate now, as far as that is a matter of time.
+    #[must_use]
+    pub fn untimely(certified: &CertifiedKey) -> Option<String> {
+        match judged(certified, UnixTime::now())? {
+            CertificateError::ExpiredContext { not_after, .. } => {
+                let day = text_of(time_of(not_after));
+                Some(format!("expired at {day}: clients refuse it"))
+            }
+            CertificateError::NotValidYetContext { not_before, .. } => {
+                let day = text_of(time_of(not_before));
+                Some(format!("is not valid before {day}: clients refuse it"))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// What a client would have against the certificate at that time: without any authority that it trusts, at least
+/// that. Time is looked at first.
+fn judged(certified: &CertifiedKey, at: UnixTime) -> Option<CertificateError> {
+    let own = ParsedCertificate::try_from(certified.cert.first()?).ok()?;
+    let nobody = RootCertStore::empty();
+    match verify_server_cert_signed_by_trust_anchor(&own, &nobody, &[], at, &[]) {
+        Err(rustls::Error::InvalidCertificate(why)) => Some(why),
+        _ => None,
+    }
+}
+
+fn time_of(time: UnixTime) -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(time.as_secs())
 }
 
 /// A user, and where the password is.

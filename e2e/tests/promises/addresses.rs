@@ -66,7 +66,9 @@ async fn an_address_has_so_many_connections_and_no_more() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn behind_a_proxy_the_bound_is_that_of_the_clients_requests() {
-    let pipeline = Pipeline::weather()
+    let toml = e2e::repository("aguacero.toml");
+    let cors = "[streams.weather]\ncors = { origins = [\"https://a.example\"] }\n";
+    let pipeline = Pipeline::builder(&toml.replace("[streams.weather]\n", cors))
         .into_kafka_only()
         .with("gateway.connections_per_address_max", 1)
         .with("gateway.proxies", "127.0.0.0/8, ::1")
@@ -80,7 +82,10 @@ async fn behind_a_proxy_the_bound_is_that_of_the_clients_requests() {
         body.len()
     );
     slow.write_all(header.as_bytes()).await.expect("its header");
-    let of = |address: &str| Request::json("/input", tweet(2)).header("x-forwarded-for", address);
+    let of = |address: &str| {
+        let request = Request::json("/input", tweet(2)).header("x-forwarded-for", address);
+        request.header("origin", "https://a.example")
+    };
     let mut client = pipeline.client();
     once("the request in progress is noticed", async || {
         let answer = client.answer(&of("1.2.3.4")).await;
@@ -88,6 +93,8 @@ async fn behind_a_proxy_the_bound_is_that_of_the_clients_requests() {
             return false;
         }
         assert_eq!(answer.header("retry-after"), Some("1"));
+        let readable_by = answer.header("access-control-allow-origin");
+        assert_eq!(readable_by, Some("https://a.example"), "{answer:?}");
         answer.problem(429);
         true
     })

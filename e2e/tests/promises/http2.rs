@@ -274,19 +274,20 @@ async fn streams_count_as_connections_of_their_address_do() {
         .start()
         .await;
     let mut client = Frames::begin(pipeline.address(), b"").await;
-    // Three that wait for their bodies beside the connection itself, and one too many.
-    for n in 0..4 {
-        let header = frame(kind::HEADERS, flag::END_HEADERS, 2 * n + 1, &post("/input"));
-        client.write(&header).await;
-    }
-    let (_, _, stream, reason) = loop {
-        let frame = client.next().await.expect("the connection goes on");
-        if frame.0 == kind::RESET {
-            break frame;
-        }
-    };
     let refused = 7_u32.to_be_bytes(); // REFUSED_STREAM
-    assert_eq!((stream, &reason[..]), (7, &refused[..]));
+    let open = |stream| frame(kind::HEADERS, flag::END_HEADERS, stream, &post("/input"));
+    // Three that wait for their bodies beside the connection itself, and too many, again and again.
+    client.write(&[open(1), open(3), open(5)].concat()).await;
+    for stream in (7..).step_by(2).take(200) {
+        client.write(&open(stream)).await;
+        let (_, _, of, reason) = loop {
+            let frame = client.next().await.expect("the connection goes on");
+            if frame.0 == kind::RESET {
+                break frame;
+            }
+        };
+        assert_eq!((of, &reason[..]), (stream, &refused[..]));
+    }
     // One of them is answered, and its place is free.
     client
         .write(&frame(kind::DATA, flag::END_STREAM, 1, tweet(1).as_bytes()))

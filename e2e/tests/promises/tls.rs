@@ -22,6 +22,9 @@ use tokio::{
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
+const EXPIRES: &str = "aguacero_gateway_certificate_expires_seconds";
+const REFUSED: &str = "aguacero_gateway_certificate_refused";
+
 /// A certificate that signs itself, for `localhost`.
 struct Certificate {
     der: CertificateDer<'static>,
@@ -31,11 +34,19 @@ struct Certificate {
 
 impl Certificate {
     fn new() -> Self {
-        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("one");
+        Self::until(4096)
+    }
+
+    /// One that expires when the year begins.
+    fn until(year: i32) -> Self {
+        let mut params = rcgen::CertificateParams::new(["localhost".to_owned()]).expect("a name");
+        params.not_after = rcgen::date_time_ymd(year, 1, 1);
+        let key = rcgen::KeyPair::generate().expect("a key");
+        let made = params.self_signed(&key).expect("one");
         Self {
-            der: made.cert.der().clone(),
-            pem: made.cert.pem(),
-            key: made.signing_key.serialize_pem(),
+            der: made.der().clone(),
+            pem: made.pem(),
+            key: key.serialize_pem(),
         }
     }
 
@@ -230,10 +241,39 @@ async fn a_certificate_is_replaced_without_a_restart_and_a_broken_one_is_not_tak
     })
     .await;
     assert!(is_shown(&old).await, "the old one stays");
+    assert_eq!(pipeline.gateway.metric(REFUSED).await, 1.0);
 
     new.write_to(folder.path());
     once("the new one is shown", async || is_shown(&new).await).await;
     assert!(!is_shown(&old).await);
+    assert_eq!(pipeline.gateway.metric(REFUSED).await, 0.0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn when_a_certificate_expires_is_told_and_one_that_has_is_warned_of() {
+    let old = Certificate::until(2020);
+    let (pipeline, folder) = start(&old).await;
+    let is_told = |day: &str| {
+        let log = pipeline.gateway.log();
+        log.contains(&format!("expired at {day}T00:00:00Z"))
+    };
+    assert!(is_told("2020-01-01"), "{}", pipeline.gateway.log());
+    assert_eq!(pipeline.gateway.metric(EXPIRES).await, 1_577_836_800.0);
+    assert!(connect(&pipeline, &old, &TLS13, &[]).await.is_err());
+
+    let newer = Certificate::until(2021);
+    newer.write_to(folder.path());
+    once("it is told of the newer one", async || {
+        is_told("2021-01-01")
+    })
+    .await;
+    let new = Certificate::until(4096);
+    new.write_to(folder.path());
+    once("it expires in 4096", async || {
+        pipeline.gateway.metric(EXPIRES).await == 67_090_118_400.0
+    })
+    .await;
+    assert!(connect(&pipeline, &new, &TLS13, &[]).await.is_ok());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -82,10 +82,21 @@ pub(super) fn identity(table: &Table<'_>) -> Option<Identity> {
     if reads(table)
         && let [Ok(certificate), Ok(key)] = [&identity.certificate, &identity.key].map(|f| read(f))
         && certificates(&certificate).or(private_key(&key)).is_none()
-        && let Err(error) = Identity::certified(&certificate, &key)
     {
-        let what = format!("cannot be used together with tls_certificate: {error:#}");
-        table.report("tls_key", what);
+        match Identity::certified(&certificate, &key) {
+            Err(error) => {
+                let what = format!("cannot be used together with tls_certificate: {error:#}");
+                table.report("tls_key", what);
+            }
+            Ok(certified) => {
+                if let Some(what) = Identity::untimely(&certified) {
+                    let spot = table.spot_of("tls_certificate");
+                    table
+                        .source()
+                        .warn(&spot, &format!("the certificate {what}"));
+                }
+            }
+        }
     }
     Some(identity)
 }
