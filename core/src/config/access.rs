@@ -60,7 +60,7 @@ impl Identity {
     #[must_use]
     pub fn expires(certified: &CertifiedKey) -> Option<SystemTime> {
         match judged(certified, UnixTime::since_unix_epoch(END_OF_TIME))? {
-            CertificateError::ExpiredContext { not_after, .. } => Some(time_of(not_after)),
+            CertificateError::ExpiredContext { not_after, .. } => Some(system_time(not_after)),
             _ => None,
         }
     }
@@ -70,11 +70,11 @@ impl Identity {
     pub fn untimely(certified: &CertifiedKey) -> Option<String> {
         match judged(certified, UnixTime::now())? {
             CertificateError::ExpiredContext { not_after, .. } => {
-                let day = text_of(time_of(not_after));
+                let day = text_of(system_time(not_after));
                 Some(format!("expired at {day}: clients refuse it"))
             }
             CertificateError::NotValidYetContext { not_before, .. } => {
-                let day = text_of(time_of(not_before));
+                let day = text_of(system_time(not_before));
                 Some(format!("is not valid before {day}: clients refuse it"))
             }
             _ => None,
@@ -93,7 +93,7 @@ fn judged(certified: &CertifiedKey, at: UnixTime) -> Option<CertificateError> {
     }
 }
 
-fn time_of(time: UnixTime) -> SystemTime {
+fn system_time(time: UnixTime) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(time.as_secs())
 }
 

@@ -1,14 +1,11 @@
 //! A batch that a real broker refuses because it comes too early, and the one behind it that comes just in
 //! time: what librdkafka makes of that, and what we do (`docs/decisions/0017`).
 
-use std::{collections::HashMap, io, net::SocketAddr};
+use std::{collections::HashMap, io, net::SocketAddr, path::PathBuf};
 
-use aguacero::kafka::{Described, Topics};
 use rdkafka::{
-    Offset, TopicPartitionList,
     admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
     client::DefaultClientContext,
-    consumer::{BaseConsumer, Consumer as _},
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -24,7 +21,7 @@ use tokio::{
 };
 
 use super::{
-    tests::{PATIENCE, config, slab},
+    tests::{PATIENCE, config, known, log, slab},
     *,
 };
 
@@ -42,6 +39,16 @@ struct Counts {
     unanswered: usize,
 }
 
+/// The broker, as `scripts/services` has started it.
+fn service() -> serde_json::Value {
+    let state = std::env::var("AGUACERO_SERVICES_STATE").expect(
+        "this test needs a Kafka that scripts/services has started, and AGUACERO_SERVICES_STATE is not set: run `make test`",
+    );
+    let mut state: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(state).unwrap()).unwrap();
+    state["services"]["kafka"].take()
+}
+
 /// A proxy before the broker that lets produce requests through one by one.
 struct Gate {
     counts: watch::Sender<Counts>,
@@ -53,12 +60,8 @@ struct Gate {
 impl Gate {
     /// Listens where the broker sends its clients to.
     async fn open() -> (Arc<Self>, SocketAddr) {
-        let state = std::env::var("AGUACERO_SERVICES_STATE").expect(
-            "this test needs a Kafka that scripts/services has started, and AGUACERO_SERVICES_STATE is not set: run `make test`",
-        );
-        let state = std::fs::read(state).unwrap();
-        let state: serde_json::Value = serde_json::from_slice(&state).unwrap();
-        let port = |key| state["services"]["kafka"]["wire"][key].as_u64().unwrap() as u16;
+        let service = service();
+        let port = |key| service["wire"][key].as_u64().unwrap() as u16;
         let [from, broker] =
             ["from", "to"].map(|key| SocketAddr::from(([127, 0, 0, 1], port(key))));
         let gate = Arc::new(Self {
@@ -151,57 +154,48 @@ fn is_produce(request: &[u8]) -> bool {
     request[4..6] == PRODUCE.to_be_bytes()
 }
 
-/// The real broker, asked directly.
-struct Broker {
+/// A topic on the broker, made and deleted not by way of the proxy.
+struct Topic {
     admin: AdminClient<DefaultClientContext>,
-    topics: Topics,
-    config: ClientConfig,
-    topic: String,
+    brokers: String,
+    name: String,
 }
 
-impl Broker {
-    fn new(topic: &str) -> Self {
-        let brokers = std::env::var("AGUACERO_KAFKA_BROKERS").expect("a Kafka: run `make test`");
-        let kafka = config(&brokers, topic).kafka;
-        let config = kafka::client_config(&kafka, "test");
+impl Topic {
+    fn new(name: &str) -> Self {
+        let brokers = format!("127.0.0.1:{}", service()["port"]);
         Self {
-            admin: config.create().unwrap(),
-            topics: Topics::new(&kafka, "test").unwrap(),
-            config,
-            topic: topic.to_owned(),
+            admin: ClientConfig::new()
+                .set("bootstrap.servers", &brokers)
+                .create()
+                .unwrap(),
+            brokers,
+            name: name.to_owned(),
         }
     }
 
-    /// Makes the topic, and waits until its partition can be read from, which is when it can be written to.
+    /// Makes it, and waits until the leader of its partition answers for it.
     async fn make(&self) {
-        let new = NewTopic::new(&self.topic, 1, TopicReplication::Fixed(1));
+        let new = NewTopic::new(&self.name, 1, TopicReplication::Fixed(1));
         let made = self.admin.create_topics([&new], &AdminOptions::new()).await;
         assert!(made.unwrap()[0].is_ok());
-        let consumer: BaseConsumer = self.config.create().unwrap();
-        until(|| consumer.fetch_watermarks(&self.topic, 0, PATIENCE).is_ok()).await;
-    }
-
-    async fn delete(&self) {
-        let names = [self.topic.as_str()];
-        let deleted = self.admin.delete_topics(&names, &AdminOptions::new()).await;
-        assert!(deleted.unwrap()[0].is_ok());
-        until(|| self.topics.describe(&names).unwrap().is_empty()).await;
-    }
-
-    /// What the topic holds.
-    fn log(&self) -> Vec<String> {
-        let mut config = self.config.clone();
-        let consumer: BaseConsumer = config.set("group.id", "test").create().unwrap();
-        let (_, end) = consumer.fetch_watermarks(&self.topic, 0, PATIENCE).unwrap();
-        let mut list = TopicPartitionList::new();
-        list.add_partition_offset(&self.topic, 0, Offset::Beginning)
-            .unwrap();
-        consumer.assign(&list).unwrap();
-        let value = |_| {
-            let record = consumer.poll(PATIENCE).expect("a record in time").unwrap();
-            String::from_utf8(record.payload().unwrap().to_vec()).unwrap()
+        let ask = || {
+            let client = self.admin.inner();
+            client.fetch_watermarks(&self.name, 0, PATIENCE).is_ok()
         };
-        (0..end).map(value).collect()
+        until(ask).await;
+    }
+
+    /// Deletes it, and waits until the broker has put its partition away.
+    async fn delete(&self) {
+        let deleted = self
+            .admin
+            .delete_topics(&[&self.name], &AdminOptions::new())
+            .await;
+        assert!(deleted.unwrap()[0].is_ok());
+        let data = PathBuf::from(service()["data"].as_str().unwrap());
+        let partition = data.join("log").join(format!("{}-0", self.name));
+        until(|| !partition.exists()).await;
     }
 }
 
@@ -216,22 +210,14 @@ async fn until(mut holds: impl FnMut() -> bool) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_batch_that_came_too_early_is_not_told_as_stored_because_the_one_behind_it_came_in_time()
 {
-    let topic = format!("early-{}", std::process::id());
-    let broker = Broker::new(&topic);
-    broker.make().await;
+    let name = format!("early-{}", std::process::id());
+    let topic = Topic::new(&name);
+    topic.make().await;
     let (gate, address) = Gate::open().await;
-    let described = Described {
-        replicas: 1,
-        in_sync: vec![1],
-        min_insync: 1,
-        incarnation: "i".into(),
-        partitions: 1,
-        batch_bytes_max: 1_000_000,
-    };
-    let known = Known::new(HashMap::from([(topic.clone(), described)]));
-    let producers = Producers::new(&config(&address.to_string(), &topic), known).unwrap();
+    let config = config(&address.to_string(), &name);
+    let producers = Producers::new(&config, known(&name, 1)).unwrap();
     let (sender, mut receipts) = unbounded_channel();
-    let produce = |id, value: &str| producers.produce(slab(id, &topic, &[value]), &sender);
+    let produce = |id, value: &str| producers.produce(slab(id, &name, &[value]), &sender);
     produce(1, "before");
     gate.has_come(1).await;
     gate.pass_one().await;
@@ -243,9 +229,9 @@ async fn a_batch_that_came_too_early_is_not_told_as_stored_because_the_one_behin
     gate.has_come(2).await;
     produce(3, "late");
     gate.has_come(3).await;
-    broker.delete().await;
+    topic.delete().await;
     gate.pass_one().await;
-    broker.make().await;
+    topic.make().await;
     gate.passes.add_permits(100);
 
     let mut told = HashMap::new();
@@ -255,12 +241,13 @@ async fn a_batch_that_came_too_early_is_not_told_as_stored_because_the_one_behin
         told.insert(receipt.slab, receipt.outcome());
     }
     assert_eq!(told[&3], Outcome::Stored);
-    match broker.log() {
-        log if log == ["late"] => assert_eq!(told[&2], Outcome::Unknown),
-        log => assert_eq!(
-            (told[&2], &log[..]),
-            (Outcome::Stored, &["early".to_owned(), "late".into()][..])
+    let log = log(topic.brokers.clone(), &name).await;
+    match told[&2] {
+        Outcome::Unknown => assert_eq!(log, ["late"]),
+        outcome => assert_eq!(
+            (outcome, &log[..]),
+            (Outcome::Stored, &["early", "late"].map(String::from)[..])
         ),
     }
-    broker.delete().await;
+    topic.delete().await;
 }

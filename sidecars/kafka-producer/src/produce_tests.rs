@@ -52,6 +52,19 @@ pub(super) fn config(brokers: &str, topic: &str) -> Config {
     Config::parse(&toml, "test", []).unwrap()
 }
 
+/// A topic with one partition and so many replicas of it, all in sync as far as anybody waits for them.
+pub(super) fn known(topic: &str, replicas: usize) -> Known {
+    let described = Described {
+        replicas,
+        in_sync: vec![1],
+        min_insync: 1,
+        incarnation: "i".into(),
+        partitions: 1,
+        batch_bytes_max: 1_000_000,
+    };
+    Known::new(HashMap::from([(topic.to_owned(), described)]))
+}
+
 struct Bench {
     cluster: MockCluster<'static, DefaultProducerContext>,
     producers: Producers,
@@ -75,15 +88,7 @@ impl Bench {
             cluster.bootstrap_servers()
         );
         let config = Config::parse(&toml, "test", []).unwrap();
-        let described = Described {
-            replicas,
-            in_sync: vec![1],
-            min_insync: 1,
-            incarnation: "i".into(),
-            partitions: 1,
-            batch_bytes_max: 1_000_000,
-        };
-        let topics = Known::new(HashMap::from([("t".to_owned(), described)]));
+        let topics = known("t", replicas);
         let (sender, receipts) = unbounded_channel();
         Self {
             producers: Producers::new(&config, topics).unwrap(),
@@ -157,35 +162,39 @@ impl Bench {
         Arc::downgrade(&producer)
     }
 
-    /// The log's values.
     async fn log(&self) -> Vec<String> {
-        let brokers = self.cluster.bootstrap_servers();
-        let read = move || {
-            let consumer: BaseConsumer = ClientConfig::new()
-                .set("bootstrap.servers", brokers)
-                .set("group.id", "test")
-                .create()
-                .unwrap();
-            let (_, end) = consumer.fetch_watermarks("t", 0, PATIENCE).unwrap();
-            let mut list = TopicPartitionList::new();
-            list.add_partition_offset("t", 0, Offset::Beginning)
-                .unwrap();
-            consumer.assign(&list).unwrap();
-            let mut values = Vec::new();
-            let deadline = std::time::Instant::now() + PATIENCE;
-            while (values.len() as i64) < end {
-                match consumer.poll(Duration::from_secs(1)) {
-                    Some(Ok(record)) => {
-                        values.push(String::from_utf8(record.payload().unwrap().to_vec()).unwrap());
-                    }
-                    // Such as that the broker did not answer at once.
-                    other => assert!(std::time::Instant::now() < deadline, "{other:?}"),
-                }
-            }
-            values
-        };
-        tokio::task::spawn_blocking(read).await.unwrap()
+        log(self.cluster.bootstrap_servers(), "t").await
     }
+}
+
+/// The values in a topic's only partition.
+pub(super) async fn log(brokers: String, topic: &str) -> Vec<String> {
+    let topic = topic.to_owned();
+    let read = move || {
+        let consumer: BaseConsumer = ClientConfig::new()
+            .set("bootstrap.servers", brokers)
+            .set("group.id", "test")
+            .create()
+            .unwrap();
+        let (_, end) = consumer.fetch_watermarks(&topic, 0, PATIENCE).unwrap();
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(&topic, 0, Offset::Beginning)
+            .unwrap();
+        consumer.assign(&list).unwrap();
+        let mut values = Vec::new();
+        let deadline = std::time::Instant::now() + PATIENCE;
+        while (values.len() as i64) < end {
+            match consumer.poll(Duration::from_secs(1)) {
+                Some(Ok(record)) => {
+                    values.push(String::from_utf8(record.payload().unwrap().to_vec()).unwrap());
+                }
+                // Such as that the broker did not answer at once.
+                other => assert!(std::time::Instant::now() < deadline, "{other:?}"),
+            }
+        }
+        values
+    };
+    tokio::task::spawn_blocking(read).await.unwrap()
 }
 
 #[tokio::test]
@@ -421,17 +430,8 @@ async fn beyond_a_limit_that_was_lowered_an_event_is_too_large_and_its_neighbour
         "the partition goes on"
     );
 
-    let consumer: BaseConsumer = kafka::client_config(&config.kafka, "test")
-        .set("group.id", "test")
-        .create()
-        .unwrap();
-    let (_, end) = consumer.fetch_watermarks(&topic, 0, PATIENCE).unwrap();
-    let mut list = TopicPartitionList::new();
-    list.add_partition_offset(&topic, 0, Offset::Beginning)
-        .unwrap();
-    consumer.assign(&list).unwrap();
-    let records = (0..end).map(|_| consumer.poll(PATIENCE).expect("a record in time").unwrap());
-    let large = records.filter(|r| r.payload_len() == big.len()).count();
+    let values = log(brokers, &topic).await;
+    let large = values.iter().filter(|value| **value == big).count();
     assert_eq!(large, stored, "what was refused is not there");
     _ = admin.delete_topics(&[&topic], &AdminOptions::new()).await;
 }
