@@ -214,7 +214,8 @@ async fn a_batch_that_came_too_early_is_not_told_as_stored_because_the_one_behin
     let topic = Topic::new(&name);
     topic.make().await;
     let (gate, address) = Gate::open().await;
-    let config = config(&address.to_string(), &name);
+    let mut config = config(&address.to_string(), &name);
+    config.kafka.message_timeout = PATIENCE; // the topic is made again meanwhile
     let producers = Producers::new(&config, known(&name, 1)).unwrap();
     let (sender, mut receipts) = unbounded_channel();
     let produce = |id, value: &str| producers.produce(slab(id, &name, &[value]), &sender);
