@@ -93,11 +93,11 @@ struct Request<'a>(&'a State);
 impl Request<'_> {
     fn answered(self) {
         self.0.answered.set(self.0.answered.get() + 1);
-        self.refused();
+        self.uncounted();
     }
 
-    /// There was no place for it: nobody has taken it back.
-    fn refused(self) {
+    /// Neither answered nor cancelled: there was no place for it.
+    fn uncounted(self) {
         std::mem::forget(self);
     }
 }
@@ -120,7 +120,7 @@ pub(crate) async fn serve(stream: Patient, peer: Peer, worker: Rc<Worker>, deadl
             let unanswered = Request(&state);
             let Some(place) = worker.stream_place(peer) else {
                 worker.metrics.stream_refused();
-                unanswered.refused();
+                unanswered.uncounted();
                 return Err(h2::Error::from(Reason::REFUSED_STREAM)); // the client may send it again
             };
             let answer = worker.handle(request, peer, &deadline).await;

@@ -115,7 +115,7 @@ fn outcome_of(error: &KafkaError, message: &BorrowedMessage<'_>, topics: &Known)
         // not the leader. librdkafka takes that for "not persisted", tries again, and in the end tells
         // only what ended that: that time has run out, or the queue was purged.
         rd_kafka_msg_status_t::RD_KAFKA_MSG_STATUS_NOT_PERSISTED
-            if topics.is_replicated(message.topic()) || is_anything(error) =>
+            if topics.is_replicated(message.topic()) || is_unforeseen(error) =>
         {
             Outcome::Unknown
         }
@@ -124,8 +124,8 @@ fn outcome_of(error: &KafkaError, message: &BorrowedMessage<'_>, topics: &Known)
     }
 }
 
-/// The broker's word for an error that it did not foresee, whenever that was.
-fn is_anything(error: &KafkaError) -> bool {
+/// An error that the broker did not foresee: it may have come before the record was stored, or after.
+fn is_unforeseen(error: &KafkaError) -> bool {
     error.rdkafka_error_code() == Some(RDKafkaErrorCode::Unknown)
 }
 

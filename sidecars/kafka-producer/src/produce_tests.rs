@@ -21,7 +21,7 @@ use super::*;
 /// Longer than anything takes here.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 /// When librdkafka gives a record up.
-const MESSAGE_TIMEOUT_MS: u32 = 1500;
+const MESSAGE_TIMEOUT: Duration = Duration::from_millis(1500);
 
 pub(super) fn slab(id: u64, topic: &str, values: &[&str]) -> Slab {
     let ends = values.iter().scan(0, |end, value| {
@@ -82,12 +82,8 @@ impl Bench {
     fn with_replicas(replicas: usize) -> Self {
         let cluster = MockCluster::new(1).unwrap();
         cluster.create_topic("t", 1, 1).unwrap();
-        let toml = format!(
-            "[kafka]\nbrokers = \"{}\"\nmessage_timeout_ms = {MESSAGE_TIMEOUT_MS}\n\
-             [topics.t]\npartitions = 1\n[streams.s]\ntopic = \"t\"\n[[streams.s.routes]]\npath = \"/s\"\n",
-            cluster.bootstrap_servers()
-        );
-        let config = Config::parse(&toml, "test", []).unwrap();
+        let mut config = config(&cluster.bootstrap_servers(), "t");
+        config.kafka.message_timeout = MESSAGE_TIMEOUT;
         let topics = known("t", replicas);
         let (sender, receipts) = unbounded_channel();
         Self {
@@ -162,6 +158,7 @@ impl Bench {
         Arc::downgrade(&producer)
     }
 
+    /// The values in the only topic.
     async fn log(&self) -> Vec<String> {
         log(self.cluster.bootstrap_servers(), "t").await
     }
@@ -320,7 +317,7 @@ async fn what_a_broker_refuses_twice_is_sent_again_as_it_was_and_stored_once() {
         b.goes_on("before").await;
         b.fail_produce(error, 2);
         // One record, and so one batch: from a second one that is stored librdkafka would conclude that
-        // the first is, and it would be produced again.
+        // the first is, which would be an unknown outcome.
         let slab = b.produce(&["a"]);
         assert_eq!(b.outcome(slab).await, Outcome::Stored, "{error:?}");
         assert_eq!(b.log().await, ["before", "a"], "{error:?}");

@@ -10,7 +10,7 @@ use std::{
 
 use aguacero::{
     config::{Config, Redis, Stream},
-    ledger::{self, Shown},
+    ledger::{self, LedgerError, Shown},
     shutdown::{Shutdown, Trigger},
 };
 use aguacero_proto::{
@@ -22,6 +22,7 @@ use aguacero_proto::{
 };
 use futures_util::{SinkExt as _, StreamExt as _};
 use prost::Message as _;
+use redis::aio::MultiplexedConnection;
 use redis_writer::App;
 use tempfile::TempDir;
 use tokio::{net::UnixStream, task::JoinHandle, time::timeout};
@@ -315,6 +316,14 @@ impl OwnRedis {
         format!("redis://127.0.0.1:{}/0", self.port)
     }
 
+    pub(crate) async fn connect(&self) -> MultiplexedConnection {
+        self.try_connect().await.expect("Redis")
+    }
+
+    async fn try_connect(&self) -> Result<MultiplexedConnection, LedgerError> {
+        ledger::connect(&Redis::at(&self.url()), PATIENCE).await
+    }
+
     pub(crate) fn kill(&mut self) {
         self.child.kill().expect("killed");
         self.child.wait().expect("gone");
@@ -327,10 +336,7 @@ impl OwnRedis {
 
     async fn answers(&self) {
         let answers = async {
-            while ledger::connect(&Redis::at(&self.url()), PATIENCE)
-                .await
-                .is_err()
-            {
+            while self.try_connect().await.is_err() {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
@@ -348,9 +354,7 @@ impl OwnRedis {
     }
 
     async fn run(&self, command: &redis::Cmd) {
-        let mut con = ledger::connect(&Redis::at(&self.url()), PATIENCE)
-            .await
-            .expect("Redis");
+        let mut con = self.connect().await;
         let done: Result<(), _> = command.query_async(&mut con).await;
         done.expect("done");
     }

@@ -9,7 +9,6 @@ use std::{
 };
 
 use aguacero::{
-    config::Redis,
     counts::Deltas,
     ledger::{self, Settled},
 };
@@ -27,6 +26,17 @@ const A_WHILE: Duration = Duration::from_millis(400);
 async fn assert_silent(gateway: &mut Gateway) {
     let early = timeout(A_WHILE, gateway.receive()).await;
     assert!(early.is_err(), "{early:?}");
+}
+
+/// A consumer settles the first offset of the only position, which the archive holds nothing of.
+async fn settle_first(redis: &OwnRedis, writer: &Writer) {
+    let mut con = redis.connect().await;
+    let held = ledger::positions(&mut con, writer.stream())
+        .await
+        .expect("listed");
+    let nothing = Deltas::none(writer.stream());
+    let settled = ledger::settle(&mut con, writer.stream(), &held[0], None, 0, &nothing).await;
+    assert_eq!(settled.expect("settled"), Settled::Done);
 }
 
 #[tokio::test]
@@ -112,9 +122,6 @@ async fn scripts_that_are_forgotten_between_two_calls_are_loaded_each_time() {
     let redis = OwnRedis::start().await;
     let writer = Writer::on(&redis.url(), 20_000).await;
     let mut gateway = writer.gateway(1).await;
-    let mut con = ledger::connect(&Redis::at(&redis.url()), PATIENCE)
-        .await
-        .expect("Redis");
     for n in 0..3 {
         redis.forget_scripts().await;
         gateway.count(writer.frame(n + 1, n as i64, &["a"])).await;
@@ -122,16 +129,11 @@ async fn scripts_that_are_forgotten_between_two_calls_are_loaded_each_time() {
     assert_eq!(writer.shown().await, (3, keys(&[("a", 3)])));
 
     redis.forget_scripts().await;
-    let held = ledger::positions(&mut con, writer.stream())
-        .await
-        .expect("listed");
-    let nothing = Deltas::none(writer.stream());
-    let settled = ledger::settle(&mut con, writer.stream(), &held[0], None, 0, &nothing).await;
-    assert_eq!(settled.expect("settled"), Settled::Done);
+    settle_first(&redis, &writer).await;
     assert_eq!(writer.shown().await, (2, keys(&[("a", 2)])));
 
     redis.forget_scripts().await;
-    let cleared = ledger::clear(&mut con, writer.stream()).await;
+    let cleared = ledger::clear(&mut redis.connect().await, writer.stream()).await;
     cleared.expect("cleared");
     assert_eq!(writer.shown().await, (0, keys(&[])));
 }
@@ -147,15 +149,7 @@ async fn frames_wait_while_redis_is_full_and_settle_makes_room() {
     assert_silent(&mut gateway).await;
     assert_eq!(writer.shown().await, (1, keys(&[("a", 1)])));
 
-    let mut con = ledger::connect(&Redis::at(&redis.url()), PATIENCE)
-        .await
-        .expect("Redis");
-    let held = ledger::positions(&mut con, writer.stream())
-        .await
-        .expect("listed");
-    let nothing = Deltas::none(writer.stream());
-    let settled = ledger::settle(&mut con, writer.stream(), &held[0], None, 0, &nothing).await;
-    assert_eq!(settled.expect("settled"), Settled::Done);
+    settle_first(&redis, &writer).await;
     assert_eq!(writer.shown().await.0, 0);
 
     redis.config_set("maxmemory", "0").await;
