@@ -11,7 +11,11 @@ use anyhow::Context as _;
 use socket2::{Domain, Socket, Type};
 use tokio::sync::{mpsc, watch};
 
-use crate::{addresses::Addresses, descriptors, keys, tls::Tls, worker};
+use crate::{
+    connection::{addresses::Addresses, descriptors, tls::Tls},
+    request::keys,
+    worker,
+};
 
 /// Connections that wait to be accepted; with the 128 of the standard library, a thousand clients that
 /// connect at once wait a second for their second attempt. The system's `somaxconn` bounds it.
@@ -61,15 +65,15 @@ impl App {
         let tls = self.tls.as_ref().map(Tls::acceptor);
         tracing::info!(%address, tls = tls.is_some(), admin = %self.admin_addr(), workers, "listening");
         warn_of_open_streams(&self.config);
-        descriptors::make_room(self.config.gateway.connections_max);
+        descriptors::raise_limit(self.config.gateway.connections_max);
 
-        let (ring_sender, keys) = keys::Keys::new(self.keys);
-        tokio::spawn(keys::follow(Arc::clone(&self.config), ring_sender));
+        let (key_set_sender, keys) = keys::Keys::new(self.keys);
+        tokio::spawn(keys::watch_file(Arc::clone(&self.config), key_set_sender));
 
         let (ready_sender, ready) = watch::channel(false);
         tokio::spawn(self.admin.serve(ready, shutdown.clone()));
         if let Some(tls) = self.tls {
-            tokio::spawn(tls.follow());
+            tokio::spawn(tls.watch_files());
         }
         let addresses = Arc::new(Addresses::new(&self.config.gateway));
 

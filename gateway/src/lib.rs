@@ -1,58 +1,37 @@
-//! The gateway, in the order of an event's way through it.
+//! The gateway, in the order of an event's way through it; each folder is a stage.
 //!
-//! A worker ([`worker`]) is one thread with a runtime of its own; it owns its connections ([`listen`],
-//! [`connection`], [`http2`]; [`descriptors`] sees to it that there may be enough, [`addresses`] that nobody
-//! has them all; [`socket`], [`tls`] and [`patience`] are what lies beneath), its open slabs and its
-//! stream to the kafka-producer, so that an event crosses no thread in here. A request is routed to a
-//! stream ([`route`], as far as its key ([`keys`], [`follow`]ed in their file) and that one's [`rate`] let it; what it asks for beside are its
-//! [`wishes`], and what every answer to it carries is its [`letterhead`], for browsers by [`cors`]), its body is
-//! read under limits ([`body`], [`expand`], [`deadlines`]; of what waits, each client has its share of the [`room`]) and taken in ([`intake`]): split into events ([`split`]), each of which is judged ([`judge`]) and given an id ([`ids`]). Only when the last one is
-//! judged, the good ones are appended to the open slabs of their partitions ([`slab`]), which leave in
-//! frames as soon as the frames before are answered ([`lane`], at the [`pace`] of each partition, over
-//! [`link`]). The receipt of a slab decides the answer of every request with events in it ([`respond`], [`unsent`]),
-//! and what was stored is told to the counters ([`live`]).
+//! A [`worker`] is one thread with a runtime of its own; it owns its connections, its open slabs and its stream to
+//! the kafka-producer, so that an event crosses no thread in here.
+//!
+//! 1. [`connection`]: accepted, secured, served as HTTP/1.1 or HTTP/2, closed.
+//! 2. [`request`]: routed to a stream, let in by its key, its body read and expanded under limits.
+//! 3. [`intake`]: the body is split into events, each is judged and given an id; when all are judged, the good
+//!    ones are appended.
+//! 4. [`batch`]: slabs of events leave in frames, and receipts come back.
+//! 5. [`answer`]: the receipts decide what the client is told.
+//! 6. [`live`]: what was stored is told to the counters.
 //!
 //! **A 200 means that every event of the request is in Kafka, written by all in-sync replicas.** 4xx
 //! and 503 mean that it certainly is not, 504 that nobody can know; the answer carries the
 //! `Idempotency-Key` under which sending the same body again is harmless.
 
-mod addresses;
 pub mod app;
-mod body;
+mod worker;
+
 mod connection;
-mod cors;
-mod deadlines;
-mod descriptors;
-mod expand;
-mod follow;
-#[doc(hidden)]
-pub mod hostile;
-mod http2;
-mod ids;
+mod request;
+// The order is that of an event's way.
+mod answer;
+mod batch;
 mod intake;
-mod judge;
-pub mod key_commands;
-mod keys;
-mod lane;
-mod letterhead;
-mod link;
-mod listen;
 mod live;
+
+mod file_watch;
+#[doc(hidden)]
+pub mod fuzzing;
+pub mod keys_command;
 mod metric;
-mod pace;
-mod patience;
-mod rate;
-mod respond;
-mod room;
-mod route;
-mod slab;
-mod socket;
-mod split;
 #[doc(hidden)]
 pub mod stages;
-mod tls;
-mod unsent;
-mod wishes;
-mod worker;
 
 pub use app::App;

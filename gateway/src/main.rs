@@ -2,7 +2,7 @@
 
 use aguacero::{cli, shutdown, telemetry};
 use clap::Parser;
-use gateway::{App, key_commands};
+use gateway::{App, keys_command};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -17,7 +17,7 @@ enum Command {
     Check(cli::ConfigFile),
     /// Make, list, replace and revoke the keys with which others may write.
     #[command(subcommand)]
-    Keys(key_commands::KeysCommand),
+    Keys(keys_command::KeysCommand),
 }
 
 // This runtime waits for signals and serves the admin port; events flow in the workers' own.
@@ -26,7 +26,7 @@ async fn main() -> anyhow::Result<()> {
     let (config, keys) = match Command::parse() {
         Command::Check(file) => cli::check_with_keys(&file),
         Command::Run(file) => cli::load_with_keys_or_exit(&file),
-        Command::Keys(command) => key_commands::run(command),
+        Command::Keys(command) => keys_command::run(command),
     };
     telemetry::init("gateway");
     cli::warn(&config);

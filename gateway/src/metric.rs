@@ -10,7 +10,7 @@ use std::{
 use aguacero::config::Config;
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
-use crate::respond::RecordOutcome;
+use crate::answer::outcomes::RecordOutcome;
 
 /// Between two warnings of the same.
 const TELL_AGAIN: Duration = Duration::from_secs(60);

@@ -9,14 +9,10 @@ use aguacero_proto::produce::{
 use prost::Message as _;
 
 use crate::{
-    ids::Base,
-    intake::Intake,
-    judge::Judge,
-    lane::{Bounds, Lane},
-    live::Live,
-    route::Format,
-    split,
-    wishes::Wishes,
+    batch::lane::{Bounds, Lane},
+    intake::{ids::Base, judge::Judge, split, take::Intake},
+    live::deltas::Live,
+    request::{preferences::Preferences, route::Format},
 };
 
 /// A worker without connections.
@@ -71,7 +67,7 @@ impl Stages {
             lane: &mut self.lane,
             records_max: self.config.gateway.batch_records_max,
             owner: "",
-            wishes: Wishes::default(),
+            preferences: Preferences::default(),
         };
         let base = Base::new(None, false, "", "");
         let taken = intake.take(&self.config.streams[0], format(body), body, &base, None);

@@ -20,24 +20,22 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 
 use crate::{
-    addresses::{Addresses, Peer, Place},
-    body,
-    deadlines::Deadline,
-    expand::Expander,
-    ids,
-    intake::Intake,
-    judge::Judge,
-    keys::Keys,
-    letterhead::Letterhead,
-    link::Link,
-    listen,
-    live::Live,
+    answer::{
+        outcomes::Outcomes,
+        pending::{OutgoingAnswer, PendingAnswers},
+        respond::{self, Answer},
+        response_headers::ResponseHeaders,
+    },
+    batch::{link::Link, ticket::Tickets},
+    connection::{
+        addresses::{Addresses, Peer, Place},
+        deadlines::Deadline,
+        listen,
+    },
+    intake::{ids, judge::Judge, take::Intake},
+    live::deltas::Live,
     metric::Metrics,
-    respond::{self, Answer, Outcomes},
-    room::Room,
-    route,
-    slab::Tickets,
-    unsent::{Sent, Unsent},
+    request::{body, body_budget::BodyBudget, expand::Expander, keys::Keys, route},
 };
 
 /// Bytes of a body that is judged at once: at most some 2,000 records, a few milliseconds.
@@ -68,7 +66,7 @@ pub(crate) struct Worker {
     pub(crate) tls: Option<TlsAcceptor>,
     pub(crate) addresses: Arc<Addresses>,
     judge: RefCell<Judge>,
-    room: Room,
+    body_budget: BodyBudget,
     expander: Expander,
     /// Of large bodies.
     turns: Semaphore,
@@ -76,12 +74,12 @@ pub(crate) struct Worker {
     /// Requests that are answered and whose receipts are not there yet.
     unreceipted: Cell<usize>,
     link: Rc<Link>,
-    unsent: Unsent,
+    pending_answers: PendingAnswers,
     /// Of HTTP/2, whose answers have not left.
     streams: Cell<usize>,
 }
 
-/// Room for a stream, until it is dropped.
+/// BodyBudget for a stream, until it is dropped.
 pub(crate) struct StreamPlace {
     worker: Rc<Worker>,
     _place: Option<Place>,
@@ -118,12 +116,12 @@ async fn serve(setup: Setup) -> anyhow::Result<()> {
     let deltas = tokio::task::spawn_local(Rc::clone(&live).run(link_shutdown.clone()));
     let receipts = tokio::task::spawn_local(Rc::clone(&link).run(welcomed, link_shutdown));
     let worker = Rc::new(Worker {
-        room: Room::new(&config.gateway),
+        body_budget: BodyBudget::new(&config.gateway),
         expander: Expander::new(),
         turns: Semaphore::new(1),
         judge: RefCell::new(Judge::new(config.gateway.event_bytes_max)),
         metrics: Metrics::new(&config),
-        unsent: Unsent::new(&config.gateway),
+        pending_answers: PendingAnswers::new(&config.gateway),
         streams: Cell::new(0),
         tls,
         addresses,
@@ -160,27 +158,29 @@ impl Worker {
         request: Request<Incoming>,
         peer: Peer,
         deadline: &Deadline,
-    ) -> Sent {
+    ) -> OutgoingAnswer {
         let started = Instant::now();
-        let mut head = Letterhead::default();
+        let mut response_headers = ResponseHeaders::default();
         let (parts, body) = request.into_parts();
         let client = match peer {
             Peer::Client(address) => address,
             Peer::Proxy(proxy) => self.addresses.behind(proxy, &parts.headers),
         };
-        let share = self.room.share(client);
+        let share = self.body_budget.share(client);
         let limits = body::Limits::of(&self.config.gateway, share, deadline, parts.version);
         let (_place, place) = match self.place(peer, client) {
             Ok(place) => (place, Ok(())),
             Err(answer) => (None, Err(answer)),
         };
-        let answer = self.answer(&parts, body, &limits, place, &mut head).await;
+        let answer = self
+            .answer(&parts, body, &limits, place, &mut response_headers)
+            .await;
         let answer = limits.last_if_trailed(answer);
         self.metrics.answered(answer.status, started.elapsed());
-        self.unsent.send(head.put_on(answer))
+        self.pending_answers.send(response_headers.add_to(answer))
     }
 
-    /// Room for a stream of an HTTP/2 connection: there may be as many in all as connections, and as many of one
+    /// BodyBudget for a stream of an HTTP/2 connection: there may be as many in all as connections, and as many of one
     /// address.
     pub(crate) fn stream_place(self: &Rc<Self>, peer: Peer) -> Option<StreamPlace> {
         let gateway = &self.config.gateway;
@@ -215,9 +215,9 @@ impl Worker {
         body: Incoming,
         limits: &body::Limits<'_>,
         place: Result<(), Box<Answer>>,
-        head: &mut Letterhead,
+        response_headers: &mut ResponseHeaders,
     ) -> Answer {
-        let target = route::route(&self.config, &self.keys, parts, place, head);
+        let target = route::route(&self.config, &self.keys, parts, place, response_headers);
         let target = match target {
             Ok(target) => target,
             Err(answer) => {
@@ -240,7 +240,12 @@ impl Worker {
         };
         let stream = &self.config.streams[target.stream];
         let is_batch = target.format.is_batch(&body);
-        let base = ids::Base::new(target.client_key, is_batch, &stream.name, head.owner_name());
+        let base = ids::Base::new(
+            target.client_key,
+            is_batch,
+            &stream.name,
+            response_headers.owner_name(),
+        );
         let turn = self.turn(body.len()).await;
         let taken = {
             let mut judge = self.judge.borrow_mut();
@@ -249,8 +254,8 @@ impl Worker {
                 judge: &mut judge,
                 lane: &mut self.link.lane(),
                 records_max,
-                owner: head.owner_name(),
-                wishes: target.wishes,
+                owner: response_headers.owner_name(),
+                preferences: target.preferences,
             };
             intake.take(stream, target.format, &body, &base, target.traceparent)
         };
@@ -263,8 +268,8 @@ impl Worker {
         if !tickets.is_empty() {
             self.link.wake();
         }
-        head.has_sent(outcomes.records.len());
-        if target.wishes.respond_async && outcomes.are_open() && self.may_answer_early() {
+        response_headers.has_sent(outcomes.records.len());
+        if target.preferences.respond_async && outcomes.are_open() && self.may_answer_early() {
             let answer = Answer::received(outcomes.records.len());
             self.await_later(target.stream, outcomes, tickets);
             return answer;
@@ -322,7 +327,7 @@ impl Worker {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::connection::tests::size;
+    use crate::connection::http1::tests::size;
 
     /// It is moved as it begins, and every stream of HTTP/2 has one.
     #[test]

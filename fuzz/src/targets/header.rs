@@ -1,6 +1,6 @@
 //! A request's header: `path`, then one field a line, as hyper would hand them over.
 
-use gateway::hostile::route;
+use gateway::fuzzing::route;
 use hyper::{
     Request, Version,
     header::{HeaderName, HeaderValue},

@@ -3,13 +3,13 @@
 use std::io::Read as _;
 
 use bytes::Bytes;
-use gateway::hostile::expand;
+use gateway::fuzzing::expand;
 use tokio::runtime::{Builder, Runtime};
 
 use super::CONFIG;
 
 const CODINGS: [&str; 4] = ["gzip", "deflate", "zstd", "br"];
-/// Bytes to which any body may expand, however short it is: `gateway/src/expand.rs`.
+/// Bytes to which any body may expand, however short it is: `gateway/src/request/expand.rs`.
 const FREE: usize = 64 << 10;
 
 thread_local! {

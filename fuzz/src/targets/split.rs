@@ -1,7 +1,7 @@
 //! A body: its events lie inside, in order, without overlapping, and are what serde_json finds.
 
 use aguacero::accept::trim;
-use gateway::hostile::split;
+use gateway::fuzzing::split;
 
 use crate::oracle;
 

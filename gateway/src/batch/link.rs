@@ -1,0 +1,254 @@
+//! The link to the kafka-producer: connects, sends the lane's frames, hands it the receipts.
+
+use std::{
+    cell::{RefCell, RefMut},
+    path::PathBuf,
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use aguacero::{config::Config, shutdown::Shutdown};
+use aguacero_proto::{
+    PROTOCOL,
+    pod::PodStream,
+    produce::{
+        FromProducer, Hello, Receipts, ToProducer, from_producer, producer_client::ProducerClient,
+        to_producer,
+    },
+};
+use hyper_util::rt::TokioIo;
+use tokio::{
+    net::UnixStream,
+    sync::{Notify, mpsc},
+    time::{MissedTickBehavior, interval},
+};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Status, Streaming, transport::Endpoint};
+
+use crate::{
+    batch::{
+        lane::{Bounds, Finished, Lane},
+        verdict::Outcome,
+    },
+    live::deltas::Live,
+    metric,
+};
+
+/// How often deadlines are looked at.
+const TICK: Duration = Duration::from_millis(20);
+/// Pause between two attempts to connect.
+const RECONNECT_EVERY: Duration = Duration::from_millis(50);
+/// How often the tasks that are ready may run before a frame is closed: one round reads the requests
+/// that have arrived, the next lets them append.
+const YIELDS: usize = 2;
+/// Windows of HTTP/2, as at the other end.
+const STREAM_WINDOW: u32 = 4 << 20;
+const CONNECTION_WINDOW: u32 = 8 << 20;
+/// Receipts of one message.
+const MESSAGE_BYTES_MAX: usize = 16 << 20;
+
+/// A worker's lane and what drives it.
+pub(crate) struct Link {
+    config: Arc<Config>,
+    lane: RefCell<Lane>,
+    appended: Notify,
+    live: Rc<Live>,
+}
+
+/// A stream that the kafka-producer has welcomed.
+struct Session {
+    frames: mpsc::Sender<ToProducer>,
+    answers: Streaming<FromProducer>,
+}
+
+impl Link {
+    pub(crate) fn new(config: &Arc<Config>, live: Rc<Live>) -> Self {
+        let lane = Lane::new(config, Bounds::of(config), Instant::now());
+        Self {
+            config: Arc::clone(config),
+            lane: RefCell::new(lane),
+            appended: Notify::new(),
+            live,
+        }
+    }
+
+    /// The lane, to append to. Not to be held across an await.
+    pub(crate) fn lane(&self) -> RefMut<'_, Lane> {
+        self.lane.borrow_mut()
+    }
+
+    /// Something was appended.
+    pub(crate) fn wake(&self) {
+        self.appended.notify_one();
+    }
+
+    /// Keeps a session open until the shutdown and the last receipt.
+    pub(crate) async fn run(self: Rc<Self>, welcomed: mpsc::Sender<()>, shutdown: Shutdown) {
+        let mut welcomed = Some(welcomed);
+        let mut told = false;
+        loop {
+            let connecting = self.connect();
+            match self.ticking(connecting).await {
+                Ok(session) => {
+                    told = false;
+                    if let Some(welcomed) = welcomed.take() {
+                        _ = welcomed.send(()).await;
+                    }
+                    let why = self.serve(session).await;
+                    self.lane.borrow_mut().disconnected(Instant::now());
+                    tracing::warn!(%why, "the kafka-producer has gone: connecting again");
+                }
+                Err(status) => {
+                    if !std::mem::replace(&mut told, true) {
+                        tracing::warn!(%status, "the kafka-producer does not answer: trying on");
+                    }
+                }
+            }
+            if shutdown.is_requested() && self.lane.borrow().is_empty() {
+                return;
+            }
+            self.ticking(tokio::time::sleep(RECONNECT_EVERY)).await;
+        }
+    }
+
+    /// Awaits `work` while the lane's deadlines are kept.
+    async fn ticking<T>(&self, work: impl Future<Output = T>) -> T {
+        tokio::pin!(work);
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut work => return done,
+                _ = tick.tick() => { self.tick(); }
+            }
+        }
+    }
+
+    /// Opens a stream and exchanges greetings.
+    async fn connect(&self) -> Result<Session, Status> {
+        let path: PathBuf = self.config.kafka_producer.socket.clone();
+        // The address is required and never used: the connector knows the socket.
+        let channel = Endpoint::from_static("http://kafka-producer")
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .connect_with_connector(tower::service_fn(move |_| {
+                let path = path.clone();
+                async move {
+                    let socket = UnixStream::connect(path).await?;
+                    PodStream::new(socket).map(TokioIo::new)
+                }
+            }))
+            .await
+            .map_err(|e| Status::from_error(Box::new(e)))?;
+        let mut client = ProducerClient::new(channel)
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(MESSAGE_BYTES_MAX);
+
+        // Room for every frame in flight and the hello, so that sending never waits.
+        let (frames, outgoing) = mpsc::channel(self.config.gateway.frames_in_flight_max + 64);
+        let hello = Hello {
+            protocol: PROTOCOL,
+            run: self.live.run_id(),
+            config_fingerprint: self.config.fingerprint,
+        };
+        _ = frames
+            .send(ToProducer {
+                kind: Some(to_producer::Kind::Hello(hello)),
+            })
+            .await;
+        let mut answers = client
+            .produce(ReceiverStream::new(outgoing))
+            .await?
+            .into_inner();
+        let Some(FromProducer {
+            kind: Some(from_producer::Kind::Welcome(welcome)),
+        }) = answers.message().await?
+        else {
+            return Err(Status::internal("the kafka-producer did not greet"));
+        };
+        if welcome.config_fingerprint != self.config.fingerprint {
+            tracing::warn!("the kafka-producer declares other topics or streams than this gateway");
+        }
+        self.lane.borrow_mut().connected(&welcome.topics);
+        Ok(Session { frames, answers })
+    }
+
+    /// Sends and receives until the stream ends; returns why it did.
+    async fn serve(&self, mut session: Session) -> Status {
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        self.wake(); // for what a session before has left
+        loop {
+            tokio::select! {
+                biased;
+                answer = session.answers.message() => match answer {
+                    Ok(Some(FromProducer { kind: Some(from_producer::Kind::Receipts(receipts)) })) => {
+                        self.receive(&receipts);
+                    }
+                    Ok(Some(_)) => return Status::internal("something that is not a receipt"),
+                    Ok(None) => return Status::unavailable("it closed the stream"),
+                    Err(status) => return status,
+                },
+                () = self.appended.notified() => {
+                    for _ in 0..YIELDS {
+                        tokio::task::yield_now().await;
+                    }
+                    while let Some(frame) = self.next_frame() {
+                        let frame = ToProducer { kind: Some(to_producer::Kind::Frame(frame)) };
+                        if session.frames.try_send(frame).is_err() {
+                            return Status::unavailable("it does not take frames any more");
+                        }
+                    }
+                }
+                _ = tick.tick() => {
+                    if self.tick() {
+                        self.wake();
+                    }
+                }
+            }
+        }
+    }
+
+    fn next_frame(&self) -> Option<aguacero_proto::produce::Frame> {
+        self.lane.borrow_mut().next_frame(Instant::now())
+    }
+
+    fn receive(&self, receipts: &Receipts) {
+        let now = Instant::now();
+        for receipt in &receipts.receipts {
+            let finished = self.lane.borrow_mut().receipt(receipt, now);
+            if let Some(finished) = finished {
+                self.finish(finished);
+            }
+        }
+        if self.lane.borrow().has_more() {
+            self.wake(); // a frame may leave now
+        }
+    }
+
+    fn tick(&self) -> bool {
+        let mut done = Vec::new();
+        let can_send = self
+            .lane
+            .borrow_mut()
+            .tick(Instant::now(), |finished| done.push(finished));
+        done.into_iter().for_each(|finished| self.finish(finished));
+        metric::bytes_in_flight(self.lane.borrow().bytes());
+        can_send
+    }
+
+    /// Answers the requests that wait for a slab and tells the counters what was stored.
+    fn finish(&self, mut finished: Finished) {
+        let stored = finished.verdict.outcome == Outcome::Stored;
+        finished.slab.resolve(finished.verdict.clone());
+        if stored {
+            self.live.stored(finished);
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "link_tests.rs"]
+mod tests;

@@ -1,0 +1,146 @@
+//! A body into the open slabs: split, judged, and only then appended.
+
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use aguacero::{config::Stream, id::EventId};
+use bytes::Bytes;
+use smallvec::smallvec;
+
+use crate::{
+    answer::{
+        outcomes::{Outcomes, RecordOutcome, Represented},
+        respond::Answer,
+    },
+    batch::{
+        append::{Append, Refused},
+        lane::Lane,
+        ticket::{Ticket, Tickets},
+    },
+    intake::{
+        ids::Base,
+        judge::{Judge, Judged},
+        split,
+    },
+    request::{preferences::Preferences, route::Format},
+};
+
+/// What a body is taken in with.
+pub(crate) struct Intake<'a> {
+    pub(crate) judge: &'a mut Judge,
+    pub(crate) lane: &'a mut Lane,
+    /// Records of one body.
+    pub(crate) records_max: usize,
+    /// Whose events they are; empty where anyone may write.
+    pub(crate) owner: &'a str,
+    pub(crate) preferences: Preferences,
+}
+
+impl Intake<'_> {
+    /// Judges every event of a body, then appends the good ones (but for a dry run). Nothing waits in here, so nothing
+    /// of a request is appended before all of it is judged, and its events lie side by side.
+    pub(crate) fn take(
+        self,
+        stream: &Stream,
+        format: Format,
+        body: &[u8],
+        base: &Base,
+        traceparent: Option<Bytes>,
+    ) -> Result<(Outcomes, Tickets), Box<Answer>> {
+        let events = split::split(format, body, self.records_max)?;
+        let mut outcomes = Outcomes {
+            is_batch: events.is_batch,
+            records: smallvec![RecordOutcome::Unknown; events.ranges.len()],
+            is_dry_run: self.preferences.dry_run,
+            places: None,
+        };
+        let judged = self.judge.all(stream, body, &events.ranges);
+        for (index, refusal) in judged.refusals.drain(..) {
+            outcomes.records[index as usize] = RecordOutcome::Refused(Box::new(refusal));
+        }
+        if self.preferences.representation && !self.preferences.dry_run {
+            let id = EventId([0; 16]); // until it is appended
+            outcomes.places = Some(vec![Represented { id, at: None }; events.ranges.len()]);
+        }
+        let good = Good {
+            stream,
+            body,
+            judged,
+            base,
+            owner: self.owner,
+            traceparent,
+            is_dry_run: self.preferences.dry_run,
+        };
+        let tickets = good.append(self.lane, &mut outcomes);
+        Ok((outcomes, tickets))
+    }
+}
+
+/// The events of a body that were judged good.
+struct Good<'a> {
+    stream: &'a Stream,
+    body: &'a [u8],
+    judged: &'a Judged,
+    base: &'a Base,
+    owner: &'a str,
+    traceparent: Option<Bytes>,
+    is_dry_run: bool,
+}
+
+impl Good<'_> {
+    fn append(self, lane: &mut Lane, outcomes: &mut Outcomes) -> Tickets {
+        let Self {
+            stream,
+            body,
+            judged,
+            base,
+            ..
+        } = self;
+        let now = Instant::now();
+        let arrived_ms = unix_ms();
+        let mut tickets = Tickets::new();
+        for event in &judged.events {
+            let client_key = judged.text(event.id.as_ref());
+            let append = Append {
+                stream,
+                value: &body[event.json.clone()],
+                key: judged.text(event.key.as_ref()),
+                reserved: event.reserved,
+                id: base.id_of(&stream.name, self.owner, client_key, event.index),
+                client_key: client_key.or(base.client_key()).unwrap_or_default(),
+                counter_keys: judged.counter_keys(event),
+                arrived_ms,
+                traceparent: self.traceparent.as_ref(),
+            };
+            if let Some(places) = &mut outcomes.places {
+                places[event.index as usize].id = append.id;
+            }
+            let appended = match self.is_dry_run {
+                true => lane.check_size(&append).map(|()| None),
+                false => lane.append(&append, now).map(Some),
+            };
+            match appended {
+                Ok(None) => outcomes.records[event.index as usize] = RecordOutcome::Stored,
+                Ok(Some(place)) => Ticket::note(&mut tickets, place, event.index),
+                Err(refused) => {
+                    outcomes.records[event.index as usize] = match refused {
+                        Refused::TooLarge(bytes) => RecordOutcome::TooLarge(bytes),
+                        Refused::Full | Refused::Away => {
+                            RecordOutcome::NotStored(refused.detail().into())
+                        }
+                    };
+                }
+            }
+        }
+        for ticket in &mut tickets {
+            ticket.attach(lane, outcomes.places.is_some());
+        }
+        tickets
+    }
+}
+
+fn unix_ms() -> i64 {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,15 @@
+//! A request, from its header to the last byte of its body.
+//!
+//! The header leads to a stream ([`route`]), as far as its key ([`keys`]) and that key's rate ([`rate`]) allow; what
+//! the client asks for beside are [`preferences`], what a browser's page may do is [`cors`]. The body is read under
+//! limits and deadlines ([`body`]), within its client's share of the memory for bodies ([`body_budget`]), and
+//! expanded if it is packed ([`expand`]).
+
+pub(crate) mod body;
+pub(crate) mod body_budget;
+pub(crate) mod cors;
+pub(crate) mod expand;
+pub(crate) mod keys;
+pub(crate) mod preferences;
+pub(crate) mod rate;
+pub(crate) mod route;
