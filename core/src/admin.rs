@@ -8,7 +8,7 @@ use hyper::{Request, Response, StatusCode, body::Bytes, server::conn::http1, ser
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{net::TcpListener, sync::watch};
 
-use crate::{shutdown::Shutdown, telemetry};
+use crate::{log_limiter, shutdown::Shutdown, telemetry};
 
 /// A bound admin port.
 #[derive(Debug)]
@@ -41,12 +41,13 @@ impl Admin {
             let stream = tokio::select! {
                 _ = upkeep.tick() => {
                     telemetry::metrics().run_upkeep();
+                    log_limiter::look();
                     continue;
                 }
                 accepted = self.listener.accept() => match accepted {
                     Ok((stream, _)) => stream,
                     Err(error) => {
-                        tracing::warn!(%error, "accepting on the admin port");
+                        log_limiter::repeated("the admin port cannot accept connections", "", &error);
                         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
                         continue;
                     }

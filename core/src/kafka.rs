@@ -83,6 +83,13 @@ fn access(kafka: &Kafka, config: &mut ClientConfig) {
     }
 }
 
+/// The name of an error's code, as librdkafka has it: one of a fixed set, so that it may be the label of a metric.
+#[must_use]
+pub fn code(error: &KafkaError) -> String {
+    let code = error.rdkafka_error_code();
+    code.map_or_else(|| "other".to_owned(), |code| format!("{code:?}"))
+}
+
 /// A topic as the broker has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Described {

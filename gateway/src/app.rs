@@ -5,6 +5,7 @@ use std::{net::SocketAddr, sync::Arc, thread};
 use aguacero::{
     admin::Admin,
     config::{Access, Config, Key, Stream},
+    essential::{essential, or_exit},
     shutdown::Shutdown,
 };
 use anyhow::Context as _;
@@ -68,12 +69,14 @@ impl App {
         descriptors::raise_limit(self.config.gateway.connections_max);
 
         let (key_set_sender, keys) = keys::Keys::new(self.keys);
-        tokio::spawn(keys::watch_file(Arc::clone(&self.config), key_set_sender));
+        let watching = keys::watch_file(Arc::clone(&self.config), key_set_sender);
+        tokio::spawn(essential("watching the file of keys", watching));
 
         let (ready_sender, ready) = watch::channel(false);
-        tokio::spawn(self.admin.serve(ready, shutdown.clone()));
+        let serving = self.admin.serve(ready, shutdown.clone());
+        tokio::spawn(essential("the admin port", serving));
         if let Some(tls) = self.tls {
-            tokio::spawn(tls.watch_files());
+            tokio::spawn(essential("watching the certificate", tls.watch_files()));
         }
         let addresses = Arc::new(Addresses::new(&self.config.gateway));
 
@@ -96,7 +99,7 @@ impl App {
                     .name(format!("worker-{index}"))
                     .spawn(move || {
                         let _ended = ended; // dropped when the thread ends, however it does
-                        worker::run(worker)
+                        or_exit("a worker", || worker::run(worker))
                     })?,
             );
         }

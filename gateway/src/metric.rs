@@ -1,19 +1,16 @@
 //! The names of this process's metrics, and handles to those of every request.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::RefCell,
     collections::HashMap,
     net::IpAddr,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use aguacero::config::Config;
+use aguacero::{config::Config, log_limiter};
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
 use crate::answer::outcomes::RecordOutcome;
-
-/// Between two warnings of the same.
-const TELL_AGAIN: Duration = Duration::from_secs(60);
 
 /// Handles that a worker keeps, since looking one up costs more than using it.
 pub(crate) struct Metrics {
@@ -23,8 +20,6 @@ pub(crate) struct Metrics {
     asleep: Gauge,
     broken: Counter,
     refused: Counter,
-    /// When it was told that some are.
-    told: Cell<Option<Instant>>,
     /// For each stream: stored, refused, not stored, unknown.
     events: Vec<[Counter; 4]>,
 }
@@ -43,7 +38,6 @@ impl Metrics {
             asleep: gauge!("aguacero_gateway_connections_asleep"),
             broken: counter!("aguacero_gateway_connections_broken_total"),
             refused: counter!("aguacero_gateway_connections_refused_total"),
-            told: Cell::default(),
             events: events.collect(),
         }
     }
@@ -106,19 +100,62 @@ impl Metrics {
     /// An address has as many connections as it may.
     pub(crate) fn connection_refused(&self, address: IpAddr) {
         self.refused.increment(1);
-        if self
-            .told
-            .get()
-            .is_none_or(|told| told.elapsed() > TELL_AGAIN)
-        {
-            self.told.set(Some(Instant::now()));
-            tracing::warn!(
-                %address,
-                "connections are refused: it has gateway.connections_per_address_max of them; if it is a \
-                 proxy, name it in gateway.proxies"
-            );
+        log_limiter::repeated(
+            "connections of an address are refused",
+            &address.to_string(),
+            &"it has gateway.connections_per_address_max of them; if it is a proxy, name it in gateway.proxies",
+        );
+    }
+}
+
+/// Accepting a connection failed, most likely for want of open files.
+pub(crate) fn accept_failed(error: &std::io::Error) {
+    counter!("aguacero_gateway_accept_errors_total").increment(1);
+    log_limiter::repeated("connections cannot be accepted", "", error);
+}
+
+/// Why events are not stored, or not known to be, through no fault of their client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NotStored {
+    /// As many bytes as the bounds allow are on their way.
+    Full,
+    /// A partition, or the kafka-producer, does not answer: what is new is not taken.
+    Away,
+    /// The deadline came before they could be sent.
+    Unreachable,
+    /// Kafka, or the kafka-producer, refuses them.
+    Refused,
+    /// They were sent, and the deadline came before Kafka confirmed them.
+    Unconfirmed,
+}
+
+impl NotStored {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Away => "away",
+            Self::Unreachable => "unreachable",
+            Self::Refused => "refused",
+            Self::Unconfirmed => "unconfirmed",
         }
     }
+}
+
+/// So many events are not stored, perhaps none; `detail` is what their clients are told.
+pub(crate) fn not_stored(reason: NotStored, detail: &str, events: usize) {
+    if events == 0 {
+        return;
+    }
+    let name = reason.name();
+    counter!("aguacero_gateway_not_stored_total", "reason" => name).increment(events as u64);
+    log_limiter::repeated_times("events are not stored", name, &detail, events as u64);
+}
+
+/// A body was refused since too many bytes of others wait.
+pub(crate) fn body_refused() {
+    counter!("aguacero_gateway_bodies_refused_total").increment(1);
+    let detail = "too many bytes of bodies wait, of one client or of all";
+    log_limiter::repeated("bodies are refused", "", &detail);
 }
 
 /// Bytes appended and not yet receipted, of the worker that says so.

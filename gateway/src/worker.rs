@@ -10,6 +10,7 @@ use std::{
 
 use aguacero::{
     config::Config,
+    essential::essential,
     shutdown::{Shutdown, within},
 };
 use hyper::{Request, body::Incoming, http::request::Parts};
@@ -34,7 +35,7 @@ use crate::{
     },
     intake::{ids, judge::Judge, take::Intake},
     live::deltas::Live,
-    metric::Metrics,
+    metric::{self, Metrics},
     request::{body, body_budget::BodyBudget, expand::Expander, keys::Keys, route},
 };
 
@@ -113,8 +114,10 @@ async fn serve(setup: Setup) -> anyhow::Result<()> {
     let live = Rc::new(Live::new(&config));
     let link = Rc::new(Link::new(&config, Rc::clone(&live)));
     let (link_trigger, link_shutdown) = Shutdown::new();
-    let deltas = tokio::task::spawn_local(Rc::clone(&live).run(link_shutdown.clone()));
-    let receipts = tokio::task::spawn_local(Rc::clone(&link).run(welcomed, link_shutdown));
+    let telling = Rc::clone(&live).run(link_shutdown.clone());
+    let deltas = tokio::task::spawn_local(essential("the live counters", telling));
+    let driving = Rc::clone(&link).run(welcomed, link_shutdown);
+    let receipts = tokio::task::spawn_local(essential("the link", driving));
     let worker = Rc::new(Worker {
         body_budget: BodyBudget::new(&config.gateway),
         expander: Expander::new(),
@@ -233,6 +236,7 @@ impl Worker {
         let body = match body.await {
             Ok(body) => body,
             Err(answer) if answer.status == 503 => {
+                metric::body_refused();
                 let key = ids::Base::retry_key_of(target.client_key);
                 return answer.retriable_under(&key);
             }

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use aguacero::{config::Config, shutdown::Shutdown};
+use aguacero::{config::Config, log_limiter, shutdown::Shutdown};
 use aguacero_proto::{
     PROTOCOL,
     pod::PodStream,
@@ -48,6 +48,9 @@ const CONNECTION_WINDOW: u32 = 8 << 20;
 /// Receipts of one message.
 const MESSAGE_BYTES_MAX: usize = 16 << 20;
 
+/// What the log says while there is no stream.
+const UNANSWERED: &str = "the kafka-producer does not answer";
+
 /// A worker's lane and what drives it.
 pub(crate) struct Link {
     config: Arc<Config>,
@@ -86,23 +89,20 @@ impl Link {
     /// Keeps a session open until the shutdown and the last receipt.
     pub(crate) async fn run(self: Rc<Self>, welcomed: mpsc::Sender<()>, shutdown: Shutdown) {
         let mut welcomed = Some(welcomed);
-        let mut told = false;
         loop {
             let connecting = self.connect();
             match self.ticking(connecting).await {
                 Ok(session) => {
-                    told = false;
+                    log_limiter::ended(UNANSWERED, "");
                     if let Some(welcomed) = welcomed.take() {
                         _ = welcomed.send(()).await;
                     }
                     let why = self.serve(session).await;
                     self.lane.borrow_mut().disconnected(Instant::now());
-                    tracing::warn!(%why, "the kafka-producer has gone: connecting again");
+                    log_limiter::repeated("the stream to the kafka-producer broke", "", &why);
                 }
                 Err(status) => {
-                    if !std::mem::replace(&mut told, true) {
-                        tracing::warn!(%status, "the kafka-producer does not answer: trying on");
-                    }
+                    log_limiter::repeated(UNANSWERED, "", &status);
                 }
             }
             if shutdown.is_requested() && self.lane.borrow().is_empty() {
@@ -242,6 +242,10 @@ impl Link {
     /// Answers the requests that wait for a slab and tells the counters what was stored.
     fn finish(&self, mut finished: Finished) {
         let stored = finished.verdict.outcome == Outcome::Stored;
+        let (verdict, slab) = (&finished.verdict, &finished.slab);
+        for (reason, events) in verdict.not_stored(slab.len(), slab.attempts) {
+            metric::not_stored(reason, &verdict.detail, events);
+        }
         finished.slab.resolve(finished.verdict.clone());
         if stored {
             self.live.stored(finished);

@@ -2,6 +2,8 @@
 
 use aguacero_proto::produce::{self, Receipt};
 
+use crate::metric::NotStored;
+
 /// What became of a slab's events, for good.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Verdict {
@@ -95,6 +97,23 @@ impl Verdict {
             Offsets::Unknown => None,
         };
         Some((places.partition, offset))
+    }
+
+    /// How many of a slab's `events` are not stored, or not known to be, and why; the slab was sent `attempts` times.
+    pub(crate) fn not_stored(&self, events: usize, attempts: u32) -> [(NotStored, usize); 2] {
+        let of = |wanted| {
+            let exceptions = self.exceptions.iter().filter(|(_, o)| *o == wanted).count();
+            let others = events.saturating_sub(self.exceptions.len());
+            exceptions + if self.outcome == wanted { others } else { 0 }
+        };
+        let refused = match attempts {
+            0 => NotStored::Unreachable,
+            _ => NotStored::Refused,
+        };
+        [
+            (refused, of(Outcome::NotStored)),
+            (NotStored::Unconfirmed, of(Outcome::Unknown)),
+        ]
     }
 
     pub(crate) fn of(&self, event: u32) -> Outcome {

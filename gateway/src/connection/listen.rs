@@ -2,7 +2,10 @@
 
 use std::{cell::Cell, net::SocketAddr, rc::Rc, time::Duration};
 
-use aguacero::shutdown::{Shutdown, within};
+use aguacero::{
+    essential::essential,
+    shutdown::{Shutdown, within},
+};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::Notify,
@@ -10,6 +13,7 @@ use tokio::{
 
 use crate::{
     connection::{addresses::Peer, deadlines::Deadlines, http1},
+    metric,
     worker::Worker,
 };
 
@@ -27,7 +31,8 @@ pub(crate) async fn serve(listener: TcpListener, worker: Rc<Worker>, shutdown: S
     let max = gateway.connections_max.div_ceil(gateway.workers);
     let deadlines = Rc::new(Deadlines::default());
     let looking = Rc::clone(&deadlines);
-    let looking = tokio::task::spawn_local(async move { looking.run().await });
+    let looking = async move { looking.run().await };
+    let looking = tokio::task::spawn_local(essential("the deadlines", looking));
     loop {
         let accepted = tokio::select! {
             accepted = accept(&listener, &connections, max) => accepted,
@@ -61,7 +66,7 @@ pub(crate) async fn serve(listener: TcpListener, worker: Rc<Worker>, shutdown: S
             }
             Err(error) => {
                 // Out of descriptors, most likely: those that close make room.
-                tracing::warn!(%error, "accepting a connection");
+                metric::accept_failed(&error);
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         }

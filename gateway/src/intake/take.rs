@@ -21,6 +21,7 @@ use crate::{
         judge::{Judge, Judged},
         split,
     },
+    metric::{self, NotStored},
     request::{preferences::Preferences, route::Format},
 };
 
@@ -98,6 +99,7 @@ impl Good<'_> {
         let now = Instant::now();
         let arrived_ms = unix_ms();
         let mut tickets = Tickets::new();
+        let (mut full, mut away) = (0, 0);
         for event in &judged.events {
             let client_key = judged.text(event.id.as_ref());
             let append = Append {
@@ -122,6 +124,11 @@ impl Good<'_> {
                 Ok(None) => outcomes.records[event.index as usize] = RecordOutcome::Stored,
                 Ok(Some(place)) => Ticket::note(&mut tickets, place, event.index),
                 Err(refused) => {
+                    match refused {
+                        Refused::Full => full += 1,
+                        Refused::Away => away += 1,
+                        Refused::TooLarge(_) => {}
+                    }
                     outcomes.records[event.index as usize] = match refused {
                         Refused::TooLarge(bytes) => RecordOutcome::TooLarge(bytes),
                         Refused::Full | Refused::Away => {
@@ -131,6 +138,8 @@ impl Good<'_> {
                 }
             }
         }
+        metric::not_stored(NotStored::Full, Refused::Full.detail(), full);
+        metric::not_stored(NotStored::Away, Refused::Away.detail(), away);
         for ticket in &mut tickets {
             ticket.attach(lane, outcomes.places.is_some());
         }

@@ -2,7 +2,7 @@
 
 use std::{rc::Rc, time::Duration};
 
-use aguacero::shutdown::Shutdown;
+use aguacero::{log_limiter, shutdown::Shutdown};
 use aguacero_proto::{
     PROTOCOL,
     deltas::{DeltaHello, FromRedisWriter, ToRedisWriter, from_redis_writer, to_redis_writer},
@@ -25,20 +25,19 @@ const RECONNECT_EVERY: Duration = Duration::from_millis(100);
 /// Pause after each frame, in which the deltas of others merge. Nobody waits for them, and a frame for
 /// every single event of a lone client would take the thread from its next request.
 const FRAME_PAUSE: Duration = Duration::from_millis(10);
+/// What the log says while there is no connection.
+const UNANSWERED: &str = "the redis-writer does not answer: live counters wait";
 /// Room for an acknowledgement. It is zeroed for each read, and the default is 128 KiB.
 const READ_BUFFER: usize = 4 << 10;
 
 impl Live {
     /// Sends until the shutdown is requested and nothing is left.
     pub(crate) async fn run(self: Rc<Self>, shutdown: Shutdown) {
-        let mut told = false;
         loop {
             match self.session(&shutdown).await {
                 Ok(()) => return,
                 Err(error) => {
-                    if !std::mem::replace(&mut told, true) {
-                        tracing::warn!(%error, "the redis-writer does not answer: live counters wait");
-                    }
+                    log_limiter::repeated(UNANSWERED, "", &error);
                 }
             }
             tokio::time::sleep(RECONNECT_EVERY).await;
@@ -60,6 +59,7 @@ impl Live {
             config_fingerprint: self.config.fingerprint,
         };
         send(&mut socket, to_redis_writer::Kind::Hello(hello)).await?;
+        log_limiter::ended(UNANSWERED, "");
         loop {
             let frame = self.pending.borrow_mut().next_frame(&self.config);
             if let Some(frame) = frame {
@@ -141,7 +141,7 @@ fn read(
     match FromRedisWriter::decode(bytes)?.kind {
         Some(from_redis_writer::Kind::Ack(ack)) => {
             for problem in &ack.problems {
-                tracing::error!(problem, "the redis-writer refuses deltas");
+                log_limiter::repeated("the redis-writer refuses deltas", "", problem);
             }
             Ok(Some(ack.sequence))
         }

@@ -1,5 +1,6 @@
 //! The names of this process's metrics.
 
+use aguacero::{kafka, log_limiter};
 use metrics::{counter, gauge, histogram};
 use rdkafka::error::KafkaError;
 
@@ -10,12 +11,27 @@ pub(crate) fn slab(stored: usize, failed: usize) {
     histogram!("aguacero_producer_slab_records").record((stored + failed) as f64);
 }
 
+/// A record was not stored, or nobody knows whether it was; why is in `error`.
+pub(crate) fn failed(topic: &str, error: &KafkaError) {
+    let (topic, code) = (topic.to_owned(), kafka::code(error));
+    let about = format!("{topic}: {code}");
+    counter!("aguacero_producer_failed_total", "topic" => topic, "code" => code).increment(1);
+    log_limiter::repeated("Kafka does not store records", &about, error);
+}
+
 /// librdkafka did not take a record. A full queue would be a bug: the gateway's bounds are below it.
-pub(crate) fn refused_by_librdkafka(error: &KafkaError) {
-    let code = error
-        .rdkafka_error_code()
-        .map_or_else(|| "other".to_owned(), |c| format!("{c:?}"));
+pub(crate) fn refused_by_librdkafka(topic: &str, error: &KafkaError) {
+    let code = kafka::code(error);
+    let about = format!("{topic}: {code}");
     counter!("aguacero_producer_refused_by_librdkafka_total", "code" => code).increment(1);
+    log_limiter::repeated("librdkafka does not take records", &about, error);
+}
+
+/// Nothing of a slab was given to librdkafka.
+pub(crate) fn not_produced(topic: &str, partition: i32, detail: &str) {
+    counter!("aguacero_producer_slabs_refused_total", "topic" => topic.to_owned()).increment(1);
+    let about = format!("{topic}, partition {partition}");
+    log_limiter::repeated("slabs cannot be produced", &about, &detail);
 }
 
 /// librdkafka took a record for stored without the broker's word.

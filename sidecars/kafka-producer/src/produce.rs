@@ -8,7 +8,10 @@ use std::{
     time::Duration,
 };
 
-use aguacero::{bootstrap::Bootstrap, config::Config, kafka, record::STREAM_BYTES_MAX};
+use aguacero::{
+    bootstrap::Bootstrap, config::Config, essential::essential, kafka, log_limiter,
+    record::STREAM_BYTES_MAX,
+};
 use aguacero_proto::produce::{Outcome, Receipt, Slab};
 use rdkafka::{
     ClientConfig, ClientContext, Message as _,
@@ -53,7 +56,7 @@ pub(crate) struct Context {
 impl ClientContext for Context {
     /// Of a fatal error too this is told by the error behind it.
     fn error(&self, error: KafkaError, reason: &str) {
-        tracing::warn!(%error, reason, "librdkafka");
+        log_limiter::repeated("librdkafka", &kafka::code(&error), &reason);
         self.bootstrap.note(&error);
         self.failed.notify_one();
     }
@@ -90,6 +93,7 @@ impl ProducerContext for Context {
                 Report::Failed(Outcome::Unknown, detail.to_owned())
             }
             Err((error, message)) => {
+                metric::failed(message.topic(), error);
                 Report::Failed(outcome_of(error, message, &self.topics), error.to_string())
             }
         };
@@ -153,7 +157,8 @@ impl Producers {
         };
         let in_flight = recipe.in_flight.clone();
         let current = Arc::new(RwLock::new(recipe.make()?));
-        tokio::spawn(replace_failed(recipe, Arc::clone(&current)));
+        let replacing = replace_failed(recipe, Arc::clone(&current));
+        tokio::spawn(essential("replacing failed producers", replacing));
         Ok(Self {
             current,
             in_flight,
@@ -178,7 +183,7 @@ impl Producers {
         #[allow(unsafe_code)]
         unsafe {
             records::produce(&producer, &slab, number, |ticket, error| {
-                metric::refused_by_librdkafka(&error);
+                metric::refused_by_librdkafka(&slab.topic, &error);
                 let report = Report::Failed(refusal(&error), error.to_string());
                 self.in_flight.report(ticket, report);
             });
@@ -195,13 +200,12 @@ impl Producers {
             }
             // Certainly not stored, which after an attempt nobody could say any more.
             Some(_) if !self.topics.takes(topic, partition) => {
-                let detail = "fewer replicas are in sync than an event must have".to_owned();
-                return Err(detail);
+                "fewer replicas are in sync than an event must have".to_owned()
             }
             Some(_) if !is_whole(slab) => "the slab's columns do not agree".to_owned(),
             Some(_) => return Ok(()),
         };
-        tracing::error!(topic, partition, detail, "a slab cannot be produced");
+        metric::not_produced(topic, partition, &detail);
         Err(detail)
     }
 }
@@ -283,7 +287,8 @@ impl Recipe {
         };
         let producer: Arc<BaseProducer<Context>> =
             Arc::new(self.settings.create_with_context(context)?);
-        tokio::spawn(Reports::of(&producer)?.serve(Arc::clone(&producer)));
+        let serving = Reports::of(&producer)?.serve(Arc::clone(&producer));
+        tokio::spawn(essential("the delivery reports", serving));
         Ok(producer)
     }
 }
@@ -315,7 +320,7 @@ async fn replace_failed(recipe: Recipe, current: Arc<RwLock<Arc<BaseProducer<Con
             match recipe.make() {
                 Ok(new) => break new,
                 Err(error) => {
-                    tracing::error!(%error, "making a new producer");
+                    log_limiter::repeated("a new producer cannot be made", "", &error);
                     tokio::time::sleep(Duration::from_secs(1)).await;
                 }
             }

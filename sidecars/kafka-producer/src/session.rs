@@ -2,7 +2,7 @@
 
 use std::{pin::Pin, sync::Arc};
 
-use aguacero::{config::Config, shutdown::Shutdown};
+use aguacero::{config::Config, log_limiter, shutdown::Shutdown};
 use aguacero_proto::{
     PROTOCOL,
     produce::{
@@ -138,9 +138,8 @@ async fn read(
                 }
             }
             Ok(Some(_)) => {
-                tracing::warn!(
-                    "the gateway sent something that is not a frame: closing its stream"
-                );
+                let detail = "something that is not a frame: its stream is closed";
+                log_limiter::repeated("the gateway broke the protocol", "", &detail);
                 return;
             }
             Ok(None) => return,

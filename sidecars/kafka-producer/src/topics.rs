@@ -12,7 +12,9 @@ use std::{
 
 use aguacero::{
     config::Config,
+    essential::essential,
     kafka::{Described, TopicError, Topics},
+    log_limiter,
     shutdown::Shutdown,
 };
 use anyhow::Context as _;
@@ -156,23 +158,23 @@ pub(crate) async fn watch(config: &Config, shutdown: Shutdown) -> anyhow::Result
         () = shutdown.requested() => return Ok(None),
     };
     let known = Known::new(found);
-    tokio::spawn(look(Arc::new(topics), known.clone(), shutdown));
+    let looking = look(Arc::new(topics), known.clone(), shutdown);
+    tokio::spawn(essential("looking at the topics", looking));
     Ok(Some(known))
 }
 
 async fn ensure(topics: &Topics, config: &Config) -> anyhow::Result<HashMap<String, Described>> {
-    let mut told: Option<String> = None;
     loop {
         match topics.ensure(&config.topics).await {
             Ok(found) => return Ok(found),
             Err(TopicError::Refused(why)) => anyhow::bail!("{why}"),
             Err(error) => {
-                // Each time that it is another reason.
-                let why = error.to_string();
-                if told.as_deref() != Some(&*why) {
-                    told = Some(why);
-                    tracing::warn!(brokers = config.kafka.brokers, %error, "waiting for Kafka");
-                }
+                // By its reason, so that another one is told too.
+                log_limiter::repeated(
+                    "Kafka is waited for",
+                    &error.to_string(),
+                    &config.kafka.brokers,
+                );
                 tokio::time::sleep(RETRY_EVERY).await;
             }
         }
@@ -204,7 +206,7 @@ async fn look(topics: Arc<Topics>, known: Known, shutdown: Shutdown) {
                     look_at_limits(&asking, &known).await;
                 }
             }
-            Ok(Err(error)) => tracing::debug!(%error, "asking for the topics"),
+            Ok(Err(error)) => log_limiter::repeated("Kafka does not tell its topics", "", &error),
             Err(_) => return, // the runtime is ending
         }
     }

@@ -2,7 +2,9 @@
 
 use std::{io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
-use aguacero::{admin::Admin, config::Config, shutdown::Shutdown, socket};
+use aguacero::{
+    admin::Admin, config::Config, essential::essential, log_limiter, shutdown::Shutdown, socket,
+};
 use tokio::{net::UnixListener, sync::watch, task::JoinSet};
 
 use crate::{
@@ -49,7 +51,8 @@ impl App {
         metric::describe();
         let (ready_sender, ready) = watch::channel(false);
         let (drained, admin_shutdown) = Shutdown::new();
-        tokio::spawn(self.admin.serve(ready, admin_shutdown));
+        let serving = self.admin.serve(ready, admin_shutdown);
+        tokio::spawn(essential("the admin port", serving));
         tracing::info!(socket = %self.config.redis_writer.socket.display(), "serving");
 
         // The queue ends, and with it the applier, when the last session has let go of it.
@@ -84,7 +87,7 @@ async fn accept(listener: UnixListener, context: session::Context) {
             accepted = listener.accept(), if sessions.len() < CONNECTIONS_MAX => match accepted {
                 Ok((stream, _)) => _ = sessions.spawn(session::serve(stream, context.clone())),
                 Err(error) => {
-                    tracing::warn!(%error, "accepting a connection");
+                    log_limiter::repeated("connections cannot be accepted", "", &error);
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
             },
@@ -110,6 +113,6 @@ fn close(listener: UnixListener, path: &Path) {
 /// A panic ends its connection and no other.
 fn report(ended: Result<(), tokio::task::JoinError>) {
     if let Err(error) = ended {
-        tracing::error!(%error, "a session failed");
+        log_limiter::repeated("a session failed: this is a bug", "", &error);
     }
 }

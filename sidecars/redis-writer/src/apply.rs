@@ -9,12 +9,7 @@ use aguacero::{
 use aguacero_proto::deltas::DeltaAck;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 
-use crate::{
-    link::Link,
-    metric,
-    problem::{Log, Problem},
-    session::Acks,
-};
+use crate::{link::Link, metric, problem::Problem, session::Acks};
 
 /// Frames in one pipeline. What sessions may have read and not yet handed over is bounded by bytes.
 const PIPELINE_FRAMES_MAX: usize = 256;
@@ -43,17 +38,12 @@ pub(crate) fn queue() -> (mpsc::Sender<Work>, mpsc::Receiver<Work>) {
 pub(crate) struct Applier {
     config: Arc<Config>,
     link: Link,
-    log: Log,
 }
 
 impl Applier {
     pub(crate) fn new(config: Arc<Config>, ready: watch::Sender<bool>) -> Self {
         let link = Link::new(&config.redis, ready);
-        Self {
-            config,
-            link,
-            log: Log::default(),
-        }
+        Self { config, link }
     }
 
     /// Applies and acknowledges frames in the order in which they come, until nobody can send more.
@@ -97,7 +87,7 @@ impl Applier {
 
     fn acknowledge(&mut self, work: Work) {
         for problem in &work.problems {
-            self.log.report(problem);
+            problem.report();
         }
         let ack = DeltaAck {
             sequence: work.sequence,

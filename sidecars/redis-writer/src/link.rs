@@ -1,10 +1,11 @@
 //! The connection to Redis, which comes back.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use aguacero::{
     config::Redis,
     ledger::{self, LedgerError},
+    log_limiter,
 };
 use redis::aio::MultiplexedConnection;
 use tokio::sync::watch;
@@ -15,6 +16,9 @@ use crate::metric;
 /// ledger makes harmless; so this is long enough for a Redis that is only busy.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// What the log says while it is away.
+const UNANSWERED: &str = "Redis does not take deltas: frames wait";
+
 const PAUSE_FIRST: Duration = Duration::from_millis(20);
 const PAUSE_LAST: Duration = Duration::from_secs(2);
 
@@ -24,8 +28,6 @@ pub(crate) struct Link {
     connection: Option<MultiplexedConnection>,
     /// Before the next attempt; doubles until something succeeds.
     pause: Duration,
-    /// Since when Redis does not answer.
-    away: Option<Instant>,
     /// Becomes true when Redis has been seen, and stays so.
     seen: watch::Sender<bool>,
 }
@@ -37,7 +39,6 @@ impl Link {
             redis: redis.clone(),
             connection: None,
             pause: PAUSE_FIRST,
-            away: None,
             seen,
         }
     }
@@ -63,9 +64,7 @@ impl Link {
         self.connection = Some(connection);
         self.seen.send_replace(true);
         metric::redis_connected(true);
-        if self.away.is_none() {
-            tracing::info!("connected to Redis");
-        }
+        tracing::debug!("connected to Redis");
     }
 
     /// Gives the connection up, and waits a little before the next one. Said once, not each time.
@@ -73,12 +72,7 @@ impl Link {
         metric::redis_failed();
         metric::redis_connected(false);
         self.connection = None;
-        if self.away.is_none() {
-            self.away = Some(Instant::now());
-            tracing::warn!(%error, "Redis does not take deltas: frames wait");
-        } else {
-            tracing::debug!(%error, "Redis still does not take deltas");
-        }
+        log_limiter::repeated(UNANSWERED, "", error);
         let pause = self.pause;
         self.pause = (2 * pause).min(PAUSE_LAST);
         tokio::time::sleep(pause).await;
@@ -87,8 +81,6 @@ impl Link {
     /// Redis has taken a whole pipeline.
     pub(crate) fn succeeded(&mut self) {
         self.pause = PAUSE_FIRST;
-        if let Some(since) = self.away.take() {
-            tracing::info!(away = ?since.elapsed(), "Redis takes deltas again");
-        }
+        log_limiter::ended(UNANSWERED, "");
     }
 }

@@ -1,13 +1,10 @@
-//! Why deltas are refused for good. The gateway is told each time, the log once for each text.
+//! Why deltas are refused for good. The gateway is told each time, the log by [`log_limiter`].
 
-use std::{collections::HashSet, fmt};
+use std::fmt;
 
-use aguacero::{config::Stream, ledger::LedgerError};
+use aguacero::{config::Stream, ledger::LedgerError, log_limiter};
 
 use crate::metric;
-
-/// Texts that are remembered as logged. They hold names that come from outside.
-const LOGGED_MAX: usize = 100;
 
 /// A name from outside, in a text of ours.
 const NAME_CHARS_MAX: usize = 64;
@@ -66,20 +63,10 @@ impl fmt::Display for Problem {
     }
 }
 
-/// What has been said already.
-#[derive(Debug, Default)]
-pub(crate) struct Log(HashSet<String>);
-
-impl Log {
-    pub(crate) fn report(&mut self, problem: &Problem) {
-        metric::refused(problem.reason);
-        if self.0.len() < LOGGED_MAX && self.0.insert(problem.text.clone()) {
-            tracing::error!(reason = problem.reason, "deltas are refused: {problem}");
-            if self.0.len() == LOGGED_MAX {
-                tracing::error!(
-                    "further kinds of refused deltas are counted, and no longer logged"
-                );
-            }
-        }
+impl Problem {
+    /// Counts it, and logs it by its text.
+    pub(crate) fn report(&self) {
+        metric::refused(self.reason);
+        log_limiter::repeated("deltas are refused", &self.text, &self.reason);
     }
 }

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use aguacero::{
     config::Config,
     ledger::END,
+    log_limiter,
     shutdown::{Shutdown, Trigger},
 };
 use aguacero_proto::deltas::{DeltaAck, DeltaFrame, from_redis_writer, to_redis_writer};
@@ -78,7 +79,7 @@ pub(crate) async fn serve(stream: UnixStream, context: Context) {
     match end {
         End::Refused(_, reason) => {
             metric::session_refused();
-            tracing::warn!(reason, "closed a connection that broke the protocol");
+            log_limiter::repeated("a connection broke the protocol", "", &reason);
         }
         end => tracing::debug!(?end, "a session ended"),
     }
