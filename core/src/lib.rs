@@ -1,23 +1,27 @@
 //! What every process of Aguacero shares, in the order in which an event meets it.
 //!
 //! An event's bytes are decoded and accepted ([`accept`]) against a declared stream ([`config`]),
-//! given an id ([`id`]), written as a Kafka record ([`record`]), counted ([`counts`]) and
-//! settled ([`ledger`]). The rest is what a process needs to run: [`telemetry`], [`log_limiter`], [`admin`], [`shutdown`].
+//! given an id ([`id`]), written as a Kafka record ([`record`]) into a topic as it is declared ([`kafka`]),
+//! counted ([`counts`]) and settled ([`ledger`]). The rest is what a process needs to run: [`cli`],
+//! [`telemetry`], [`log_limiter`], [`admin`], [`essential`] tasks, [`shutdown`], [`socket`].
+
+pub mod config;
 
 pub mod accept;
-pub mod admin;
-pub mod bootstrap;
-pub mod cli;
-pub mod config;
-pub mod counts;
-pub mod essential;
-pub mod id;
-pub mod kafka;
-pub mod ledger;
-pub mod log_limiter;
-pub mod record;
-mod refusal;
 pub mod scalar;
+
+pub mod id;
+pub mod record;
+
+pub mod kafka;
+
+pub mod counts;
+pub mod ledger;
+
+pub mod admin;
+pub mod cli;
+pub mod essential;
+pub mod log_limiter;
 pub mod shutdown;
 pub mod socket;
 pub mod telemetry;

@@ -5,7 +5,10 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use aguacero::{bootstrap::Bootstrap, config::Config, kafka::client_config};
+use aguacero::{
+    config::Config,
+    kafka::{Bootstrap, client_config},
+};
 use rdkafka::{
     ClientConfig, ClientContext, TopicPartitionList,
     consumer::{BaseConsumer, Consumer, ConsumerContext},

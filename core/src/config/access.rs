@@ -4,9 +4,8 @@
 //! when a client is made of it, so that a password that was changed needs no other configuration.
 
 use std::{
-    fmt, fs, io,
-    os::unix::fs::PermissionsExt as _,
-    path::{Path, PathBuf},
+    fmt,
+    path::PathBuf,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -20,7 +19,10 @@ use rustls::{
     sign::CertifiedKey,
 };
 
-use super::keys::text_of;
+use super::{
+    files::{AccessError, read},
+    time::text_of,
+};
 
 /// The last second of the year 9999, which RFC 5280, section 4.1.2.5, means by "never".
 const END_OF_TIME: Duration = Duration::from_secs(253_402_300_799);
@@ -119,14 +121,6 @@ pub struct Sasl {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Password(String);
 
-/// A file that should hold a secret or a certificate, and does not.
-#[derive(Debug, thiserror::Error)]
-#[error("{} {what}", file.display())]
-pub struct AccessError {
-    file: PathBuf,
-    what: String,
-}
-
 impl Credentials {
     /// The password as the file has it now.
     pub fn password(&self) -> Result<Password, AccessError> {
@@ -164,19 +158,6 @@ impl fmt::Debug for Password {
     }
 }
 
-/// What a file of ours holds.
-pub(crate) fn read(file: &Path) -> Result<Vec<u8>, AccessError> {
-    fs::read(file).map_err(|error: io::Error| AccessError {
-        file: file.to_owned(),
-        what: format!("cannot be read: {error}"),
-    })
-}
-
-/// Who may do what with a file; 0 if there is none.
-pub(super) fn mode(file: &Path) -> u32 {
-    fs::metadata(file).map_or(0, |data| data.permissions().mode() & 0o777)
-}
-
 /// `url` with dots in the place of what may be a password.
 pub(super) fn without_password(url: &str) -> String {
     let Some((before, hosts)) = url.rsplit_once('@') else {
@@ -188,6 +169,8 @@ pub(super) fn without_password(url: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn credentials(text: &str) -> (tempfile::TempDir, Credentials) {

@@ -6,7 +6,6 @@
 mod access;
 mod fields;
 mod fingerprint;
-mod names;
 mod relations;
 mod streams;
 mod topics;
@@ -22,11 +21,9 @@ use toml::de::DeTable;
 
 use super::{
     AddressField, Config, Consumer, FilesOf, Gateway, Kafka, KafkaProducer, Mistakes, Mongodb,
-    Redis, RedisWriter,
+    Redis, RedisWriter, names,
     raw::{Source, Table, one_of},
 };
-
-pub(super) use names::label;
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;

@@ -14,10 +14,10 @@ use sha2::{Digest as _, Sha256};
 use toml::de::{DeTable, DeValue};
 
 use super::{
-    Mistakes,
-    access::mode,
-    check::label,
-    raw::{Found, Read, Source, Spot, Table, one_of},
+    files::mode,
+    names::label,
+    raw::{Found, Mistakes, Read, Source, Spot, Table, one_of},
+    time::time_of,
 };
 
 /// What a hash is written behind.
@@ -260,28 +260,10 @@ impl Read for Time {
     }
 }
 
-/// The moment that `2027-01-01T00:00:00Z` (RFC 3339) or `2027-01-01` names.
-#[must_use]
-pub fn time_of(text: &str) -> Option<SystemTime> {
-    let is_day = text.len() == "2027-01-01".len();
-    let whole = match is_day {
-        true => format!("{text}T00:00:00Z"),
-        false => text.to_owned(),
-    };
-    let time = bson::DateTime::parse_rfc3339_str(whole).ok()?;
-    Some(time.to_system_time())
-}
-
-/// As [`time_of`] reads it: `2027-01-01T00:00:00Z`.
-#[must_use]
-pub fn text_of(time: SystemTime) -> String {
-    let time = bson::DateTime::from_system_time(time);
-    time.try_to_rfc3339_string().unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::text_of;
 
     const HASH: &str = "sha256:00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
 

@@ -8,11 +8,17 @@
 //! Every key of the file has its default in `check`; a file need declare no more than topics and
 //! streams.
 
-mod access;
-mod check;
-mod keys;
+mod files;
+mod names;
+mod time;
+
 mod raw;
+
+mod access;
+mod keys;
 mod stream;
+
+mod check;
 #[cfg(test)]
 mod tests;
 
@@ -20,13 +26,15 @@ use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
 use ipnet::IpNet;
 
-pub(crate) use access::read;
-pub use access::{AccessError, Credentials, Identity, Password, Sasl, Tls};
-pub use keys::{Key, Rate, TokenHash, Writes, open_to_others, parse_keys, text_of, time_of};
+pub use access::{Credentials, Identity, Password, Sasl, Tls};
+pub(crate) use files::read;
+pub use files::{AccessError, FilesOf};
+pub use keys::{Key, Rate, TokenHash, Writes, open_to_others, parse_keys};
 pub use raw::{Mistake, Mistakes};
 pub use stream::{
     Access, Cors, Counter, Field, Partitioning, Route, Rule, Spread, Stream, Type, Types, Via,
 };
+pub use time::{text_of, time_of};
 
 /// Everything that the file declares, checked.
 #[derive(Debug, Clone)]
@@ -53,30 +61,6 @@ pub struct Config {
     pub streams: Vec<Stream>,
     /// What is no mistake, but should be looked at: a line each.
     pub warnings: Vec<String>,
-}
-
-/// A table whose files a process reads. Those that are named in the others it need not have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FilesOf {
-    /// `[gateway]`, without the keys, which are read on their own
-    Gateway,
-    /// `[kafka]`
-    Kafka,
-    /// `[redis]`
-    Redis,
-    /// `[mongodb]`
-    Mongodb,
-}
-
-impl FilesOf {
-    fn table(self) -> &'static str {
-        match self {
-            Self::Gateway => "gateway",
-            Self::Kafka => "kafka",
-            Self::Redis => "redis",
-            Self::Mongodb => "mongodb",
-        }
-    }
 }
 
 /// `[kafka]`

@@ -53,7 +53,7 @@ end
 -- What has been shown for the range, or at least for the beginning of it: an entry that ends beyond
 -- `to` stays pending, and is taken out by the settle that reaches its end. This comes before anything
 -- is added: where Redis is full, it allows a script what follows a write that makes room.
-local truth = cmsgpack.unpack(ARGV[6])
+local archived = cmsgpack.unpack(ARGV[6])
 local pending = tag .. ':pending:' .. position
 local entries = redis.call('ZRANGEBYSCORE', pending, '-inf', to)
 redis.call('ZREMRANGEBYSCORE', pending, '-inf', to)
@@ -62,9 +62,9 @@ if redis.call('EXISTS', pending) == 0 then
 end
 
 -- Shown at once as the difference, so that a key that was pending and is archived keeps its field.
-local change = {truth[1]}
+local change = {archived[1]}
 for i = 1, #counters do
-  change[1 + i] = place(i, truth[1 + i])
+  change[1 + i] = place(i, archived[1 + i])
 end
 for _, member in ipairs(entries) do
   change = sum(change, cmsgpack.unpack(member)[4], -1)

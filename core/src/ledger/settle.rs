@@ -13,15 +13,15 @@ use crate::{config::Stream, counts::Deltas};
 pub enum Settled {
     /// The watermark is where it was asked for.
     Done,
-    /// Nothing, because the watermark is not where the caller thought, but here: compute the truth
+    /// Nothing, because the watermark is not where the caller thought, but here: compute what the archive holds
     /// again from this offset.
     Found(Option<i64>),
 }
 
 /// Moves the watermark of `position` from `from` (none: nothing was settled yet) to `to`: what the
-/// redis-writer added for entries that end at or before `to` is taken out, and `truth` is added.
+/// redis-writer added for entries that end at or before `to` is taken out, and `archived` is added.
 ///
-/// `truth` is what the archive holds for the offsets in `(from, to]` of that incarnation. Only a
+/// `archived` is what the archive holds for the offsets in `(from, to]` of that incarnation. Only a
 /// caller who knows the watermark can settle, so two consumers that both believe they own a
 /// partition cannot count a range twice. It goes through even where Redis is full, since it makes room.
 pub async fn settle(
@@ -30,7 +30,7 @@ pub async fn settle(
     position: &Position,
     from: Option<i64>,
     to: i64,
-    truth: &Deltas,
+    archived: &Deltas,
 ) -> Result<Settled, LedgerError> {
     if !(0..=END).contains(&to) || from.is_some_and(|from| from >= to) {
         return Err(LedgerError::Range { from, to });
@@ -43,7 +43,7 @@ pub async fn settle(
         .arg(position.to_string())
         .arg(from.map(|from| from.to_string()).unwrap_or_default())
         .arg(to)
-        .arg(pack::deltas(stream, truth))
+        .arg(pack::deltas(stream, archived))
         .invoke_async(con)
         .await?;
     match answer {

@@ -60,7 +60,7 @@ impl Expected {
         position: &Position,
         from: Option<i64>,
         to: i64,
-        truth: &Deltas,
+        archived: &Deltas,
     ) -> Settled {
         let found = self.watermark.get(position).copied();
         if found != from {
@@ -69,7 +69,7 @@ impl Expected {
         if let Some(entries) = self.pending.get_mut(position) {
             entries.retain(|(last, _)| *last > to);
         }
-        add(&mut self.settled, truth);
+        add(&mut self.settled, archived);
         self.watermark.insert(position.clone(), to);
         Settled::Done
     }

@@ -166,8 +166,8 @@ impl Ledger {
     }
 
     /// The consumer settles partition 0.
-    pub(crate) async fn settle(&self, from: Option<i64>, to: i64, truth: &[&str]) -> Settled {
-        self.settle_at(&at(0), from, to, truth)
+    pub(crate) async fn settle(&self, from: Option<i64>, to: i64, archived: &[&str]) -> Settled {
+        self.settle_at(&at(0), from, to, archived)
             .await
             .expect("settled")
     }
@@ -178,16 +178,16 @@ impl Ledger {
         position: &Position,
         from: Option<i64>,
         to: i64,
-        truth: &[&str],
+        archived: &[&str],
     ) -> Result<Settled, LedgerError> {
-        let truth = deltas(&self.stream, truth);
+        let archived = deltas(&self.stream, archived);
         ledger::settle(
             &mut self.con.clone(),
             &self.stream,
             position,
             from,
             to,
-            &truth,
+            &archived,
         )
         .await
     }

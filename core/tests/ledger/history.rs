@@ -87,7 +87,7 @@ struct Late {
     position: Position,
     from: Option<i64>,
     to: i64,
-    truth: Deltas,
+    archived: Deltas,
 }
 
 struct Gateway {
@@ -359,7 +359,7 @@ impl World {
                     position: position.clone(),
                     from: known,
                     to: end - 1,
-                    truth: self.truth(position, known, end - 1),
+                    archived: self.archived(position, known, end - 1),
                 });
                 *consumer = self.new_consumer();
                 return;
@@ -392,8 +392,8 @@ impl World {
                 .expect("readable")[0];
         }
         while from.is_none_or(|from| from < to) {
-            let truth = self.truth(position, from, to);
-            match self.settle_once(position, from, to, &truth).await {
+            let archived = self.archived(position, from, to);
+            match self.settle_once(position, from, to, &archived).await {
                 Settled::Done => return Some(to),
                 Settled::Found(found) => from = found,
             }
@@ -406,12 +406,12 @@ impl World {
         position: &Position,
         from: Option<i64>,
         to: i64,
-        truth: &Deltas,
+        archived: &Deltas,
     ) -> Settled {
         let (con, stream) = (&mut self.ledger.con.clone(), &self.ledger.stream);
-        let settled = ledger::settle(con, stream, position, from, to, truth).await;
+        let settled = ledger::settle(con, stream, position, from, to, archived).await;
         let settled = settled.expect("settled");
-        let expected = self.expected.settle(position, from, to, truth);
+        let expected = self.expected.settle(position, from, to, archived);
         assert_eq!(settled, expected, "{}", self.again());
         settled
     }
@@ -420,13 +420,13 @@ impl World {
     async fn settle_late(&mut self) {
         if !self.late.is_empty() {
             let late = self.late.remove(self.chance.below(self.late.len()));
-            self.settle_once(&late.position, late.from, late.to, &late.truth)
+            self.settle_once(&late.position, late.from, late.to, &late.archived)
                 .await;
         }
     }
 
     /// What the archive holds of `position` in `(from, to]`.
-    fn truth(&self, position: &Position, from: Option<i64>, to: i64) -> Deltas {
+    fn archived(&self, position: &Position, from: Option<i64>, to: i64) -> Deltas {
         let within = |offset: i64| offset <= to && from.is_none_or(|from| offset > from);
         let keys = self
             .archive

@@ -78,14 +78,14 @@ async fn keys_beyond_max_distinct_count_as_overflow() {
 
 #[tokio::test]
 async fn keys_that_the_archive_does_not_hold_leave_no_field_and_take_no_room() {
-    let ledger = Ledger::counting("ghosts", vec![counter("by_key", 3, &[])]).await;
+    let ledger = Ledger::counting("pending-only", vec![counter("by_key", 3, &[])]).await;
     for i in 0..10_i64 {
-        let (ghost, another) = (format!("ghost {i}"), format!("another ghost {i}"));
+        let (key, another) = (format!("key {i}"), format!("another key {i}"));
         ledger
             .live(
                 1,
                 1 + i as u64,
-                vec![ledger.entry(2 * i, 2 * i + 1, &[&ghost, &another])],
+                vec![ledger.entry(2 * i, 2 * i + 1, &[&key, &another])],
             )
             .await;
     }
@@ -147,9 +147,9 @@ async fn a_key_that_is_only_pending_keeps_no_name_from_the_archive() {
     ledger
         .assert_shows(8, &[("a", 2), ("b", 1), ("x", 1), ("y", 1)])
         .await;
-    for (from, to, truth) in [(None, 1, ["x"]), (Some(1), 4, ["a"])] {
+    for (from, to, archived) in [(None, 1, ["x"]), (Some(1), 4, ["a"])] {
         ledger
-            .settle_at(&at(1), from, to, &truth)
+            .settle_at(&at(1), from, to, &archived)
             .await
             .expect("settled");
     }
@@ -219,7 +219,7 @@ async fn a_stream_without_counters_has_a_total() {
 async fn large_numbers_stay_exact() {
     let ledger = Ledger::new("large").await;
     let n = (1 << 52) + 1;
-    let truth = Deltas {
+    let archived = Deltas {
         events: n,
         counters: vec![HashMap::from([("a".to_owned(), n)])],
     };
@@ -229,7 +229,7 @@ async fn large_numbers_stay_exact() {
         &at(0),
         None,
         0,
-        &truth,
+        &archived,
     )
     .await
     .expect("settled");

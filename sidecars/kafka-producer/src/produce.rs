@@ -9,7 +9,10 @@ use std::{
 };
 
 use aguacero::{
-    bootstrap::Bootstrap, config::Config, essential::essential, kafka, log_limiter,
+    config::Config,
+    essential::essential,
+    kafka::{self, Bootstrap},
+    log_limiter,
     record::STREAM_BYTES_MAX,
 };
 use aguacero_proto::produce::{Outcome, Receipt, Slab};

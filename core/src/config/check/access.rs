@@ -8,11 +8,12 @@ use std::{
 
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 
-use super::names;
 use crate::config::{
     Redis,
-    access::{Credentials, Identity, Sasl, Tls, mode, read},
+    access::{Credentials, Identity, Sasl, Tls},
+    files::{mode, read},
     keys::open_to_others,
+    names,
     raw::{Table, one_of},
 };
 

@@ -4,13 +4,13 @@ use std::collections::HashMap;
 
 use crate::{
     config::{
-        Field, Type, Types,
+        Field, Type, Types, names,
         raw::{Found, Table, did_you_mean, one_of},
     },
     scalar::Scalar,
 };
 
-use super::{EVENT_BYTES_LIMIT, names};
+use super::EVENT_BYTES_LIMIT;
 
 /// The types by the names under which they are declared.
 const TYPES: [(&str, Type); 7] = [

@@ -4,13 +4,13 @@ use std::{collections::HashMap, time::Duration};
 
 use crate::{
     config::{
-        Access, Cors, Counter, Field, Partitioning, Route, Rule, Spread, Stream, Topic, Via,
+        Access, Cors, Counter, Field, Partitioning, Route, Rule, Spread, Stream, Topic, Via, names,
         raw::{Found, Table, did_you_mean, one_of},
     },
     scalar::Scalar,
 };
 
-use super::{fields, fingerprint, names};
+use super::{fields, fingerprint};
 
 /// The transports by the names under which they are declared.
 const VIAS: [(&str, Via); 1] = [("grpc", Via::Grpc)];

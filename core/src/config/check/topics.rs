@@ -1,11 +1,9 @@
 //! `[topics.NAME]`
 
 use crate::config::{
-    Topic,
+    Topic, names,
     raw::{Found, Table},
 };
-
-use super::names;
 
 /// Every declared topic, in the order of the file.
 pub(super) fn read(root: &Table<'_>) -> Vec<Topic> {

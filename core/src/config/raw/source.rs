@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{Mistake, Mistakes, suggest::did_you_mean};
-use crate::config::FilesOf;
+use crate::config::files::FilesOf;
 
 /// Where something was declared: what a mistake about it points at.
 #[derive(Debug, Clone)]

@@ -7,7 +7,7 @@ const RESERVED_COUNTERS: [&str; 5] = ["total", "overflow", "meta", "watermark", 
 const SOCKET_BYTES_MAX: usize = 100;
 
 /// Kafka's rule for topics, which is also that for `group.instance.id`.
-pub(super) fn topic(name: &str) -> Option<&'static str> {
+pub(in crate::config) fn topic(name: &str) -> Option<&'static str> {
     let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     let fits = (1..=249).contains(&name.len()) && name.chars().all(legal);
     (!fits || name == "." || name == "..").then_some(
@@ -23,7 +23,7 @@ pub(in crate::config) fn label(name: &str) -> Option<&'static str> {
 }
 
 /// A counter's.
-pub(super) fn counter(name: &str) -> Option<String> {
+pub(in crate::config) fn counter(name: &str) -> Option<String> {
     if let Some(what) = label(name) {
         return Some(what.to_owned());
     }
@@ -36,14 +36,14 @@ pub(super) fn counter(name: &str) -> Option<String> {
 }
 
 /// MongoDB's rule for databases.
-pub(super) fn database(name: &str) -> Option<&'static str> {
+pub(in crate::config) fn database(name: &str) -> Option<&'static str> {
     let illegal = |c: char| "/\\. \"$*<>:|?\0".contains(c);
     (!(1..=63).contains(&name.len()) || name.contains(illegal))
         .then_some("must be 1 to 63 bytes without any of / \\ . \" $ * < > : | ? and spaces")
 }
 
 /// MongoDB's rule for collections.
-pub(super) fn collection(name: &str) -> Option<&'static str> {
+pub(in crate::config) fn collection(name: &str) -> Option<&'static str> {
     let fits = (1..=190).contains(&name.len()) && !name.contains(['$', '\0']);
     (!fits || name.starts_with("system.") || name.starts_with('.') || name.ends_with('.')).then_some(
         "must be 1 to 190 bytes without \"$\", and neither begin with \"system.\" nor begin or end with \".\"",
@@ -52,7 +52,7 @@ pub(super) fn collection(name: &str) -> Option<&'static str> {
 
 /// A field of an event. It may become an index of the archive, so MongoDB must not read it as a
 /// path or an operator.
-pub(super) fn field(name: &str) -> Option<&'static str> {
+pub(in crate::config) fn field(name: &str) -> Option<&'static str> {
     match name {
         "_id" | "_aguacero" => Some("is kept for the archive's own use; choose another name"),
         "" => Some("must not be empty"),
@@ -65,12 +65,12 @@ pub(super) fn field(name: &str) -> Option<&'static str> {
 }
 
 /// A consumer group's.
-pub(super) fn group(name: &str) -> Option<&'static str> {
+pub(in crate::config) fn group(name: &str) -> Option<&'static str> {
     (!(1..=255).contains(&name.len())).then_some("must be 1 to 255 bytes")
 }
 
 /// A route's.
-pub(super) fn path(path: &str) -> Option<&'static str> {
+pub(in crate::config) fn path(path: &str) -> Option<&'static str> {
     if !path.starts_with('/') {
         Some("must begin with \"/\"")
     } else if path.contains(['?', '#']) {
@@ -83,7 +83,7 @@ pub(super) fn path(path: &str) -> Option<&'static str> {
 }
 
 /// `host:port`, comma-separated.
-pub(super) fn brokers(list: &str) -> Option<String> {
+pub(in crate::config) fn brokers(list: &str) -> Option<String> {
     let wrong = list
         .split(',')
         .map(str::trim)
@@ -102,7 +102,7 @@ fn is_host_and_port(broker: &str) -> bool {
 }
 
 /// Redis'. What is wrong does not repeat the URL, which may hold a password.
-pub(super) fn redis_url(url: &str) -> Option<&'static str> {
+pub(in crate::config) fn redis_url(url: &str) -> Option<&'static str> {
     if url.contains("#insecure") {
         return Some(
             "asks that Redis' certificate be believed unseen; take \"#insecure\" out and name its authority by ca",
@@ -114,7 +114,7 @@ pub(super) fn redis_url(url: &str) -> Option<&'static str> {
 }
 
 /// MongoDB's. What is wrong does not repeat the URI, which may hold a password.
-pub(super) fn mongodb_uri(uri: &str) -> Option<&'static str> {
+pub(in crate::config) fn mongodb_uri(uri: &str) -> Option<&'static str> {
     const BLIND: [&str; 3] = [
         "tlsinsecure",
         "tlsallowinvalidcertificates",
@@ -141,19 +141,19 @@ pub(super) fn mongodb_uri(uri: &str) -> Option<&'static str> {
 }
 
 /// The database that knows a user of MongoDB; `$external` is one.
-pub(super) fn auth_source(name: &str) -> Option<&'static str> {
+pub(in crate::config) fn auth_source(name: &str) -> Option<&'static str> {
     (name != "$external").then(|| database(name)).flatten()
 }
 
 /// `host:port` of a URL.
-pub(super) fn hosts(url: &str) -> &str {
+pub(in crate::config) fn hosts(url: &str) -> &str {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     let rest = rest.rsplit_once('@').map_or(rest, |(_, hosts)| hosts);
     rest.split(['/', '?']).next().unwrap_or_default()
 }
 
 /// Whether `scheme://user:password@host` has a password.
-pub(super) fn has_password(url: &str) -> bool {
+pub(in crate::config) fn has_password(url: &str) -> bool {
     let after_scheme = url.split_once("://").map_or(url, |(_, rest)| rest);
     let authority = after_scheme.split('/').next().unwrap_or_default();
     authority
@@ -162,13 +162,13 @@ pub(super) fn has_password(url: &str) -> bool {
 }
 
 /// A file's; an empty one is as good as none.
-pub(super) fn file(path: &str) -> Option<&'static str> {
+pub(in crate::config) fn file(path: &str) -> Option<&'static str> {
     path.contains('\0')
         .then_some("must be the path of a file, without NUL")
 }
 
 /// An origin as a browser sends it (RFC 6454, section 6.2): in any other spelling it would never match.
-pub(super) fn origin(origin: &str) -> Option<&'static str> {
+pub(in crate::config) fn origin(origin: &str) -> Option<&'static str> {
     if origin == "null" {
         return Some("is what any sandboxed page sends; name the pages' own origin");
     }
@@ -201,7 +201,7 @@ pub(super) fn origin(origin: &str) -> Option<&'static str> {
 }
 
 /// A Unix socket's.
-pub(super) fn socket(path: &str) -> Option<String> {
+pub(in crate::config) fn socket(path: &str) -> Option<String> {
     let length = path.len();
     (!(1..=SOCKET_BYTES_MAX).contains(&length)).then(|| {
         format!(

@@ -18,10 +18,11 @@ use rdkafka::{
     types::RDKafkaErrorCode,
 };
 
-use crate::{config::Kafka, kafka::client_config};
+use super::client::client_config;
+use crate::config::Kafka;
 
 /// How long the broker may take to refuse.
-const PATIENCE: Duration = Duration::from_secs(2);
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(2);
 /// One look at what it has said.
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -65,7 +66,7 @@ impl ProducerContext for Listener {
     fn delivery(&self, _: &DeliveryResult<'_>, (): ()) {}
 }
 
-/// The reason, if the broker is there and refuses; takes up to [`PATIENCE`], and blocks.
+/// The reason, if the broker is there and refuses; takes up to [`REFUSAL_TIMEOUT`], and blocks.
 pub(crate) fn refusal(kafka: &Kafka) -> Option<String> {
     let client = client_config(kafka, "question")
         .set("log.connection.close", "true")
@@ -75,7 +76,7 @@ pub(crate) fn refusal(kafka: &Kafka) -> Option<String> {
         Ok(client) => client,
         Err(error) => return Some(error.to_string()),
     };
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + REFUSAL_TIMEOUT;
     while Instant::now() < deadline {
         // Connects; whether it succeeds, the callback knows better.
         if client.client().fetch_metadata(None, LOOK).is_ok() {
