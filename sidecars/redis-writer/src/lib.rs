@@ -14,7 +14,7 @@
 pub mod app;
 mod apply;
 mod frame;
-mod greet;
+mod handshake;
 mod link;
 mod metric;
 mod problem;

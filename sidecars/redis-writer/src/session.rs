@@ -1,4 +1,4 @@
-//! One connection: the greeting, then frames in and acknowledgements out, side by side.
+//! One connection: the hello, then frames in and acknowledgements out, side by side.
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,7 +20,7 @@ use tokio_tungstenite::tungstenite::Message;
 use crate::{
     apply::Work,
     frame::Frame,
-    greet::greet,
+    handshake::handshake,
     metric,
     wire::{End, Socket, close, decode, message},
 };
@@ -64,11 +64,11 @@ impl Context {
 
 /// Serves one connection until it ends.
 pub(crate) async fn serve(stream: UnixStream, context: Context) {
-    let greeting = tokio::select! {
-        greeting = timeout(HELLO_TIMEOUT, greet(stream, &context.config)) => greeting,
+    let hello = tokio::select! {
+        hello = timeout(HELLO_TIMEOUT, handshake(stream, &context.config)) => hello,
         () = context.shutdown.requested() => return,
     };
-    let end = match greeting {
+    let end = match hello {
         Ok(Ok((socket, run))) => {
             let _open = metric::Session::open();
             converse(socket, run, context).await

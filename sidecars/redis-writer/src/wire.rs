@@ -31,7 +31,7 @@ const REASON_BYTES_MAX: usize = 123;
 
 /// What a connection may send before its hello, the WebSocket's own handshake included: a hello has
 /// some fifty bytes, and whoever is not known yet must not fill the memory.
-const GREETING_BYTES_MAX: u64 = 64 << 10;
+const HANDSHAKE_BYTES_MAX: u64 = 64 << 10;
 
 /// A connection of which only so much is read. The WebSocket's bounds on a message would do, if they
 /// could be changed after the hello.
@@ -40,13 +40,13 @@ pub(crate) type Stream = Join<Take<OwnedReadHalf>, OwnedWriteHalf>;
 pub(crate) type Socket = WebSocketStream<Stream>;
 
 /// A connection of a gateway that has not said hello.
-pub(crate) fn strange(stream: UnixStream) -> Stream {
+pub(crate) fn limited(stream: UnixStream) -> Stream {
     let (reader, writer) = stream.into_split();
-    tokio::io::join(reader.take(GREETING_BYTES_MAX), writer)
+    tokio::io::join(reader.take(HANDSHAKE_BYTES_MAX), writer)
 }
 
 /// From here on, whatever comes is read.
-pub(crate) fn trust(socket: &mut Socket) {
+pub(crate) fn lift_limit(socket: &mut Socket) {
     socket.get_mut().reader_mut().set_limit(u64::MAX);
 }
 
@@ -107,7 +107,7 @@ pub(crate) async fn close(socket: &mut Socket, end: &End) {
         if socket.send(Message::Close(Some(frame))).await.is_err() {
             return;
         }
-        trust(socket);
+        lift_limit(socket);
         let stream = socket.get_mut();
         if stream.writer_mut().shutdown().await.is_ok() {
             _ = tokio::io::copy(stream.reader_mut(), &mut tokio::io::sink()).await;

@@ -1,4 +1,4 @@
-//! The greeting: who connects, in which version, with which configuration.
+//! The handshake: who connects, in which version, with which configuration.
 
 use aguacero::config::Config;
 use aguacero_proto::{
@@ -17,7 +17,7 @@ use tokio_tungstenite::{
 
 use crate::{
     metric,
-    wire::{End, Socket, close, decode, is_exhausted, message, strange, trust},
+    wire::{End, Socket, close, decode, is_exhausted, lift_limit, limited, message},
 };
 
 /// One message. The gateway's bounds on a frame are far below.
@@ -27,12 +27,15 @@ const MESSAGE_BYTES_MAX: usize = 16 << 20;
 const READ_BYTES: usize = 16 << 10;
 
 /// Shakes hands and exchanges hello and welcome. Returns the gateway's run.
-pub(crate) async fn greet(stream: UnixStream, config: &Config) -> Result<(Socket, [u8; 16]), End> {
+pub(crate) async fn handshake(
+    stream: UnixStream,
+    config: &Config,
+) -> Result<(Socket, [u8; 16]), End> {
     let limits = WebSocketConfig::default()
         .read_buffer_size(READ_BYTES)
         .max_message_size(Some(MESSAGE_BYTES_MAX))
         .max_frame_size(Some(MESSAGE_BYTES_MAX));
-    let mut socket = match accept_async_with_config(strange(stream), Some(limits)).await {
+    let mut socket = match accept_async_with_config(limited(stream), Some(limits)).await {
         Ok(socket) => socket,
         Err(error @ (WsError::Http(_) | WsError::HttpFormat(_))) => {
             return Err(End::protocol(format!("no WebSocket handshake: {error}")));
@@ -52,7 +55,7 @@ pub(crate) async fn greet(stream: UnixStream, config: &Config) -> Result<(Socket
             return Err(end);
         }
     };
-    trust(&mut socket);
+    lift_limit(&mut socket);
     compare(config, theirs);
     let welcome = from_redis_writer::Kind::Welcome(DeltaWelcome {
         protocol: PROTOCOL,
