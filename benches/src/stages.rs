@@ -11,8 +11,8 @@ use aguacero::{
 };
 use aguacero_proto::{deltas::ToRedisWriter, produce::ToProducer};
 use bytes::Bytes;
-use consumer::{
-    decode,
+use consumer::decode::{
+    self,
     document::{self, Stamp},
 };
 use gateway::stages::Stages;

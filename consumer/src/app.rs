@@ -1,25 +1,18 @@
 //! Build, then run: the admin port is bound before anything is asked of anybody.
 
-use std::{collections::HashMap, net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc};
 
-use aguacero::{
-    admin::Admin,
-    config::Config,
-    kafka::{Described, TopicError, Topics},
-    shutdown::Shutdown,
-};
+use aguacero::{admin::Admin, config::Config, shutdown::Shutdown};
 use anyhow::Context as _;
 use tokio::sync::{oneshot, watch};
 
 use crate::{
-    archive::Archive,
     archiver::Archiver,
-    incarnation::Incarnations,
-    lag, metric, overlooked,
-    patience::{Patience, hosts},
-    poll::Poller,
-    settle::Settler,
-    upkeep::Upkeep,
+    metric,
+    periodic::{lag, missed_partitions, reconcile::Reconciler},
+    poll::{Incarnations, Poller},
+    retry::RetryLimit,
+    stores::Stores,
 };
 
 /// Pause before the group is joined again after a fatal error.
@@ -29,18 +22,6 @@ const REJOIN_AFTER: std::time::Duration = std::time::Duration::from_secs(1);
 pub struct App {
     config: Arc<Config>,
     admin: Admin,
-}
-
-/// What every part of a consumer works with, once all of it was seen.
-pub struct Stores {
-    /// Kafka's topics.
-    pub topics: Arc<Topics>,
-    /// As they were a moment ago.
-    pub described: HashMap<String, Described>,
-    /// MongoDB.
-    pub archive: Arc<Archive>,
-    /// Redis.
-    pub settler: Arc<Settler>,
 }
 
 impl App {
@@ -67,7 +48,7 @@ impl App {
         tokio::spawn(self.admin.serve(ready, shutdown.clone()));
 
         let stores = tokio::select! {
-            stores = Stores::connect(&self.config, Patience::endless()) => stores?,
+            stores = Stores::connect(&self.config, RetryLimit::endless()) => stores?,
             () = shutdown.requested() => return Ok(()),
         };
         ready_sender.send_replace(true);
@@ -97,19 +78,19 @@ async fn consume(config: Arc<Config>, stores: Stores, shutdown: Shutdown) -> any
         owned.clone(),
         until_drained.clone(),
     ));
-    tokio::spawn(overlooked::watch(
+    tokio::spawn(missed_partitions::watch(
         config.clone(),
         topics,
         incarnations.clone(),
         until_drained.clone(),
     ));
-    let upkeep = Upkeep::new(
+    let reconciler = Reconciler::new(
         archive.clone(),
         settler.clone(),
         incarnations.clone(),
         owned,
     );
-    tokio::spawn(upkeep.run(until_drained));
+    tokio::spawn(reconciler.run(until_drained));
 
     let sink = Arc::new(Archiver::new(
         config.clone(),
@@ -146,37 +127,4 @@ async fn consume(config: Arc<Config>, stores: Stores, shutdown: Shutdown) -> any
     };
     drained.fire();
     result
-}
-
-impl Stores {
-    /// Waits until all three were seen, and prepares them: topics, indices.
-    pub async fn connect(config: &Arc<Config>, patience: Patience) -> anyhow::Result<Self> {
-        let topics = Arc::new(Topics::new(&config.kafka, "consumer").context("librdkafka")?);
-        let archive = Arc::new(Archive::new(config.clone()).await.context("MongoDB")?);
-        let settler = Arc::new(Settler::new(config.clone(), archive.clone()));
-        let kafka = format!("Kafka at {}", config.kafka.brokers);
-        let mongodb = format!("MongoDB at {}", hosts(&config.mongodb.uri));
-        let redis = format!("Redis at {}", hosts(&config.redis.url));
-        // The topics as declared, whoever comes first: this process or the kafka-producer.
-        let ensured = patience.until(&kafka, || async {
-            match topics.ensure(&config.topics).await {
-                Ok(described) => Ok(Ok(described)),
-                Err(TopicError::Refused(why)) => Ok(Err(why)),
-                Err(error) => Err(error),
-            }
-        });
-        let described = ensured.await?.map_err(anyhow::Error::msg)?;
-        patience.until(&mongodb, || archive.ping()).await?;
-        let indices = format!("{mongodb}, which is to make indices,");
-        patience
-            .until(&indices, || archive.create_indices())
-            .await?;
-        patience.until(&redis, || settler.redis().ping()).await?;
-        Ok(Self {
-            topics,
-            described,
-            archive,
-            settler,
-        })
-    }
 }

@@ -5,12 +5,15 @@ use std::{sync::Arc, time::SystemTime};
 use aguacero::config::{Config, Stream};
 
 use crate::{
-    archive::{Archive, Archived, Fate},
+    archive::{Archive, Archived, EventOutcome},
     batch::Batch,
-    dead_letter::{DeadLetter, Reason},
-    decode::{Decoded, decode},
-    incarnation::Incarnations,
+    decode::{
+        Decoded,
+        dead_letter::{DeadLetter, Reason},
+        decode,
+    },
     metric,
+    poll::Incarnations,
     settle::{Settler, Written},
     sink::{Outcome, Sink},
 };
@@ -61,18 +64,18 @@ impl Archiver {
     }
 
     fn report(&self, batch: &Batch, decoded: &Decoded, archived: &Archived) {
-        let with = |stream: usize, fate: Fate| {
-            let events = decoded.events.iter().zip(&archived.fates);
+        let with = |stream: usize, outcome: EventOutcome| {
+            let events = decoded.events.iter().zip(&archived.outcomes);
             events
-                .filter(|(e, f)| e.stream == stream && **f == fate)
+                .filter(|(e, f)| e.stream == stream && **f == outcome)
                 .count() as u64
         };
         for &stream in &decoded.streams {
             let name = &self.config.streams[stream].name;
             metrics::counter!(metric::ARCHIVED, "stream" => name.clone())
-                .increment(with(stream, Fate::New));
+                .increment(with(stream, EventOutcome::New));
             metrics::counter!(metric::DUPLICATES, "stream" => name.clone())
-                .increment(with(stream, Fate::Repeat));
+                .increment(with(stream, EventOutcome::Repeat));
         }
         metrics::histogram!(metric::BATCH).record(batch.len() as f64);
     }
@@ -93,7 +96,7 @@ impl Sink for Archiver {
         let (conflicts, refused) = (conflicts(&decoded, &archived), refused(&decoded, &archived));
         decoded.dead.extend(conflicts);
         decoded.dead.extend(refused);
-        self.archive.bury(&batch, &decoded.dead).await;
+        self.archive.write_dead_letters(&batch, &decoded.dead).await;
         if let Some(last) = decoded.last {
             let written = Written {
                 events: &decoded.events,
@@ -115,7 +118,7 @@ impl Sink for Archiver {
 }
 
 fn conflicts(decoded: &Decoded, archived: &Archived) -> Vec<DeadLetter> {
-    let events = decoded.events.iter().zip(&archived.fates);
+    let events = decoded.events.iter().zip(&archived.outcomes);
     let letter = |(event, _): (&crate::decode::Event, _)| DeadLetter {
         record: event.record,
         reason: Reason::IdConflict,
@@ -124,7 +127,7 @@ fn conflicts(decoded: &Decoded, archived: &Archived) -> Vec<DeadLetter> {
         stream: Some(event.stream),
     };
     events
-        .filter(|(_, fate)| **fate == Fate::Conflict)
+        .filter(|(_, outcome)| **outcome == EventOutcome::Conflict)
         .map(letter)
         .collect()
 }

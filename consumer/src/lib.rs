@@ -3,14 +3,16 @@
 //! # The journey of a record
 //! The poll loop ([`poll`]) appends it to its partition's [`batch`]. As soon as the partition's last
 //! batch is done, this one goes to the [`sink`], which here is the [`archiver`]: every record is
-//! [`decode`]d into a [`document`] or becomes a [`dead_letter`], the documents are inserted into the
-//! [`archive`] under their events' ids, what that adds to the counters is [`count`]ed from the very
-//! documents, and the counters in Redis are [`settle`]d to it. Then, and only then, does the poll loop
-//! commit the offsets.
+//! [`decode`]d into a document or a dead letter, the documents are inserted into the [`archive`] under
+//! their events' ids, what that adds to the counters is counted from the very documents, and the counters
+//! in Redis are [`settle`]d to it. Then, and only then, does the poll loop commit the offsets.
 //!
-//! Beside it, the broker is asked every second which [`incarnation`] of each topic it has, a named
-//! replica's group whether a partition is [`overlooked`], and Redis whether it still shows what the archive
-//! holds ([`upkeep`]).
+//! Beside it, some things are checked every second ([`periodic`]), and an operator can look at dead letters,
+//! replay them, and count a stream's archive anew ([`commands`]).
+//!
+//! # Where to begin
+//! The modules below are in reading order: how the process starts, a record's way, what goes on beside it,
+//! and what all of them use.
 //!
 //! # What is promised
 //! - **An offset is committed only when every record below it is archived, with the majority and in the
@@ -23,26 +25,25 @@
 //!   Redis was emptied or a topic was made again.
 
 pub mod app;
-pub mod archive;
-pub mod archiver;
-pub mod backoff;
-pub mod batch;
-pub mod count;
-pub mod dead_letter;
-pub mod dead_letters;
-pub mod decode;
-pub mod document;
-pub mod incarnation;
-pub mod lag;
-pub mod metric;
-pub mod overlooked;
-pub mod patience;
+pub mod stores;
+
 pub mod poll;
-pub mod rebuild;
-mod replay;
-pub mod settle;
+
+pub mod batch;
 pub mod sink;
-pub mod upkeep;
+
+pub mod archiver;
+pub mod decode;
+
+pub mod archive;
+pub mod settle;
+
+pub mod periodic;
+
+pub mod commands;
+
+pub mod metric;
+pub mod retry;
 
 pub use app::App;
-pub use rebuild::rebuild;
+pub use commands::rebuild::rebuild;

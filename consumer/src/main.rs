@@ -2,7 +2,10 @@
 
 use aguacero::{cli, config::FilesOf, shutdown, telemetry};
 use clap::Parser;
-use consumer::{App, dead_letters, rebuild};
+use consumer::{
+    App,
+    commands::{dead_letters, rebuild},
+};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -1,4 +1,4 @@
-//! Names of the metrics.
+//! Names of the metrics, and how those that several files use are told.
 
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 
@@ -67,4 +67,31 @@ pub fn describe() {
         "1 for a partition that stopped at a record that this process does not know"
     );
     describe_counter!(LOST, "Records that Kafka had deleted before they were read");
+}
+
+/// Records that came from Kafka.
+pub(crate) fn polled(topic: &str, records: usize) {
+    metrics::counter!(POLLED, "topic" => topic.to_owned()).increment(records as u64);
+}
+
+/// Whether a partition has stopped.
+pub(crate) fn stopped(topic: &str, partition: i32, stopped: bool) {
+    metrics::gauge!(STOPPED, &of_partition(topic, partition)).set(f64::from(u8::from(stopped)));
+}
+
+/// Records that Kafka had deleted before they were read.
+pub(crate) fn lost(topic: &str, partition: i32, records: u64) {
+    metrics::counter!(LOST, &of_partition(topic, partition)).increment(records);
+}
+
+/// Records of a partition that are not archived and settled yet.
+pub(crate) fn lag(topic: &str, partition: i32, records: i64) {
+    metrics::gauge!(LAG, &of_partition(topic, partition)).set(records.max(0) as f64);
+}
+
+fn of_partition(topic: &str, partition: i32) -> [(&'static str, String); 2] {
+    [
+        ("topic", topic.to_owned()),
+        ("partition", partition.to_string()),
+    ]
 }

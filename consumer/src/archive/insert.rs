@@ -13,7 +13,12 @@ use super::{
     Archive, in_time,
     write::{BYTES_MAX, ENTRY_BYTES, write},
 };
-use crate::{backoff::Backoff, batch::Source, decode::Event, document::OURS, metric};
+use crate::{
+    batch::Source,
+    decode::{Event, document::OURS},
+    metric,
+    retry::Backoff,
+};
 
 /// MongoDB's code for an id, or another unique value, that is there already.
 const DUPLICATE_KEY: i32 = 11000;
@@ -26,20 +31,20 @@ const NEVER: [i32; 3] = [15, 22, 10334];
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Archived {
     /// Of each event.
-    pub fates: Vec<Fate>,
+    pub outcomes: Vec<EventOutcome>,
     /// The documents that are stored with a place in the batch's partition: index of an event that says
     /// the same, and the offset that is stored.
     pub placed: Vec<(usize, i64)>,
     /// The highest stored offset of a document in the batch's partition that no event of the batch
     /// says the same as.
-    pub strange: Option<i64>,
-    /// Why MongoDB can never hold the events whose fate is that.
+    pub unmatched: Option<i64>,
+    /// Why MongoDB can never hold the events whose outcome is that.
     pub refused: Vec<(usize, String)>,
 }
 
 /// What became of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
+pub enum EventOutcome {
     /// The archive has it from here.
     New,
     /// The archive had it, with the same value.
@@ -71,8 +76,8 @@ struct Stored {
     offset: i64,
 }
 
-/// By id.
-type There = HashMap<Vec<u8>, Stored>;
+/// What was there before, by id.
+type Existing = HashMap<Vec<u8>, Stored>;
 
 impl Archive {
     /// Writes the events, however long it takes. `again` says that most of them were probably written
@@ -93,7 +98,7 @@ impl Archive {
                 let before = if again {
                     was_there(collection, events, &indices).await
                 } else {
-                    There::new()
+                    Existing::new()
                 };
                 for i in &indices {
                     held[*i] = before.get(&events[*i].id.0[..]).cloned().map(Held::Other);
@@ -113,7 +118,7 @@ impl Archive {
             .iter()
             .map(|s| s.name.as_str())
             .collect();
-        fates(&streams, source, events, &first, &held)
+        outcomes(&streams, source, events, &first, &held)
     }
 
     /// Writes the events `indices`, and says what the collection has under the id of each. `repeated`
@@ -172,7 +177,7 @@ impl Archive {
         collection: &Collection<RawDocumentBuf>,
         events: &[Event],
         indices: &[usize],
-    ) -> Result<There, Error> {
+    ) -> Result<Existing, Error> {
         let Ok(_permit) = self.writers.acquire().await else {
             return Err(Error::custom("the writers are closed"));
         };
@@ -189,7 +194,7 @@ impl Archive {
             last = Some(error);
         }
         let Some(error) = last else {
-            return Ok(There::new());
+            return Ok(Existing::new());
         };
         let ids: Vec<_> = refused.iter().map(|&&i| events[i].bson_id()).collect();
         let asked = ids.len();
@@ -220,7 +225,7 @@ fn parts<'a>(events: &[Event], indices: &'a [usize]) -> impl Iterator<Item = &'a
 
 /// What became of each event, from what the archive has under its id; `first` is the first event of the
 /// batch with the same id, and the only one that was written.
-fn fates(
+fn outcomes(
     streams: &[&str],
     source: &Source,
     events: &[Event],
@@ -228,36 +233,36 @@ fn fates(
     held: &[Option<Held>],
 ) -> Archived {
     let mut archived = Archived {
-        fates: Vec::with_capacity(events.len()),
+        outcomes: Vec::with_capacity(events.len()),
         ..Archived::default()
     };
     let mut known = vec![false; events.len()];
     for (i, event) in events.iter().enumerate() {
-        let (fate, offset) = match &held[first[i]] {
+        let (outcome, offset) = match &held[first[i]] {
             Some(Held::Other(stored)) if stored.hash.as_deref() == Some(&event.hash[..]) => {
                 let here = stored.is_in(source) && stored.stream == streams[event.stream];
-                (Fate::Repeat, here.then_some(stored.offset))
+                (EventOutcome::Repeat, here.then_some(stored.offset))
             }
-            Some(Held::Other(_)) => (Fate::Conflict, None),
+            Some(Held::Other(_)) => (EventOutcome::Conflict, None),
             Some(Held::Refused(why)) => {
                 archived.refused.push((i, why.clone()));
-                (Fate::Refused, None)
+                (EventOutcome::Refused, None)
             }
-            _ if first[i] == i => (Fate::New, Some(event.offset)),
-            _ if events[first[i]].hash == event.hash => (Fate::Repeat, None),
-            _ => (Fate::Conflict, None),
+            _ if first[i] == i => (EventOutcome::New, Some(event.offset)),
+            _ if events[first[i]].hash == event.hash => (EventOutcome::Repeat, None),
+            _ => (EventOutcome::Conflict, None),
         };
         if let Some(offset) = offset.filter(|_| !std::mem::replace(&mut known[first[i]], true)) {
             archived.placed.push((i, offset));
         }
-        archived.fates.push(fate);
+        archived.outcomes.push(outcome);
     }
     for (held, known) in held.iter().zip(&known) {
         if let Some(Held::Other(stored)) = held
             && !known
             && stored.is_in(source)
         {
-            archived.strange = archived.strange.max(Some(stored.offset));
+            archived.unmatched = archived.unmatched.max(Some(stored.offset));
         }
     }
     archived
@@ -294,7 +299,7 @@ async fn was_there(
     collection: &Collection<RawDocumentBuf>,
     events: &[Event],
     indices: &[usize],
-) -> There {
+) -> Existing {
     let mut backoff = Backoff::new();
     loop {
         let ids = indices.iter().map(|&i| events[i].bson_id()).collect();
@@ -309,7 +314,7 @@ async fn was_there(
 async fn lookup(
     collection: &Collection<RawDocumentBuf>,
     ids: Vec<bson::Binary>,
-) -> Result<There, Error> {
+) -> Result<Existing, Error> {
     let names = ["hash", "stream", "incarnation", "partition", "offset"];
     let projection: Document = names
         .iter()

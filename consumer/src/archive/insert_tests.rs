@@ -40,7 +40,7 @@ fn stored(offset: i64, value: u8) -> Stored {
 fn judged(events: &[Event], held: &[Option<Held>]) -> Archived {
     let first_of = |e: &Event| events.iter().position(|other| other.id == e.id).unwrap();
     let first: Vec<_> = events.iter().map(first_of).collect();
-    fates(&["s"], &source(), events, &first, held)
+    outcomes(&["s"], &source(), events, &first, held)
 }
 
 #[test]
@@ -53,11 +53,16 @@ fn within_a_batch_the_first_is_new_and_the_others_are_repeats_or_conflicts() {
     ];
     let archived = judged(&events, &[Some(Held::Ours), None, None, Some(Held::Ours)]);
     assert_eq!(
-        archived.fates,
-        [Fate::New, Fate::Repeat, Fate::Conflict, Fate::New]
+        archived.outcomes,
+        [
+            EventOutcome::New,
+            EventOutcome::Repeat,
+            EventOutcome::Conflict,
+            EventOutcome::New
+        ]
     );
     assert_eq!(archived.placed, [(0, 5), (3, 8)]);
-    assert_eq!(archived.strange, None);
+    assert_eq!(archived.unmatched, None);
 }
 
 #[test]
@@ -73,10 +78,10 @@ fn what_was_stored_from_this_partition_counts_where_it_was_stored() {
     };
     let held = [stored(5, 1), elsewhere, another].map(|s| Some(Held::Other(s)));
     let archived = judged(&events, &held);
-    assert_eq!(archived.fates, [Fate::Repeat; 3]);
+    assert_eq!(archived.outcomes, [EventOutcome::Repeat; 3]);
     assert_eq!(archived.placed, [(0, 5)]);
     // Of another stream, so it counts there and has no part in this stream's figures.
-    assert_eq!(archived.strange, Some(9));
+    assert_eq!(archived.unmatched, Some(9));
 }
 
 #[test]
@@ -92,17 +97,21 @@ fn a_document_that_no_event_of_the_batch_equals_is_left_to_a_query() {
     );
     // The one at 5 is not what is stored; the one at 6 is.
     assert_eq!(
-        archived.fates,
-        [Fate::Conflict, Fate::Repeat, Fate::Conflict]
+        archived.outcomes,
+        [
+            EventOutcome::Conflict,
+            EventOutcome::Repeat,
+            EventOutcome::Conflict
+        ]
     );
     assert_eq!(archived.placed, [(1, 6)]);
-    assert_eq!(archived.strange, Some(7));
+    assert_eq!(archived.unmatched, Some(7));
 }
 
 #[test]
 fn a_document_of_somebody_else_under_the_same_id_is_a_conflict() {
     let foreign = super::stored(&doc! { "_id": 1, "a": 2 });
     let archived = judged(&[event(5, 1, 1)], &[Some(Held::Other(foreign))]);
-    assert_eq!(archived.fates, [Fate::Conflict]);
-    assert_eq!((archived.placed, archived.strange), (vec![], None));
+    assert_eq!(archived.outcomes, [EventOutcome::Conflict]);
+    assert_eq!((archived.placed, archived.unmatched), (vec![], None));
 }

@@ -1,15 +1,20 @@
 //! MongoDB: one collection for each archive, and one for dead letters.
 //!
-//! [`insert`] decides what is written and [`write`] writes it, [`letters`] keeps what cannot be written, [`truth`]
-//! reads back what was. A write counts once the majority has it in its journal, and reading back sees
-//! exactly what counts.
+//! In reading order: how MongoDB is reached ([`options`]) and which indices it has ([`index`]); [`insert`]
+//! decides what is written and [`write`] writes it; [`dead_letters`] keeps what cannot be written; [`count`]
+//! says what a document adds to the counters, and [`totals`] reads back what all of them add. A write counts
+//! once the majority has it in its journal, and reading back sees exactly what counts.
+
+mod options;
 
 mod index;
 mod insert;
-mod letters;
-mod options;
-mod truth;
 mod write;
+
+mod dead_letters;
+
+mod count;
+mod totals;
 
 use std::{sync::Arc, time::Duration};
 
@@ -22,12 +27,11 @@ use mongodb::{
 };
 use tokio::sync::Semaphore;
 
-pub use insert::{Archived, Fate};
-pub use letters::{Filter, Letter};
+pub use count::Counting;
+pub use dead_letters::{Filter, StoredDeadLetter};
+pub use insert::{Archived, EventOutcome};
 pub use options::client_options;
-pub use truth::Truth;
-
-use crate::count::Counting;
+pub use totals::Totals;
 
 /// How long the driver looks for a primary before it says that there is none.
 const SELECTION_TIMEOUT: Duration = Duration::from_secs(3);

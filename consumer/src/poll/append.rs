@@ -5,12 +5,12 @@ use std::time::Instant;
 use rdkafka::{Message, message::BorrowedMessage};
 
 use super::{
-    Poller,
     headers::headers,
-    partition::{Doubt, Partition},
-    rebalance::report_lost,
+    offsets::report_lost,
+    partition::{Partition, ResumePoint},
+    state::Poller,
 };
-use crate::{metric, sink::Sink};
+use crate::sink::Sink;
 
 impl<S: Sink> Poller<S> {
     /// Appends a copy of the record; true when its partition has its share of the memory.
@@ -77,10 +77,10 @@ impl<S: Sink> Poller<S> {
             .source
             .as_ref()
             .map(|s| s.position.incarnation.clone());
-        partition.hold(Doubt {
+        partition.suspend(ResumePoint {
             round: self.incarnations.next_round(),
             incarnation,
-            resume: Some(came),
+            offset: Some(came),
         });
     }
 }
@@ -104,9 +104,4 @@ fn push(
     );
     let bytes = batch.size() - before;
     partition.appended(message.offset(), bytes);
-}
-
-/// Counts what came, by topic.
-pub(super) fn count_polled(topic: &str, records: usize) {
-    metrics::counter!(metric::POLLED, "topic" => topic.to_owned()).increment(records as u64);
 }

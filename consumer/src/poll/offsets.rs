@@ -13,7 +13,8 @@ use rdkafka::{
     error::{KafkaError, KafkaResult},
 };
 
-use super::partition::{Doubt, Partition};
+use super::partition::{Partition, ResumePoint};
+use crate::metric;
 
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -53,12 +54,12 @@ pub fn committed<C: ConsumerContext>(
     Ok(committed.collect())
 }
 
-impl From<&Committed> for Doubt {
+impl From<&Committed> for ResumePoint {
     fn from(committed: &Committed) -> Self {
         Self {
             round: 0,
             incarnation: committed.incarnation.clone(),
-            resume: committed.next,
+            offset: committed.next,
         }
     }
 }
@@ -123,10 +124,38 @@ fn commit_in_background<C: ConsumerContext>(
 }
 
 /// The first and the next offset that Kafka has.
-pub(super) fn log_range<C: ConsumerContext>(
+fn log_range<C: ConsumerContext>(
     consumer: &BaseConsumer<C>,
     topic: &str,
     partition: i32,
 ) -> KafkaResult<(i64, i64)> {
     consumer.fetch_watermarks(topic, partition, CALL_TIMEOUT)
+}
+
+/// Says so if Kafka has deleted records between `next`, which should have come, and `came`; says how many.
+pub(super) fn report_lost<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    topic: &str,
+    partition: i32,
+    next: i64,
+    came: i64,
+) -> i64 {
+    let lost = match log_range(consumer, topic, partition) {
+        Ok((first, _)) => (first.min(came) - next).max(0),
+        Err(error) => {
+            tracing::warn!(%error, topic, partition, "asking where the log begins");
+            return 0;
+        }
+    };
+    if lost > 0 {
+        tracing::error!(
+            topic,
+            partition,
+            next,
+            lost,
+            "Kafka has deleted records that were not archived: its retention is shorter than this process was behind"
+        );
+        metric::lost(topic, partition, lost.unsigned_abs());
+    }
+    lost
 }

@@ -2,10 +2,12 @@
 
 use std::{collections::VecDeque, sync::Arc, time::Instant};
 
-use aguacero::ledger::Position;
+use aguacero::{ledger::Position, shutdown::Trigger};
 
-use super::flight::InFlight;
-use crate::batch::{Batch, Source};
+use crate::{
+    batch::{Batch, Source},
+    sink::Outcome,
+};
 
 /// State of a partition, from the moment that the group gives it until it takes it away.
 pub(super) struct Partition {
@@ -15,8 +17,8 @@ pub(super) struct Partition {
     pub(super) number: i32,
     /// The incarnation that its records are stamped with; none while that is uncertain.
     pub(super) source: Option<Arc<Source>>,
-    /// While it is uncertain.
-    pub(super) doubt: Doubt,
+    /// Where to go on, while it is uncertain.
+    pub(super) resume_point: ResumePoint,
     /// The lowest offset that can come next, if one is known.
     pub(super) next: Option<i64>,
     /// Every record below is finished.
@@ -38,24 +40,49 @@ pub(super) struct Partition {
     pub(super) paused: bool,
 }
 
-/// What is known while the incarnation is not.
+/// A batch that the sink has. Dropping it tells the sink to let go.
+pub(super) struct InFlight {
+    pub(super) source: Arc<Source>,
+    pub(super) bytes: usize,
+    _abandon: Trigger,
+}
+
+impl InFlight {
+    /// Of a batch from `source` with so many bytes; `abandon` is fired when this is dropped.
+    pub(super) fn new(source: Arc<Source>, bytes: usize, abandon: Trigger) -> Self {
+        Self {
+            source,
+            bytes,
+            _abandon: abandon,
+        }
+    }
+}
+
+/// What the sink's task sends back.
+pub(super) struct Done {
+    pub(super) source: Arc<Source>,
+    pub(super) last: Option<i64>,
+    pub(super) outcome: Outcome,
+}
+
+/// Where to go on reading once the broker has confirmed which incarnation the topic has.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Doubt {
-    /// The first question to the broker whose answer ends it.
+pub(super) struct ResumePoint {
+    /// The first question to the broker whose answer confirms it.
     pub(super) round: u64,
-    /// The incarnation that `resume` is an offset of; none: whichever there is.
+    /// The incarnation that `offset` is one of; none: whichever there is.
     pub(super) incarnation: Option<String>,
-    /// Where to go on if it is still there; none: at the beginning.
-    pub(super) resume: Option<i64>,
+    /// The first record to read if it is still there; none: at the beginning.
+    pub(super) offset: Option<i64>,
 }
 
 impl Partition {
-    pub(super) fn new(topic: usize, number: i32, doubt: Doubt) -> Self {
+    pub(super) fn new(topic: usize, number: i32, resume_point: ResumePoint) -> Self {
         Self {
             topic,
             number,
             source: None,
-            doubt,
+            resume_point,
             next: None,
             finished: None,
             committed: None,
@@ -85,10 +112,10 @@ impl Partition {
     }
 
     /// Nobody knows any more what its records belong to.
-    pub(super) fn hold(&mut self, doubt: Doubt) {
+    pub(super) fn suspend(&mut self, resume_point: ResumePoint) {
         self.forget_waiting();
         self.source = None;
-        self.doubt = doubt;
+        self.resume_point = resume_point;
     }
 
     /// The batch to append to, which is below both bounds.
@@ -128,5 +155,35 @@ impl Partition {
     /// Bytes that wait or are in flight.
     pub(super) fn bytes(&self) -> usize {
         self.waiting_bytes + self.in_flight.as_ref().map_or(0, |f| f.bytes)
+    }
+}
+
+impl ResumePoint {
+    /// Where to begin, now that the incarnation is known; none: at the beginning.
+    pub(super) fn start(&self, incarnation: &str) -> Option<i64> {
+        let same = self
+            .incarnation
+            .as_ref()
+            .is_none_or(|known| known == incarnation);
+        self.offset.filter(|_| same)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_offset_holds_only_in_the_incarnation_that_it_was_committed_in() {
+        let of = |incarnation: Option<&str>| ResumePoint {
+            round: 0,
+            incarnation: incarnation.map(Into::into),
+            offset: Some(7),
+        };
+        assert_eq!(of(Some("a")).start("a"), Some(7));
+        assert_eq!(of(Some("a")).start("b"), None);
+        // Set by a person, who knows which topic it is.
+        assert_eq!(of(None).start("b"), Some(7));
+        assert_eq!(ResumePoint::default().start("b"), None);
     }
 }

@@ -4,15 +4,14 @@ use std::time::Instant;
 
 use rdkafka::{
     Offset, TopicPartitionList,
-    consumer::{BaseConsumer, CommitMode, Consumer},
+    consumer::{CommitMode, Consumer},
 };
 
 use super::{
-    Poller,
-    group::{Change, Group},
-    offsets,
-    partition::{Doubt, Partition},
-    stopped_gauge,
+    group::Change,
+    offsets::{self, report_lost},
+    partition::{Partition, ResumePoint},
+    state::Poller,
 };
 use crate::{metric, sink::Sink};
 
@@ -57,9 +56,10 @@ impl<S: Sink> Poller<S> {
     }
 
     fn begin(&mut self, topic: usize, committed: &offsets::Committed) -> Partition {
-        let mut partition = Partition::new(topic, committed.partition, Doubt::from(committed));
+        let mut partition =
+            Partition::new(topic, committed.partition, ResumePoint::from(committed));
         if let Some(described) = self.views.borrow().topics.get(&committed.topic) {
-            let start = partition.doubt.start(&described.incarnation);
+            let start = partition.resume_point.start(&described.incarnation);
             self.epochs += 1;
             partition.adopt(&described.incarnation, self.epochs, start);
         }
@@ -109,7 +109,7 @@ impl<S: Sink> Poller<S> {
         for key in keys {
             // What is still in flight is abandoned here: whoever has the partition next does it again.
             if self.partitions.remove(&key).is_some_and(|p| p.stopped) {
-                stopped_gauge(&self.config.topics[key.0].name, key.1, false);
+                metric::stopped(&self.config.topics[key.0].name, key.1, false);
             }
         }
         if let Err(error) = self
@@ -183,38 +183,6 @@ fn numbers(partitions: &[(String, i32)]) -> String {
         }
     }
     text
-}
-
-/// Says so if Kafka has deleted records between `next`, which should have come, and `came`; says how many.
-pub(super) fn report_lost(
-    consumer: &BaseConsumer<Group>,
-    topic: &str,
-    partition: i32,
-    next: i64,
-    came: i64,
-) -> i64 {
-    let lost = match offsets::log_range(consumer, topic, partition) {
-        Ok((first, _)) => (first.min(came) - next).max(0),
-        Err(error) => {
-            tracing::warn!(%error, topic, partition, "asking where the log begins");
-            return 0;
-        }
-    };
-    if lost > 0 {
-        tracing::error!(
-            topic,
-            partition,
-            next,
-            lost,
-            "Kafka has deleted records that were not archived: its retention is shorter than this process was behind"
-        );
-        let labels = [
-            ("topic", topic.to_owned()),
-            ("partition", partition.to_string()),
-        ];
-        metrics::counter!(metric::LOST, &labels).increment(lost.unsigned_abs());
-    }
-    lost
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use aguacero::{
 };
 
 use super::{Failure, Settler, memory::Memory};
-use crate::{archive::Truth, metric};
+use crate::{archive::Totals, metric};
 
 /// A watermark to be moved.
 pub(super) struct Advance<'a> {
@@ -27,27 +27,27 @@ impl Settler {
     /// Moves the watermark step by step until it is at `to` or beyond.
     pub(super) async fn advance(&self, advance: &mut Advance<'_>) -> Result<(), Failure> {
         while advance.from.is_none_or(|from| from < advance.to) {
-            let (truth, origin) = match advance.remembered() {
-                Some(truth) => (truth, "memory"),
+            let (totals, origin) = match advance.remembered() {
+                Some(totals) => (totals, "memory"),
                 None => {
-                    let truth = self.archive.truth(
+                    let totals = self.archive.totals(
                         advance.stream,
                         advance.position,
                         advance.from,
                         advance.to,
                     );
-                    (truth.await?, "archive")
+                    (totals.await?, "archive")
                 }
             };
-            let tried = advance.tried.replace(truth.to);
+            let tried = advance.tried.replace(totals.to);
             match self
                 .redis
-                .settle(advance.stream, advance.position, advance.from, &truth)
+                .settle(advance.stream, advance.position, advance.from, &totals)
                 .await?
             {
                 Settled::Done => {
                     metrics::counter!(metric::SETTLED, "from" => origin).increment(1);
-                    advance.from = Some(truth.to);
+                    advance.from = Some(totals.to);
                 }
                 Settled::Found(at) if at.is_some() && at == tried => advance.from = at,
                 Settled::Found(at) => {
@@ -62,12 +62,12 @@ impl Settler {
 }
 
 impl Advance<'_> {
-    fn remembered(&self) -> Option<Truth> {
+    fn remembered(&self) -> Option<Totals> {
         let deltas = self
             .memory
             .as_ref()?
             .deltas(self.stream, self.from?, self.to)?;
-        Some(Truth {
+        Some(Totals {
             to: self.to,
             deltas,
         })

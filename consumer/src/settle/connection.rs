@@ -9,7 +9,7 @@ use aguacero::{
 use redis::aio::MultiplexedConnection;
 use tokio::sync::Mutex;
 
-use crate::archive::Truth;
+use crate::archive::Totals;
 
 /// A Redis that saves to disk or settles a lot takes its time; every call may be repeated.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -61,11 +61,11 @@ impl Connection {
         stream: &Stream,
         position: &Position,
         from: Option<i64>,
-        truth: &Truth,
+        totals: &Totals,
     ) -> Result<Settled, LedgerError> {
         let mut con = self.get().await?;
         let settled =
-            ledger::settle(&mut con, stream, position, from, truth.to, &truth.deltas).await;
+            ledger::settle(&mut con, stream, position, from, totals.to, &totals.deltas).await;
         self.checked(settled).await
     }
 

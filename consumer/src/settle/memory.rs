@@ -3,7 +3,7 @@
 use aguacero::{config::Stream, counts::Deltas};
 
 use crate::{
-    archive::{Archive, Archived, Fate},
+    archive::{Archive, Archived, EventOutcome},
     decode::Event,
 };
 
@@ -28,7 +28,7 @@ impl Memory<'_> {
     /// What the archive holds above `from` and up to `to`, if the batch knows it.
     pub(super) fn deltas(&self, stream: &Stream, from: i64, to: i64) -> Option<Deltas> {
         let Written { events, archived } = self.batch;
-        if from != self.left_at || archived.strange > Some(from) {
+        if from != self.left_at || archived.unmatched > Some(from) {
             return None;
         }
         let counting = self.archive.counting(stream);
@@ -46,9 +46,9 @@ impl Written<'_> {
     /// The lowest offset at which the archive has something new of `stream`.
     #[must_use]
     pub fn first_new(&self, stream: &Stream) -> Option<i64> {
-        let fates = self.events.iter().zip(&self.archived.fates);
-        fates
-            .filter(|(e, fate)| e.stream == stream.index && **fate == Fate::New)
+        let outcomes = self.events.iter().zip(&self.archived.outcomes);
+        outcomes
+            .filter(|(e, outcome)| e.stream == stream.index && **outcome == EventOutcome::New)
             .map(|(e, _)| e.offset)
             .next()
     }

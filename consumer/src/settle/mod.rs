@@ -25,7 +25,7 @@ pub use connection::Connection;
 use memory::Memory;
 pub use memory::Written;
 
-use crate::{archive::Archive, backoff::Backoff, batch::Source, metric};
+use crate::{archive::Archive, batch::Source, metric, retry::Backoff};
 
 /// Settles the streams of all partitions.
 pub struct Settler {

@@ -8,7 +8,7 @@ use aguacero::{
 };
 use bson::{Binary, Bson, Document, doc, spec::BinarySubtype};
 use consumer::{
-    archive::{Archive, Fate},
+    archive::{Archive, EventOutcome},
     batch::Source,
     decode::Event,
 };
@@ -275,12 +275,12 @@ async fn what_mongodb_can_never_hold_is_told_apart_and_the_others_are_written() 
     let archived = tokio::time::timeout(Duration::from_secs(30), writing).await;
     let archived = archived.expect("it is not tried for ever");
     let refused = [false, true, false, true, false];
-    let fates: Vec<_> = archived
-        .fates
+    let outcomes: Vec<_> = archived
+        .outcomes
         .iter()
-        .map(|fate| *fate == Fate::Refused)
+        .map(|outcome| *outcome == EventOutcome::Refused)
         .collect();
-    assert_eq!(fates, refused, "{archived:?}");
+    assert_eq!(outcomes, refused, "{archived:?}");
     let told: Vec<_> = archived.refused.iter().map(|(i, _)| *i).collect();
     assert_eq!(told, [1, 3]);
     assert_eq!(world.archived().await, 3);
@@ -293,11 +293,11 @@ async fn a_batch_larger_than_a_command_of_mongodb_is_written_whole_and_known_aga
     let large = |n: u8| doc! { "a": char::from(b'a' + n).to_string().repeat(5_000_000) };
     let events = with_fields((0..10).map(large));
     let first = archive.insert(&source, &events[4..6], false).await;
-    assert_eq!(first.fates, [Fate::New; 2]);
+    assert_eq!(first.outcomes, [EventOutcome::New; 2]);
     let all = archive.insert(&source, &events, false).await;
-    let mut fates = [Fate::New; 10];
-    fates[4..6].fill(Fate::Repeat);
-    assert_eq!(all.fates, fates);
+    let mut outcomes = [EventOutcome::New; 10];
+    outcomes[4..6].fill(EventOutcome::Repeat);
+    assert_eq!(all.outcomes, outcomes);
     assert_eq!(world.archived().await, 10);
 }
 

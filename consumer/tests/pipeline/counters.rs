@@ -179,7 +179,7 @@ async fn a_rebuild_counts_the_archive_again() {
         .await
         .unwrap();
     assert_eq!(
-        world.truth(world.stream()).await,
+        world.archive_counts(world.stream()).await,
         world.shown(world.stream()).await
     );
     let running = world.start().await;

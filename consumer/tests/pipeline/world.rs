@@ -270,7 +270,7 @@ impl World {
     }
 
     /// What the archive holds of `stream`: how many documents, and how many of each country.
-    pub(crate) async fn truth(&self, stream: &Stream) -> (i64, HashMap<String, i64>) {
+    pub(crate) async fn archive_counts(&self, stream: &Stream) -> (i64, HashMap<String, i64>) {
         let archive = self.database.collection::<Document>(&stream.archive);
         let of_stream = doc! { "_aguacero.stream": &stream.name };
         let documents: Vec<Document> = archive
@@ -307,11 +307,12 @@ impl World {
         eventually("Redis shows what the archive holds", async || {
             let mut sum = 0;
             for stream in &self.config.streams {
-                let (truth, shown) = (self.truth(stream).await, self.shown(stream).await);
-                if truth != shown {
-                    return Err(format!("archive {truth:?}, Redis {shown:?}"));
+                let (archived, shown) =
+                    (self.archive_counts(stream).await, self.shown(stream).await);
+                if archived != shown {
+                    return Err(format!("archive {archived:?}, Redis {shown:?}"));
                 }
-                sum += truth.0;
+                sum += archived.0;
             }
             if sum == n {
                 Ok(())

@@ -17,8 +17,7 @@ use aguacero::{
 };
 use consumer::{
     batch::Batch,
-    incarnation::Incarnations,
-    poll::{Committed, Owned, Poller, committed},
+    poll::{Committed, Incarnations, Owned, Poller, committed},
     sink::{Outcome, Sink},
 };
 use rdkafka::{
@@ -34,7 +33,7 @@ use tokio::{
 };
 
 /// Longer than anything takes here.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 /// The topic, and the group.
 const NAME: &str = "t";
 
@@ -87,7 +86,7 @@ impl Bench {
             let record = BaseRecord::<(), str>::to(NAME).partition(0).payload("{}");
             producer.send(record).map_err(|(e, _)| e).unwrap();
         }
-        producer.flush(PATIENCE).unwrap();
+        producer.flush(TIMEOUT).unwrap();
     }
 
     fn start(&self) -> Running {
@@ -145,7 +144,7 @@ impl Bench {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };
-        let in_time = timeout(PATIENCE, committed).await;
+        let in_time = timeout(TIMEOUT, committed).await;
         in_time.unwrap_or_else(|_| panic!("{:?} instead of {next}", self.committed()));
     }
 }
@@ -164,16 +163,14 @@ impl Running {
                 told.changed().await.unwrap();
             }
         };
-        timeout(PATIENCE, given)
-            .await
-            .expect("the sink is given it")
+        timeout(TIMEOUT, given).await.expect("the sink is given it")
     }
 
     /// Waits until the poll loop had `n` occasions to commit.
     async fn ticks(&mut self, n: usize) {
         for _ in 0..n {
             let tick = self.owned.changed();
-            timeout(PATIENCE, tick).await.expect("it goes on").unwrap();
+            timeout(TIMEOUT, tick).await.expect("it goes on").unwrap();
         }
     }
 
@@ -184,7 +181,7 @@ impl Running {
     async fn stop(self) {
         self.trigger.fire();
         let joined = tokio::task::spawn_blocking(|| self.thread.join());
-        timeout(PATIENCE, joined)
+        timeout(TIMEOUT, joined)
             .await
             .expect("it ends")
             .unwrap()

@@ -10,10 +10,9 @@ use aguacero::{
 };
 use bson::{RawBsonRef, RawDocument};
 use consumer::{
+    archive::Counting,
     batch::{Batch, Source},
-    count::Counting,
-    dead_letter,
-    decode::decode,
+    decode::{dead_letter, decode},
 };
 
 use super::CONFIG;

@@ -1,4 +1,4 @@
-//! Dead letters into their topic again.
+//! `consumer dead-letters replay`: dead letters into their topic again.
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,8 +17,8 @@ use rdkafka::{
 };
 
 use crate::{
-    archive::{Archive, Letter},
-    patience::Patience,
+    archive::{Archive, StoredDeadLetter},
+    retry::RetryLimit,
 };
 
 /// How long Kafka may take for one record.
@@ -72,7 +72,7 @@ impl Replayer {
     }
 
     /// Waits until Kafka answers, so that not every letter has to wait for it in vain.
-    pub(crate) async fn reach(&self, patience: Patience) -> anyhow::Result<()> {
+    pub(crate) async fn reach(&self, limit: RetryLimit) -> anyhow::Result<()> {
         let ask = || async {
             let producer = self.producer.clone();
             let asked = move || {
@@ -86,7 +86,7 @@ impl Replayer {
                 .context("asking")??;
             anyhow::Ok(())
         };
-        patience.until(&self.kafka(), ask).await
+        limit.retry(&self.kafka(), ask).await
     }
 
     fn kafka(&self) -> String {
@@ -94,7 +94,7 @@ impl Replayer {
     }
 
     /// One after the other; an error tells how many could not be replayed.
-    pub(crate) async fn replay(&self, letters: &[Letter]) -> anyhow::Result<()> {
+    pub(crate) async fn replay(&self, letters: &[StoredDeadLetter]) -> anyhow::Result<()> {
         let mut failed = 0;
         for letter in letters {
             match self.one(letter).await {
@@ -120,7 +120,7 @@ impl Replayer {
         Ok(())
     }
 
-    async fn one(&self, letter: &Letter) -> anyhow::Result<i64> {
+    async fn one(&self, letter: &StoredDeadLetter) -> anyhow::Result<i64> {
         let topic = letter.text("topic").unwrap_or_default();
         if !self.config.topics.iter().any(|t| t.name == topic) {
             bail!("its topic {topic} is not declared any more");
@@ -161,7 +161,7 @@ impl Replayer {
     }
 
     /// The header of ours that the record had, or one that is made up for it: the same each time.
-    fn header(&self, letter: &Letter, topic: &str) -> anyhow::Result<Vec<u8>> {
+    fn header(&self, letter: &StoredDeadLetter, topic: &str) -> anyhow::Result<Vec<u8>> {
         if let Some(header) = letter.header()
             && Header::read(header).is_ok()
         {
@@ -196,7 +196,7 @@ fn gave_no_answer(error: &anyhow::Error) -> bool {
     kafka.and_then(KafkaError::rdkafka_error_code) == Some(RDKafkaErrorCode::MessageTimedOut)
 }
 
-fn whole_value(letter: &Letter) -> anyhow::Result<&[u8]> {
+fn whole_value(letter: &StoredDeadLetter) -> anyhow::Result<&[u8]> {
     let value = letter
         .value()
         .context("it has no value: give it one with --value FILE")?;

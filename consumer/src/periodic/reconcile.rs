@@ -22,8 +22,7 @@ use tokio::sync::watch;
 
 use crate::{
     archive::Archive,
-    incarnation::Incarnations,
-    poll::Owned,
+    poll::{Incarnations, Owned},
     settle::{Failure, Settler},
 };
 
@@ -31,8 +30,8 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// How long nothing must have come below a watermark before the counters are begun again.
 const QUIET: Duration = Duration::from_secs(2);
 
-/// Looks after the ledgers of all streams.
-pub struct Upkeep {
+/// Makes the ledgers of all streams agree with the archive again.
+pub struct Reconciler {
     archive: Arc<Archive>,
     settler: Arc<Settler>,
     incarnations: Arc<Incarnations>,
@@ -54,7 +53,7 @@ struct Known {
     asked: bool,
 }
 
-impl Upkeep {
+impl Reconciler {
     /// Of the parts that it needs.
     #[must_use]
     pub fn new(
@@ -95,7 +94,7 @@ impl Upkeep {
                 Ok(()) => failing = false,
                 Err(error) if !failing => {
                     failing = true;
-                    tracing::warn!(%error, "looking after the counters: trying again every second");
+                    tracing::warn!(%error, "comparing the counters with the archive: trying again every second");
                 }
                 Err(_) => {}
             }
@@ -120,7 +119,7 @@ impl Upkeep {
                 .iter()
                 .filter(|o| o.source.topic == stream.topic)
                 .collect();
-            match self.look_after(stream, &ours).await {
+            match self.reconcile(stream, &ours).await {
                 Ok(()) => listed.push((stream, ours)),
                 Err(error) => result = result.and(Err(error)),
             }
@@ -137,7 +136,7 @@ impl Upkeep {
     }
 
     /// Lists the stream's ledgers, and settles those of this process's partitions that Redis has lost.
-    async fn look_after(&mut self, stream: &Stream, ours: &[&Owned]) -> Result<(), Failure> {
+    async fn reconcile(&mut self, stream: &Stream, ours: &[&Owned]) -> Result<(), Failure> {
         self.list(stream, ours).await?;
         let positions: Vec<_> = ours.iter().map(|o| o.source.position.clone()).collect();
         let watermarks = self.settler.redis().watermarks(stream, &positions).await?;

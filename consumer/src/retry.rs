@@ -1,26 +1,60 @@
-//! How long the stores are waited for: by a process that runs for ever, and by somebody who wants one
-//! thing and looks at the screen.
+//! Trying again what failed: how long to wait before, how often to say so, and when to give up.
 
 use std::{fmt::Display, time::Duration};
 
 use anyhow::bail;
 use tokio::time::{Instant, timeout_at};
 
-use crate::backoff::Backoff;
+const FIRST: Duration = Duration::from_millis(20);
+const LAST: Duration = Duration::from_secs(2);
 
-/// How long a command waits that does one thing.
-const ONE_THING: Duration = Duration::from_secs(30);
+/// When a command gives up.
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(30);
 /// A century.
 const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
-/// Until when.
+/// Doubles from 20 ms to 2 s.
+#[derive(Debug)]
+pub struct Backoff {
+    delay: Duration,
+    failures: u32,
+}
+
+impl Backoff {
+    /// Before the first failure.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            delay: FIRST,
+            failures: 0,
+        }
+    }
+
+    /// Logs every failure whose number is a power of two, then waits, longer each time.
+    pub async fn after(&mut self, what: &str, error: &impl Display) {
+        self.failures += 1;
+        if self.failures.is_power_of_two() {
+            tracing::warn!(%error, failures = self.failures, "{what}: trying again");
+        }
+        tokio::time::sleep(self.delay).await;
+        self.delay = (2 * self.delay).min(LAST);
+    }
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Until when a store is tried to be reached.
 #[derive(Debug, Clone, Copy)]
-pub struct Patience {
+pub struct RetryLimit {
     until: Instant,
 }
 
-impl Patience {
-    /// Of a process that has nothing to do without its stores.
+impl RetryLimit {
+    /// Never gives up: for a process that has nothing to do without its stores.
     #[must_use]
     pub fn endless() -> Self {
         Self {
@@ -28,16 +62,17 @@ impl Patience {
         }
     }
 
-    /// Of a command that does one thing.
+    /// For a command, at which somebody looks: 30 s from now.
     #[must_use]
     pub fn of_a_command() -> Self {
         Self {
-            until: Instant::now() + ONE_THING,
+            until: Instant::now() + COMMAND_TIMEOUT,
         }
     }
 
-    /// Tries until it succeeds; `what` tells the address.
-    pub async fn until<T, E: Display, F: Future<Output = Result<T, E>>>(
+    /// Tries until it succeeds; `what` tells the address. An error says that the limit is reached, and why
+    /// the last attempt failed.
+    pub async fn retry<T, E: Display, F: Future<Output = Result<T, E>>>(
         &self,
         what: &str,
         attempt: impl Fn() -> F,
@@ -50,7 +85,7 @@ impl Patience {
                 Err(_) => "no answer".to_owned(),
             };
             if Instant::now() >= self.until {
-                bail!("{what} is away, given up after {ONE_THING:?}: {why}");
+                bail!("{what} is away, given up after {COMMAND_TIMEOUT:?}: {why}");
             }
             backoff.after(&format!("waiting for {what}"), &why).await;
         }

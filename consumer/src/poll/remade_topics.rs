@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use rdkafka::{Offset, consumer::Consumer};
 
-use super::{Poller, partition::Doubt};
-use crate::{incarnation::View, sink::Sink};
+use super::{incarnation::View, state::Poller};
+use crate::sink::Sink;
 
 /// A seek may take a round trip to the broker.
 const SEEK_TIMEOUT: Duration = Duration::from_secs(2);
@@ -47,10 +47,10 @@ impl<S: Sink> Poller<S> {
         match &partition.source {
             Some(source) if source.position.incarnation == is.incarnation => return Ok(()),
             Some(_) => return Err(MadeAgain(topic.clone()).into()),
-            None if view.round < partition.doubt.round => return Ok(()),
+            None if view.round < partition.resume_point.round => return Ok(()),
             None => {}
         }
-        let start = partition.doubt.start(&is.incarnation);
+        let start = partition.resume_point.start(&is.incarnation);
         let offset = start.map_or(Offset::Beginning, Offset::Offset);
         // What librdkafka has fetched before the seek is never returned after it.
         if let Err(error) = self.consumer.seek(topic, key.1, offset, SEEK_TIMEOUT) {
@@ -60,35 +60,5 @@ impl<S: Sink> Poller<S> {
         self.epochs += 1;
         partition.adopt(&is.incarnation, self.epochs, start);
         Ok(())
-    }
-}
-
-impl Doubt {
-    /// Where to begin, now that the incarnation is known; none: at the beginning.
-    pub(super) fn start(&self, incarnation: &str) -> Option<i64> {
-        let same = self
-            .incarnation
-            .as_ref()
-            .is_none_or(|known| known == incarnation);
-        self.resume.filter(|_| same)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_offset_holds_only_in_the_incarnation_that_it_was_committed_in() {
-        let of = |incarnation: Option<&str>| Doubt {
-            round: 0,
-            incarnation: incarnation.map(Into::into),
-            resume: Some(7),
-        };
-        assert_eq!(of(Some("a")).start("a"), Some(7));
-        assert_eq!(of(Some("a")).start("b"), None);
-        // Set by a person, who knows which topic it is.
-        assert_eq!(of(None).start("b"), Some(7));
-        assert_eq!(Doubt::default().start("b"), None);
     }
 }

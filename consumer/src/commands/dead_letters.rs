@@ -15,10 +15,10 @@ use aguacero::{cli::ConfigFile, config::Config};
 use anyhow::{Context as _, bail, ensure};
 use clap::{Args, Subcommand};
 
+use super::replay::Replayer;
 use crate::{
-    archive::{Archive, Filter, Letter},
-    patience::{Patience, hosts},
-    replay::Replayer,
+    archive::{Archive, Filter, StoredDeadLetter},
+    retry::{RetryLimit, hosts},
 };
 
 /// Characters of a value that `list` shows.
@@ -69,7 +69,7 @@ pub enum Verb {
     },
 }
 
-/// Which letters.
+/// Which dead letters.
 #[derive(Debug, Clone, Args)]
 pub struct Which {
     /// Only of this reason, such as malformed
@@ -111,9 +111,9 @@ pub async fn dead_letters(config: Config, verb: &Verb) -> anyhow::Result<()> {
         }
     };
     let mongodb = format!("MongoDB at {}", hosts(&config.mongodb.uri));
-    let patience = Patience::of_a_command();
-    patience.until(&mongodb, || archive.ping()).await?;
-    let letters = archive.letters(&filter).await.context(mongodb)?;
+    let limit = RetryLimit::of_a_command();
+    limit.retry(&mongodb, || archive.ping()).await?;
+    let letters = archive.dead_letters(&filter).await.context(mongodb)?;
     if let Some(asked) = of.filter(|asked| letters.len() < *asked) {
         let known = |id: &&String| letters.iter().any(|l| l.id() == id.as_str());
         let missing: Vec<_> = filter.ids.iter().filter(|id| !known(id)).cloned().collect();
@@ -139,7 +139,7 @@ pub async fn dead_letters(config: Config, verb: &Verb) -> anyhow::Result<()> {
                 .map(|path| std::fs::read(path).with_context(|| path.display().to_string()));
             let replayer =
                 Replayer::new(config, archive, stream_of.as_deref(), value.transpose()?)?;
-            replayer.reach(patience).await?;
+            replayer.reach(limit).await?;
             return replayer.replay(&letters).await;
         }
     }
@@ -165,7 +165,7 @@ impl Filter {
     }
 }
 
-fn list(letters: &[Letter], limit: usize) -> io::Result<()> {
+fn list(letters: &[StoredDeadLetter], limit: usize) -> io::Result<()> {
     let mut out = io::stdout().lock();
     for letter in &letters[letters.len().saturating_sub(limit)..] {
         let replayed = letter.time("replayed_at").map(|_| "  (replayed)");
@@ -188,7 +188,7 @@ fn list(letters: &[Letter], limit: usize) -> io::Result<()> {
     Ok(())
 }
 
-fn show(letter: &Letter, only_value: bool) -> io::Result<()> {
+fn show(letter: &StoredDeadLetter, only_value: bool) -> io::Result<()> {
     let mut out = io::stdout().lock();
     let value = letter.value().unwrap_or_default();
     if only_value {

@@ -1,4 +1,4 @@
-//! What a record means: an event to archive, a dead letter, or the end of what this process knows.
+//! Record by record: an event to archive, a dead letter, or the end of what this process knows.
 
 use aguacero::{
     accept::{Decoder, Kind},
@@ -8,11 +8,11 @@ use aguacero::{
 };
 use bson::RawDocumentBuf;
 
-use crate::{
-    batch::{Batch, Record},
+use super::{
     dead_letter::{DeadLetter, Reason},
-    document::{self, Stamp},
+    document::{self, Stamp, uuid},
 };
+use crate::batch::{Batch, Record};
 
 /// Bytes of a client's key that are always taken: an `Idempotency-Key` has fewer, and so has the text of
 /// a number, however short the number is in JSON.
@@ -199,14 +199,5 @@ impl Event {
     #[must_use]
     pub fn bson_id(&self) -> bson::Binary {
         uuid(self.id)
-    }
-}
-
-/// An id as `_id` holds it.
-#[must_use]
-pub fn uuid(id: EventId) -> bson::Binary {
-    bson::Binary {
-        subtype: bson::spec::BinarySubtype::Uuid,
-        bytes: id.0.to_vec(),
     }
 }

@@ -68,6 +68,15 @@ pub fn write(
     RawDocumentBuf::from_bytes(out.0)
 }
 
+/// An id as `_id` holds it.
+#[must_use]
+pub fn uuid(id: EventId) -> bson::Binary {
+    bson::Binary {
+        subtype: bson::spec::BinarySubtype::Uuid,
+        bytes: id.0.to_vec(),
+    }
+}
+
 struct Bson(Vec<u8>);
 
 /// What a value stands under.

@@ -11,7 +11,7 @@ use aguacero::{config::Stream, counts::Deltas, scalar::Scalar};
 use bson::{Document, RawBsonRef, RawDocument};
 use smallvec::SmallVec;
 
-use crate::document::OURS;
+use crate::decode::document::OURS;
 
 /// How a stream's documents are counted.
 #[derive(Debug)]

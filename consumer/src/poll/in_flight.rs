@@ -5,28 +5,18 @@ use std::{
     sync::{Arc, mpsc},
 };
 
-use aguacero::shutdown::{Shutdown, Trigger};
+use aguacero::shutdown::Shutdown;
 use futures_util::FutureExt;
 
-use super::{Poller, append::count_polled, partition::Doubt, stopped_gauge};
+use super::{
+    partition::{Done, InFlight, ResumePoint},
+    state::Poller,
+};
 use crate::{
     batch::{Batch, Source},
+    metric,
     sink::{Outcome, Sink},
 };
-
-/// A batch that the sink has. Dropping it tells the sink to let go.
-pub(super) struct InFlight {
-    pub(super) source: Arc<Source>,
-    pub(super) bytes: usize,
-    _abandon: Trigger,
-}
-
-/// What the sink's task sends back.
-pub(super) struct Done {
-    source: Arc<Source>,
-    last: Option<i64>,
-    outcome: Outcome,
-}
 
 impl<S: Sink> Poller<S> {
     /// Gives every sink that is free what its partition has.
@@ -35,14 +25,10 @@ impl<S: Sink> Poller<S> {
             let Some(batch) = partition.take() else {
                 continue;
             };
-            count_polled(&self.config.topics[partition.topic].name, batch.len());
+            metric::polled(&self.config.topics[partition.topic].name, batch.len());
             let (trigger, abandoned) = Shutdown::new();
             let (source, bytes) = (batch.source.clone(), batch.size());
-            partition.in_flight = Some(InFlight {
-                source,
-                bytes,
-                _abandon: trigger,
-            });
+            partition.in_flight = Some(InFlight::new(source, bytes, trigger));
             self.runtime.spawn(write(
                 self.sink.clone(),
                 batch,
@@ -89,17 +75,17 @@ impl<S: Sink> Poller<S> {
                     offset = at,
                     "the partition stops here: {why}"
                 );
-                stopped_gauge(topic, key.1, true);
+                metric::stopped(topic, key.1, true);
                 (partition.finished, partition.stopped) = (Some(at), true);
                 partition.forget_waiting();
             }
             Outcome::Unsure => {
                 let incarnation = Some(done.source.position.incarnation.clone());
-                let resume = partition.finished;
-                partition.hold(Doubt {
+                let offset = partition.finished;
+                partition.suspend(ResumePoint {
                     round: self.incarnations.next_round(),
                     incarnation,
-                    resume,
+                    offset,
                 });
             }
         }

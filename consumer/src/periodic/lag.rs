@@ -56,9 +56,5 @@ fn report(config: &Config, topics: &Topics, partitions: &[Owned]) {
 }
 
 fn show(config: &Config, topic: usize, partition: i32, lag: i64) {
-    let labels = [
-        ("topic", config.topics[topic].name.clone()),
-        ("partition", partition.to_string()),
-    ];
-    metrics::gauge!(metric::LAG, &labels).set(lag.max(0) as f64);
+    metric::lag(&config.topics[topic].name, partition, lag);
 }

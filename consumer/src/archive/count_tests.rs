@@ -7,7 +7,7 @@ use aguacero::{
 use proptest::prelude::*;
 
 use super::*;
-use crate::document::{self, Stamp};
+use crate::decode::document::{self, Stamp};
 
 fn config() -> Config {
     let toml = r#"

@@ -1,22 +1,20 @@
-//! Records that can never be archived: kept whole in a collection of their own, with the reason, so
-//! that whoever mends the cause can send them again.
+//! Records that can never be archived: kept whole, with the reason, so that whoever mends the cause can
+//! send them again.
 
 use std::fmt;
 
 use aguacero::{config::Config, id::EventId, record::HEADER};
 use bson::{Binary, DateTime, Document, doc, spec::BinarySubtype};
 
-use crate::{
-    batch::{Batch, Record},
-    decode::uuid,
-};
+use super::document::uuid;
+use crate::batch::{Batch, Record};
 
-/// Bytes of key and value that a letter keeps. A document has 16 MiB, and a record that Kafka holds
+/// Bytes of key and value that a dead letter keeps. A document has 16 MiB, and a record that Kafka holds
 /// compressed can have more.
 const BYTES_MAX: usize = 13 << 20;
 /// Bytes that its headers may take. The one of ours fits, with the longest key that a client can give.
 const HEADERS_BYTES_MAX: usize = 2 << 20;
-/// Headers that a letter keeps.
+/// Headers that a dead letter keeps.
 const HEADERS_MAX: usize = 1000;
 /// What a header takes beside its name and its value, at most.
 const HEADER_BYTES: usize = 64;
@@ -64,7 +62,7 @@ impl fmt::Display for Reason {
 }
 
 impl Reason {
-    /// As it stands in the letter and in the metric.
+    /// As it stands in the dead letter and in the metric.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -79,7 +77,7 @@ impl Reason {
     }
 }
 
-/// The letter as it is stored. Its `_id` is the record's place, so writing it again changes nothing.
+/// The dead letter as it is stored. Its `_id` is the record's place, so writing it again changes nothing.
 #[must_use]
 pub fn document(config: &Config, batch: &Batch, letter: &DeadLetter) -> Option<Document> {
     let record = batch.record(letter.record)?;
@@ -100,7 +98,7 @@ pub fn document(config: &Config, batch: &Batch, letter: &DeadLetter) -> Option<D
     Some(document)
 }
 
-/// A letter without the record: for one that MongoDB can never hold, for the reason `why`.
+/// A dead letter without the record: for one that MongoDB can never hold, for the reason `why`.
 #[must_use]
 pub fn small(config: &Config, batch: &Batch, letter: &DeadLetter, why: &str) -> Option<Document> {
     let record = batch.record(letter.record)?;
@@ -208,7 +206,7 @@ mod tests {
         value: Option<&[u8]>,
         headers: &[(&[u8], Option<&[u8]>)],
     ) -> Document {
-        let toml = include_str!("../../aguacero.toml");
+        let toml = include_str!("../../../aguacero.toml");
         let config = Config::parse(toml, "aguacero.toml", []).unwrap_or_else(|e| panic!("{e}"));
         let position = Position {
             incarnation: "i".into(),
@@ -228,16 +226,16 @@ mod tests {
             id: Some(EventId([7; 16])),
             stream: Some(0),
         };
-        let small = small(&config, &batch, &letter, &letter.detail).expect("a letter");
+        let small = small(&config, &batch, &letter, &letter.detail).expect("a dead letter");
         assert!(small.to_vec().expect("BSON").len() < 1 << 20);
-        let document = document(&config, &batch, &letter).expect("a letter");
+        let document = document(&config, &batch, &letter).expect("a dead letter");
         let bytes = document.to_vec().expect("BSON").len();
         assert!(bytes < DOCUMENT_BYTES_MAX, "{bytes}");
         document
     }
 
     #[test]
-    fn a_letter_fits_into_a_document_whatever_the_record_has() {
+    fn a_dead_letter_fits_into_a_document_whatever_the_record_has() {
         let large = vec![b'x'; 17_000_000];
         // Each of these bytes becomes three.
         let foreign = vec![0xff; 6_000_000];

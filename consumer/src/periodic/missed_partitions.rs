@@ -21,22 +21,22 @@ use rdkafka::{
     error::KafkaResult,
 };
 
-use crate::{incarnation::Incarnations, poll::client};
+use crate::poll::{Incarnations, client};
 
 /// A partition, by the name of its topic.
 type Partition = (String, i32);
 
-/// How often the group is looked at.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// So many looks in a row have to find the same: what the group's leader notices by itself takes it two
+/// How often the group is checked.
+const CHECK_EVERY: Duration = Duration::from_secs(1);
+/// So many checks in a row have to find the same: what the group's leader notices by itself takes it two
 /// seconds.
-const LOOKS: u32 = 4;
-/// A visit ends after this, whatever it has come to.
-const VISIT_MAX: Duration = Duration::from_secs(30);
-/// Until the group is looked at again after a visit: one that has not helped is not repeated at once.
+const CHECKS: u32 = 4;
+/// The additional member leaves after this, whatever it has come to.
+const MEMBERSHIP_MAX: Duration = Duration::from_secs(30);
+/// Until the group is checked again after that: one that has not helped is not repeated at once.
 const PAUSE: Duration = Duration::from_secs(10);
 
-/// Looks after the group until the shutdown, if this is a named replica.
+/// Watches the group until the shutdown, if this is a named replica.
 pub async fn watch(
     config: Arc<Config>,
     topics: Arc<Topics>,
@@ -51,21 +51,21 @@ pub async fn watch(
     let mut suspect: Option<(Partition, u32)> = None;
     loop {
         tokio::select! {
-            () = tokio::time::sleep(LOOK_EVERY) => {}
+            () = tokio::time::sleep(CHECK_EVERY) => {}
             () = shutdown.requested() => return,
         }
         let (asked, topics) = (group.clone(), views.borrow().topics.clone());
-        let look = tokio::task::spawn_blocking(move || asked.look(&topics)).await;
-        // Kafka that is away is told elsewhere. Visitors at the same time would hinder each other.
-        let found = look
+        let state = tokio::task::spawn_blocking(move || asked.state(&topics)).await;
+        // Kafka that is away is told elsewhere. Additional members at the same time would hinder each other.
+        let found = state
             .ok()
             .flatten()
             .filter(|l| l.first.starts_with(&instance));
-        suspect = found.and_then(|l| l.overlooked).map(|found| {
+        suspect = found.and_then(|l| l.missed).map(|found| {
             let before = suspect.take().filter(|(before, _)| *before == found);
-            (found, before.map_or(1, |(_, looks)| looks + 1))
+            (found, before.map_or(1, |(_, checks)| checks + 1))
         });
-        let Some(((topic, partition), LOOKS)) = &suspect else {
+        let Some(((topic, partition), CHECKS)) = &suspect else {
             continue;
         };
         tracing::info!(
@@ -73,9 +73,9 @@ pub async fn watch(
             partition,
             "nobody has this partition: one more member joins for a moment"
         );
-        let (visitor, topics) = (group.clone(), views.borrow().topics.clone());
-        let visited = tokio::task::spawn_blocking(move || visitor.visit(&topics)).await;
-        if let Ok(Err(error)) = visited {
+        let (member, topics) = (group.clone(), views.borrow().topics.clone());
+        let joined = tokio::task::spawn_blocking(move || member.join_for_a_moment(&topics)).await;
+        if let Ok(Err(error)) = joined {
             tracing::warn!(%error, "joining the group for a moment");
         }
         suspect = None;
@@ -87,11 +87,11 @@ pub async fn watch(
 }
 
 /// What a group is like while it computes nothing.
-struct Look {
+struct GroupState {
     /// The first of its members, in the order of their ids. The id of a named one begins with its name.
     first: String,
     /// The first partition that no member has.
-    overlooked: Option<Partition>,
+    missed: Option<Partition>,
 }
 
 /// The consumer group, seen from outside.
@@ -102,35 +102,35 @@ struct Group {
 
 impl Group {
     /// None while nobody can say.
-    fn look(&self, topics: &HashMap<String, Described>) -> Option<Look> {
+    fn state(&self, topics: &HashMap<String, Described>) -> Option<GroupState> {
         let answer = self.topics.group(&self.config.consumer.group).ok()?;
         let group = answer.groups().first().filter(|g| g.state() == "Stable")?;
         let mut assigned = HashSet::new();
         for member in group.members() {
             assigned.extend(partitions(member.assignment().unwrap_or_default())?);
         }
-        Some(Look {
+        Some(GroupState {
             first: group.members().iter().map(|m| m.id().to_owned()).min()?,
-            overlooked: overlooked(&self.config.written_topics(), topics, &assigned),
+            missed: missed(&self.config.written_topics(), topics, &assigned),
         })
     }
 
     /// Joins without a name until every partition is somebody's, and leaves.
-    fn visit(&self, topics: &HashMap<String, Described>) -> KafkaResult<()> {
+    fn join_for_a_moment(&self, topics: &HashMap<String, Described>) -> KafkaResult<()> {
         let mut nameless = (*self.config).clone();
         nameless.consumer.instance = None;
-        let visitor: BaseConsumer = client(&nameless).create()?;
-        visitor.subscribe(&nameless.written_topics())?;
-        let until = Instant::now() + VISIT_MAX;
-        while Instant::now() < until && self.look(topics).is_none_or(|l| l.overlooked.is_some()) {
-            visitor.poll(LOOK_EVERY / 4); // what it is given, it leaves unread
+        let member: BaseConsumer = client(&nameless).create()?;
+        member.subscribe(&nameless.written_topics())?;
+        let until = Instant::now() + MEMBERSHIP_MAX;
+        while Instant::now() < until && self.state(topics).is_none_or(|l| l.missed.is_some()) {
+            member.poll(CHECK_EVERY / 4); // what it is given, it leaves unread
         }
         Ok(())
     }
 }
 
 /// The first partition of the topics called `names` that is not among the assigned.
-fn overlooked(
+fn missed(
     names: &[&str],
     topics: &HashMap<String, Described>,
     assigned: &HashSet<Partition>,
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_has_is_overlooked() {
+    fn what_nobody_has_is_missed() {
         let topic = Described {
             incarnation: "x".into(),
             partitions: 2,
@@ -203,14 +203,11 @@ mod tests {
         for partition in [("a", 0), ("a", 1), ("b", 0), ("b", 1)] {
             let partition = (partition.0.to_owned(), partition.1);
             assert_eq!(
-                overlooked(&["a", "b", "not there"], &topics, &assigned),
+                missed(&["a", "b", "not there"], &topics, &assigned),
                 Some(partition.clone())
             );
             assigned.insert(partition);
         }
-        assert_eq!(
-            overlooked(&["a", "b", "not there"], &topics, &assigned),
-            None
-        );
+        assert_eq!(missed(&["a", "b", "not there"], &topics, &assigned), None);
     }
 }

@@ -7,13 +7,13 @@ use mongodb::error::Error;
 
 use super::{Archive, in_time, insert};
 use crate::{
-    backoff::Backoff,
     batch::Batch,
-    dead_letter::{self, DeadLetter},
+    decode::dead_letter::{self, DeadLetter},
     metric,
+    retry::Backoff,
 };
 
-/// Which letters.
+/// Which dead letters.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
     /// Only these; empty is any.
@@ -26,22 +26,22 @@ pub struct Filter {
     pub only_new: bool,
 }
 
-/// A letter, as it is kept.
+/// A dead letter, as MongoDB has it.
 #[derive(Debug, Clone)]
-pub struct Letter(Document);
+pub struct StoredDeadLetter(Document);
 
 impl Archive {
-    /// Writes the dead letters of a batch, however long it takes. Again changes nothing.
-    pub async fn bury(&self, batch: &Batch, letters: &[DeadLetter]) {
+    /// Writes those of a batch, however long it takes. Again changes nothing.
+    pub async fn write_dead_letters(&self, batch: &Batch, letters: &[DeadLetter]) {
         let document = |l| dead_letter::document(&self.config, batch, l);
         let documents: Vec<_> = letters.iter().filter_map(document).collect();
         let (Some(first), Some(letter)) = (documents.first(), letters.first()) else {
             return;
         };
-        if self.write_letters(&documents).await.is_err() {
+        if self.insert_dead_letters(&documents).await.is_err() {
             // One of them can never be written; which one shows when each is written by itself.
             for letter in letters {
-                self.bury_one(batch, letter).await;
+                self.write_dead_letter(batch, letter).await;
             }
         }
         for letter in letters {
@@ -59,12 +59,12 @@ impl Archive {
         );
     }
 
-    /// Writes a letter, or a small one if MongoDB can never hold the whole.
-    async fn bury_one(&self, batch: &Batch, letter: &DeadLetter) {
+    /// Writes one, or a small one if MongoDB can never hold the whole.
+    async fn write_dead_letter(&self, batch: &Batch, letter: &DeadLetter) {
         let Some(whole) = dead_letter::document(&self.config, batch, letter) else {
             return;
         };
-        let Err(error) = self.write_letters(&[whole]).await else {
+        let Err(error) = self.insert_dead_letters(&[whole]).await else {
             return;
         };
         let small = dead_letter::small(&self.config, batch, letter, &error.to_string());
@@ -72,13 +72,13 @@ impl Archive {
         // Nothing of the record is in it: if MongoDB refuses even that, it is not the record's fault, and
         // nothing is skipped.
         let mut backoff = Backoff::new();
-        while let Err(error) = self.write_letters(std::slice::from_ref(&small)).await {
+        while let Err(error) = self.insert_dead_letters(std::slice::from_ref(&small)).await {
             backoff.after("writing a small dead letter", &error).await;
         }
     }
 
     /// However long it takes; an error is one that would come for ever.
-    async fn write_letters(&self, documents: &[Document]) -> Result<(), Error> {
+    async fn insert_dead_letters(&self, documents: &[Document]) -> Result<(), Error> {
         let mut backoff = Backoff::new();
         loop {
             match in_time(self.dead_letters.insert_many(documents).ordered(false)).await {
@@ -90,15 +90,15 @@ impl Archive {
         }
     }
 
-    /// The letters that `filter` finds, oldest first.
-    pub async fn letters(&self, filter: &Filter) -> Result<Vec<Letter>, Error> {
+    /// Those that `filter` finds, oldest first.
+    pub async fn dead_letters(&self, filter: &Filter) -> Result<Vec<StoredDeadLetter>, Error> {
         let by_age = doc! { "at": 1, "_id": 1 };
         let find = self.dead_letters.find(filter.document()).sort(by_age);
-        in_time(async { find.await?.map_ok(Letter).try_collect().await }).await
+        in_time(async { find.await?.map_ok(StoredDeadLetter).try_collect().await }).await
     }
 
-    /// Notes in a letter that its record stands in the topic again, and where.
-    pub async fn mark_replayed(&self, letter: &Letter, offset: i64) -> Result<(), Error> {
+    /// Notes in a dead letter that its record stands in the topic again, and where.
+    pub async fn mark_replayed(&self, letter: &StoredDeadLetter, offset: i64) -> Result<(), Error> {
         let replayed = doc! { "replayed_at": DateTime::now(), "replayed_offset": offset };
         let update = doc! { "$set": replayed };
         in_time(
@@ -129,7 +129,7 @@ impl Filter {
     }
 }
 
-impl Letter {
+impl StoredDeadLetter {
     /// `topic/incarnation/partition/offset`
     #[must_use]
     pub fn id(&self) -> &str {
@@ -190,7 +190,7 @@ impl Letter {
         bytes(&self.0, "value")
     }
 
-    /// Bytes of the record's value, of which a letter keeps as many as it has room for.
+    /// Bytes of the record's value, of which a dead letter keeps as many as it has room for.
     #[must_use]
     pub fn value_bytes(&self) -> usize {
         let bytes = self.0.get_i64("value_bytes").unwrap_or_default();

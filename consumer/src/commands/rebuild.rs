@@ -14,10 +14,10 @@ use anyhow::Context as _;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 
 use crate::{
-    app::Stores,
-    patience::{Patience, hosts},
     poll::{Committed, committed},
+    retry::{RetryLimit, hosts},
     settle::Settler,
+    stores::Stores,
 };
 
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -40,7 +40,7 @@ pub async fn rebuild(config: Config, name: &str) -> anyhow::Result<()> {
         archive,
         settler,
         ..
-    } = Stores::connect(&config, Patience::of_a_command()).await?;
+    } = Stores::connect(&config, RetryLimit::of_a_command()).await?;
     let redis = || format!("Redis at {}", hosts(&config.redis.url));
     settler.clear(stream).await.with_context(redis)?;
     println!("{name}: cleared");

@@ -1,15 +1,15 @@
-//! What the archive holds between two offsets: the figures that counters are settled to.
+//! What the archive holds between two offsets: the totals that counters are settled to.
 
 use aguacero::{config::Stream, counts::Deltas, ledger::Position};
 use bson::{Document, doc};
 use mongodb::{ClientSession, Collection, error::Error, options::ReadConcern};
 
 use super::{Archive, in_time, index};
-use crate::document::OURS;
+use crate::decode::document::OURS;
 
-/// Figures of the offsets above one and up to another.
+/// Totals of the offsets above one and up to another.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Truth {
+pub struct Totals {
     /// The other.
     pub to: i64,
     /// What the archive holds between them.
@@ -19,17 +19,17 @@ pub struct Truth {
 impl Archive {
     /// Counts the documents of `stream` in `position` whose offset is above `from` (none: from the
     /// beginning) and at most `to`, or as far as one step goes.
-    pub async fn truth(
+    pub async fn totals(
         &self,
         stream: &Stream,
         position: &Position,
         from: Option<i64>,
         to: i64,
-    ) -> Result<Truth, Error> {
+    ) -> Result<Totals, Error> {
         // The session makes the second query wait until the majority has what the first could see:
         // a primary that was just elected may not know yet how much that is.
         let mut session = in_time(self.client.start_session().causal_consistency(true)).await?;
-        let mut truth = Truth {
+        let mut totals = Totals {
             to,
             deltas: Deltas::none(stream),
         };
@@ -37,10 +37,10 @@ impl Archive {
             .offset_after(&mut session, stream, position, from, to)
             .await?
         else {
-            return Ok(truth);
+            return Ok(totals);
         };
-        truth.to = to.min(first.saturating_add(self.config.consumer.settle_step.max(1) - 1));
-        let between = between(stream, position, from, truth.to);
+        totals.to = to.min(first.saturating_add(self.config.consumer.settle_step.max(1) - 1));
+        let between = between(stream, position, from, totals.to);
         let counting = self.counting(stream);
         let find = self
             .collection(stream)
@@ -50,9 +50,9 @@ impl Archive {
         in_time(async {
             let mut cursor = find.session(&mut session).await?;
             while let Some(document) = cursor.next(&mut session).await.transpose()? {
-                counting.count(stream, &document, &mut truth.deltas);
+                counting.count(stream, &document, &mut totals.deltas);
             }
-            Ok(truth)
+            Ok(totals)
         })
         .await
     }

@@ -1,0 +1,120 @@
+//! The poll loop: takes records, and looks at everything else in between.
+
+use std::{
+    mem::ManuallyDrop,
+    panic::{AssertUnwindSafe, catch_unwind},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context;
+use rdkafka::{
+    consumer::{CommitMode, Consumer},
+    error::KafkaError,
+};
+
+use super::state::Poller;
+use crate::{metric, sink::Sink};
+
+/// How long `poll` waits when there is nothing to do, and when the sink is about to answer.
+const IDLE: Duration = Duration::from_millis(100);
+const BUSY: Duration = Duration::from_millis(1);
+/// Records that are taken before anything else is looked at.
+const BURST: usize = 1000;
+/// Different errors of librdkafka that are logged in a minute, each once.
+const LOGGED_MAX: usize = 20;
+/// How often offsets are committed.
+const COMMIT_INTERVAL: Duration = Duration::from_secs(1);
+
+impl<S: Sink> Poller<S> {
+    /// Polls until the shutdown, then finishes what is in flight and leaves; the outer error is a panic.
+    ///
+    /// A poll loop that panics is leaked: dropping its consumer waits for partitions to be given back,
+    /// which nobody does any more, so the panic would never be told.
+    pub fn run(self) -> thread::Result<anyhow::Result<()>> {
+        let mut poller = ManuallyDrop::new(self);
+        let result = catch_unwind(AssertUnwindSafe(|| poller.poll_and_leave()))?;
+        poller.consumer.context().leave(); // also after an error: dropping it gives partitions back
+        drop(ManuallyDrop::into_inner(poller));
+        Ok(result)
+    }
+
+    fn poll_and_leave(&mut self) -> anyhow::Result<()> {
+        self.consumer.subscribe(&self.config.written_topics())?;
+        while !self.shutdown.is_requested() {
+            self.wait()?;
+            self.rebalance();
+            self.collect();
+            self.look_at_topics()?;
+            self.hand_out();
+            self.pause_and_resume();
+            if self.ticked.elapsed() >= COMMIT_INTERVAL {
+                self.tick();
+            }
+        }
+        self.leave();
+        Ok(())
+    }
+
+    /// For a record, or for the sink.
+    fn wait(&mut self) -> anyhow::Result<()> {
+        if self
+            .partitions
+            .values()
+            .any(|p| p.full_since.is_some() && !p.paused)
+        {
+            if let Ok(done) = self.outcomes.recv_timeout(BUSY) {
+                self.finish(done);
+            }
+            return Ok(());
+        }
+        let busy = self.partitions.values().any(|p| p.in_flight.is_some());
+        let mut timeout = if busy { BUSY } else { IDLE };
+        let consumer = self.consumer.clone();
+        for _ in 0..BURST {
+            match consumer.poll(timeout) {
+                None => break,
+                Some(Ok(message)) => {
+                    if self.append(&message) {
+                        break;
+                    }
+                }
+                Some(Err(error @ KafkaError::MessageConsumptionFatal(_))) => {
+                    return Err(error).context("polling Kafka");
+                }
+                Some(Err(error)) => {
+                    consumer.context().bootstrap.note(&error);
+                    self.log_once(&error);
+                }
+            }
+            timeout = Duration::ZERO;
+        }
+        let (context, brokers) = (consumer.context(), &self.config.kafka.brokers);
+        context.bootstrap.mend(consumer.client(), brokers);
+        Ok(())
+    }
+
+    fn log_once(&mut self, error: &KafkaError) {
+        self.logged
+            .retain(|_, at| at.elapsed() < Duration::from_secs(60));
+        if self.logged.len() < LOGGED_MAX && !self.logged.contains_key(&error.to_string()) {
+            self.logged.insert(error.to_string(), Instant::now());
+            tracing::warn!(%error, "polling Kafka");
+        }
+    }
+
+    /// What is done every second.
+    fn tick(&mut self) {
+        self.ticked = Instant::now();
+        if self.consumer.context().take_commit_failed() {
+            self.partitions
+                .values_mut()
+                .for_each(|p| p.committed = None);
+        }
+        self.commit(CommitMode::Async);
+        self.publish();
+        metrics::gauge!(metric::ASSIGNED).set(self.partitions.len() as f64);
+        let paused = self.partitions.values().filter(|p| p.paused).count();
+        metrics::gauge!(metric::PAUSED).set(paused as f64);
+    }
+}

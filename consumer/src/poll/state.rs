@@ -1,0 +1,161 @@
+//! What the poll loop knows, and what the files beside share of it.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+        mpsc,
+    },
+    time::{Duration, Instant},
+};
+
+use aguacero::{config::Config, shutdown::Shutdown};
+use anyhow::Context as _;
+use rdkafka::{
+    TopicPartitionList,
+    consumer::{BaseConsumer, CommitMode, Consumer as _},
+};
+use tokio::{runtime::Handle, sync::watch};
+
+use super::{
+    group::{self, Group},
+    incarnation::{Incarnations, View},
+    offsets,
+    partition::{Done, Partition},
+};
+use crate::{batch::Source, sink::Sink};
+
+/// How long a partition may be full before it is paused: pausing drops what librdkafka has fetched
+/// ahead, so a sink that is merely slower than Kafka is waited for instead.
+const PAUSE_AFTER: Duration = Duration::from_millis(500);
+
+/// A partition as the rest of the process sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Owned {
+    /// What its records are stamped with.
+    pub source: Arc<Source>,
+    /// Every record below is archived and settled.
+    pub finished: Option<i64>,
+    /// What the batch in flight is stamped with.
+    pub in_flight: Option<Arc<Source>>,
+}
+
+/// The poll loop and everything that it knows.
+pub struct Poller<S> {
+    pub(super) config: Arc<Config>,
+    pub(super) sink: Arc<S>,
+    /// Where the sink runs.
+    pub(super) runtime: Handle,
+    pub(super) shutdown: Shutdown,
+    pub(super) consumer: Arc<BaseConsumer<Group>>,
+    pub(super) incarnations: Arc<Incarnations>,
+    /// What the broker says about topics; marked as seen once it was acted upon.
+    pub(super) views: watch::Receiver<View>,
+    pub(super) partitions: HashMap<(usize, i32), Partition>,
+    /// Rises with every [`Source`].
+    pub(super) epochs: u64,
+    /// The incarnation in which each topic was met first.
+    pub(super) seen: HashMap<String, String>,
+    /// From the sink; the sender is cloned for every batch.
+    pub(super) outcomes: mpsc::Receiver<Done>,
+    pub(super) done: mpsc::Sender<Done>,
+    pub(super) owned: watch::Sender<Vec<Owned>>,
+    pub(super) ticked: Instant,
+    /// When each error was logged last: librdkafka repeats itself while the broker is away.
+    pub(super) logged: HashMap<String, Instant>,
+}
+
+/// Poll loops of this process so far: the epochs of each are above those of the ones before.
+static LOOPS: AtomicU64 = AtomicU64::new(1);
+
+impl<S: Sink> Poller<S> {
+    /// Joins the group, in the background. Call it inside the runtime that the sink shall run in.
+    pub fn new(
+        config: Arc<Config>,
+        sink: Arc<S>,
+        incarnations: Arc<Incarnations>,
+        owned: watch::Sender<Vec<Owned>>,
+        shutdown: Shutdown,
+    ) -> anyhow::Result<Self> {
+        let consumer = Arc::new(group::join(&config).context("joining the consumer group")?);
+        let (done, outcomes) = mpsc::channel();
+        Ok(Self {
+            consumer,
+            sink,
+            runtime: Handle::current(),
+            shutdown,
+            views: incarnations.subscribe(),
+            incarnations,
+            partitions: HashMap::new(),
+            seen: HashMap::new(),
+            epochs: LOOPS.fetch_add(1, Ordering::Relaxed) << 32,
+            outcomes,
+            done,
+            owned,
+            ticked: Instant::now(),
+            logged: HashMap::new(),
+            config,
+        })
+    }
+
+    /// What one partition may have in memory.
+    pub(super) fn share(&self) -> usize {
+        self.config.consumer.buffer_bytes_max / self.partitions.len().max(1)
+    }
+
+    /// Pauses the partitions that have had more than their share for some time, and resumes those that have
+    /// room again.
+    pub(super) fn pause_and_resume(&mut self) {
+        let share = self.share();
+        for partition in self.partitions.values_mut() {
+            if partition.bytes() < share / 2 {
+                partition.full_since = None;
+            }
+            let full = partition
+                .full_since
+                .is_some_and(|since| since.elapsed() > PAUSE_AFTER);
+            let pause = full || partition.stopped || partition.source.is_none();
+            if pause == partition.paused {
+                continue;
+            }
+            let mut one = TopicPartitionList::with_capacity(1);
+            one.add_partition(&self.config.topics[partition.topic].name, partition.number);
+            let told = if pause {
+                self.consumer.pause(&one)
+            } else {
+                self.consumer.resume(&one)
+            };
+            match told {
+                Ok(()) => partition.paused = pause,
+                Err(error) => tracing::debug!(%error, pause, "pausing or resuming"),
+            }
+        }
+    }
+
+    /// Commits what is finished; what fails is committed the next time.
+    pub(super) fn commit(&mut self, mode: CommitMode) {
+        if let Err(error) = offsets::commit(
+            &self.consumer,
+            &self.config,
+            self.partitions.values_mut(),
+            mode,
+        ) {
+            tracing::warn!(%error, "committing offsets: trying again");
+        }
+    }
+
+    /// Tells the rest of the process which partitions this one has, and how far they are.
+    pub(super) fn publish(&self) {
+        let owned = |p: &Partition| {
+            let in_flight = p.in_flight.as_ref().map(|f| f.source.clone());
+            Some(Owned {
+                source: p.source.clone()?,
+                finished: p.finished,
+                in_flight,
+            })
+        };
+        self.owned
+            .send_replace(self.partitions.values().filter_map(owned).collect());
+    }
+}
