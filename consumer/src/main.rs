@@ -10,9 +10,6 @@ use consumer::{
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// The exit status of a command that could not do what it was to do.
-const FAILED: i32 = 1;
-
 /// Whose files it reads.
 const FILES: [FilesOf; 3] = [FilesOf::Kafka, FilesOf::Redis, FilesOf::Mongodb];
 
@@ -38,12 +35,7 @@ enum Command {
 
 #[tokio::main]
 async fn main() {
-    if let Err(error) = run(Command::parse()).await {
-        // Whoever typed the command can do nothing with a backtrace, which anyhow's own report has.
-        eprintln!("Error: {error:#}");
-        // Not by returning: that waits for calls to stores that do not answer.
-        std::process::exit(FAILED)
-    }
+    cli::exit_on_error(run(Command::parse()).await)
 }
 
 async fn run(command: Command) -> anyhow::Result<()> {

@@ -16,7 +16,8 @@
 //!     Command::Check(file) => cli::check(&file),
 //!     Command::Run(file) => {
 //!         let config = cli::load_or_exit(&file);
-//!         // …
+//!         // … and what came of running it:
+//!         cli::exit_on_error(Ok(()))
 //!     }
 //! }
 //! ```
@@ -33,6 +34,8 @@ use crate::config::{Access, Config, Counter, FilesOf, Key, Partitioning, Stream,
 
 /// The exit status of a process whose configuration has mistakes.
 const MISTAKES: i32 = 2;
+/// The exit status of a process that could not do what it was to do.
+const FAILED: i32 = 1;
 
 /// Where the configuration is.
 #[derive(Debug, Clone, clap::Args)]
@@ -84,6 +87,17 @@ pub fn check_for(file: &ConfigFile, files: &[FilesOf]) -> ! {
 /// [`check()`] with the keys, for the gateway.
 pub fn check_with_keys(file: &ConfigFile) -> ! {
     tell(file, &load_with_keys_or_exit(file).0)
+}
+
+/// Ends a process that could not do what it was to do, with status 1 and one line of what and why: `main` calls
+/// this with what came of it. (Were it to return the error, the user got a backtrace where `RUST_BACKTRACE` is
+/// set, and the process waited for calls to stores that do not answer.)
+pub fn exit_on_error(result: anyhow::Result<()>) {
+    if let Err(error) = result {
+        // Whoever closed the pipe does not want to know.
+        _ = writeln!(std::io::stderr(), "Error: {error:#}");
+        exit(FAILED)
+    }
 }
 
 fn tell(file: &ConfigFile, config: &Config) -> ! {

@@ -22,8 +22,12 @@ enum Command {
 
 // This runtime waits for signals and serves the admin port; events flow in the workers' own.
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> anyhow::Result<()> {
-    let (config, keys) = match Command::parse() {
+async fn main() {
+    cli::exit_on_error(run(Command::parse()).await)
+}
+
+async fn run(command: Command) -> anyhow::Result<()> {
+    let (config, keys) = match command {
         Command::Check(file) => cli::check_with_keys(&file),
         Command::Run(file) => cli::load_with_keys_or_exit(&file),
         Command::Keys(command) => keys_command::run(command),

@@ -10,6 +10,7 @@ It is written before each start, so that whatever is killed can still be found a
 """
 
 import contextlib
+import errno
 import json
 import os
 import random
@@ -48,8 +49,8 @@ class Pipeline:
         self.children = {}
 
     @classmethod
-    def plan(cls, name, config="aguacero.toml", port=None, admin_ports=None):
-        """`admin_ports` are those to take if they are free; the others are chosen."""
+    def plan(cls, name, config="aguacero.toml", listen=None, admin_ports=None):
+        """`admin_ports` are those to take if they are free; the others, and where to `listen`, are chosen."""
         declared = streams.declared(ROOT / config)
         folder = tempfile.mkdtemp(prefix=f"aguacero-{name}-processes-")
         if len(folder) > SOCKET_PATH_BYTES_MAX - len("/kafka-producer.sock"):
@@ -62,7 +63,7 @@ class Pipeline:
             for process in PROCESSES
         }
         return cls({"name": name, "keep": False, "folder": folder, "config": str(config),
-                    "listen": f"127.0.0.1:{port or ports.pop()}", "declared": declared, "processes": processes})
+                    "listen": listen or f"127.0.0.1:{ports.pop()}", "declared": declared, "processes": processes})
 
     @classmethod
     def load(cls, name):
@@ -79,6 +80,7 @@ class Pipeline:
 
     name = property(lambda self: self.state["name"])
     listen = property(lambda self: self.state["listen"])
+    url = property(lambda self: f"{self.state['declared']['scheme']}://{reachable(self.listen)}")
     folder = property(lambda self: Path(self.state["folder"]))
     processes = property(lambda self: self.state["processes"])
 
@@ -185,9 +187,16 @@ def born(pid):
     return ""
 
 
-def check_port(port):
-    if port and not is_free(port):
-        raise Failure(f"Port {port} is taken. Choose another for the gateway, for example PORT={port + 1}")
+def reachable(address):
+    """Where a client on this machine finds what listens on `address`, which may be all addresses."""
+    host, _, port = address.rpartition(":")
+    return {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host) + f":{port}"
+
+
+def check_listen(address):
+    host, _, port = address.rpartition(":")
+    if not is_free(int(port), host.strip("[]")):
+        raise Failure(f"Port {port} is taken. Choose another for the gateway, for example PORT={int(port) + 1}")
 
 
 def admin_port(process, wanted, ports):
@@ -199,13 +208,13 @@ def admin_port(process, wanted, ports):
     return port
 
 
-def is_free(port):
-    with socket.socket() as probe:
+def is_free(port, host="127.0.0.1"):
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
+            probe.bind((host, port))
+        except OSError as error:
+            return error.errno != errno.EADDRINUSE  # whatever else is wrong, the gateway tells
     return True
 
 

@@ -1,21 +1,20 @@
-"""What a configuration declares, as far as somebody who looks at the stores wants to know it."""
+"""What a configuration declares, as far as somebody who starts it, or looks at the stores, wants to know it."""
 
 import os
 from pathlib import Path
 
 
+LISTEN = "127.0.0.1:8080"
+
+
 def declared(path):
     """Of a file that `gateway check` has found to be right."""
-    try:
-        import tomllib
-    except ModuleNotFoundError:  # Python 3.10
-        import tomli as tomllib
-
-    config = tomllib.loads(Path(path).read_text("utf-8"))
+    config = read(path)
     return {
-        "database": mongodb(config, "database", "aguacero"),
+        "scheme": "https" if setting(config, "gateway", "tls_certificate") else "http",
+        "database": setting(config, "mongodb", "database", "aguacero"),
         "group": config.get("consumer", {}).get("group", "aguacero-archive"),
-        "dead_letters": mongodb(config, "dead_letters", "dead_letters"),
+        "dead_letters": setting(config, "mongodb", "dead_letters", "dead_letters"),
         "streams": [
             {
                 "name": name,
@@ -29,5 +28,26 @@ def declared(path):
     }
 
 
-def mongodb(config, key, default):
-    return os.environ.get(f"AGUACERO_MONGODB_{key.upper()}") or config.get("mongodb", {}).get(key, default)
+def listen(path, port=None):
+    """Where the gateway of a file listens, or on another port of that address. The file may be wrong: `gateway check`
+    tells that better, and later."""
+    try:
+        address = setting(read(path), "gateway", "listen", LISTEN)
+        host, _, own = address.rpartition(":")
+        return f"{host}:{port or int(own)}"
+    except (OSError, ValueError, AttributeError):
+        return f"127.0.0.1:{port}" if port else LISTEN
+
+
+def read(path):
+    try:
+        import tomllib
+    except ModuleNotFoundError:  # Python 3.10
+        import tomli as tomllib
+
+    return tomllib.loads(Path(path).read_text("utf-8"))
+
+
+def setting(config, table, key, default=None):
+    """A key of a process table, as the environment or the file says."""
+    return os.environ.get(f"AGUACERO_{table}_{key}".upper()) or config.get(table, {}).get(key, default)

@@ -88,7 +88,17 @@ class Processes(unittest.TestCase):
             with socket.socket() as taken:
                 taken.bind(("127.0.0.1", 0))
                 taken.listen()
-                pipeline.check_port(taken.getsockname()[1])
+                pipeline.check_listen(f"127.0.0.1:{taken.getsockname()[1]}")
+
+    def test_the_url_is_one_that_a_client_can_use(self):
+        for listen, scheme, url in [
+            ("127.0.0.1:8080", "http", "http://127.0.0.1:8080"),
+            ("0.0.0.0:8443", "https", "https://127.0.0.1:8443"),
+            ("[::]:8443", "https", "https://[::1]:8443"),
+        ]:
+            self.pipeline.state.update(listen=listen)
+            self.pipeline.state["declared"].update(scheme=scheme)
+            self.assertEqual(self.pipeline.url, url)
 
     def test_an_admin_port_that_is_taken_is_replaced(self):
         with socket.socket() as taken, mock.patch.object(pipeline, "say") as said:

@@ -249,3 +249,31 @@ async fn a_second_process_does_not_take_a_socket_that_is_served() {
         .await
         .accepted(1);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_port_that_is_taken_is_told_in_one_line() {
+    let pipeline = Pipeline::weather().prepare().await;
+    let taken = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = taken.local_addr().expect("an address").to_string();
+    let mut tried: Vec<_> = pipeline.processes().map(|p| (p, "ADMIN")).collect();
+    tried.push((&pipeline.gateway, "LISTEN"));
+    for (process, key) in tried {
+        let table = process.kind().program().replace('-', "_").to_uppercase();
+        let mut command = process.command("run");
+        command
+            .env(format!("AGUACERO_{table}_{key}"), &port)
+            .env("RUST_BACKTRACE", "1");
+        let output = tokio::task::spawn_blocking(move || command.output())
+            .await
+            .expect("joined");
+        let output = output.expect("a program that starts");
+        let name = process.name();
+        assert_eq!(output.status.code(), Some(1), "{name} {key}: {output:?}");
+        // Before it, there may be lines of the log, which have their time first.
+        let said = String::from_utf8_lossy(&output.stderr);
+        let mut lines = said.lines().skip_while(|line| !line.starts_with("Error: "));
+        let line = lines.next().unwrap_or_default();
+        assert!(line.contains(&port) && line.contains("in use"), "{said}");
+        assert_eq!(lines.next(), None, "{name} {key} says more:\n{said}");
+    }
+}

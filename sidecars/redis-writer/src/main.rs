@@ -22,8 +22,12 @@ enum Command {
 
 // One thread: deltas come coalesced, and Redis does the work.
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> anyhow::Result<()> {
-    let config = match Command::parse() {
+async fn main() {
+    cli::exit_on_error(run(Command::parse()).await)
+}
+
+async fn run(command: Command) -> anyhow::Result<()> {
+    let config = match command {
         Command::Check(file) => cli::check_for(&file, &FILES),
         Command::Run(file) => cli::load_for(&file, &FILES),
     };
