@@ -1,10 +1,10 @@
 # The list of commands; `make` alone prints it. The scripts do the work and install what they need.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up look down test lint chaos fuzz siege perf perf-quick kafka-study clean
+.PHONY: help demo up look down test lint chaos rolling-restarts fuzz siege perf perf-quick kafka-study clean
 
 help: ## print this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## 10,000 weather tweets through everything, and the count of each store (KEEP=1 leaves it up)
 	@scripts/demo
@@ -26,6 +26,9 @@ lint: ## rustfmt and clippy, warnings denied
 
 chaos: ## kills, outages and mixtures of them under load, judged (ARGS="--rounds 40 --brokers 3 --members 3")
 	@scripts/chaos $(ARGS)
+
+rolling-restarts: ## gateways restarted under load: is one request lost? (ARGS="--restarts 1000 --gateways 2")
+	@scripts/rolling-restarts $(ARGS)
 
 fuzz: ## what strangers send, invented, led by coverage (about 12 minutes; ARGS="--seconds 60 --target decode")
 	@scripts/fuzz $(ARGS)

@@ -451,6 +451,14 @@ impl Pipeline {
         all.unwrap_or_else(|| panic!("no process {number}"))
     }
 
+    /// The gateway of a pod, by its place among [`Self::addresses`].
+    pub fn gateway_mut(&mut self, number: usize) -> &mut Process {
+        match number.checked_sub(1) {
+            None => &mut self.gateway,
+            Some(other) => &mut self.pods[other].gateway,
+        }
+    }
+
     /// Every process.
     pub fn processes(&self) -> impl Iterator<Item = &Process> {
         let pods = self

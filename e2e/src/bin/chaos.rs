@@ -2,7 +2,6 @@
 //! services that may be killed; `make chaos` starts them.
 
 use std::{
-    io::{IsTerminal as _, Write as _},
     process::ExitCode,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -12,6 +11,7 @@ use e2e::{
     chaos::{Fault, Figures, Mix, round},
     outage::Outages,
     overload::{Offered, Plan, measure},
+    progress::progress,
     seed::Dice,
 };
 use tokio::signal::unix::{SignalKind, signal};
@@ -204,14 +204,6 @@ fn named(part: &str) -> Vec<Fault> {
     let all = Fault::all().into_iter();
     all.filter(|fault| fault.to_string().contains(part))
         .collect()
-}
-
-/// One line that is written over, where there is somebody to look at it.
-fn progress(line: &str) {
-    if std::io::stderr().is_terminal() {
-        eprint!("\r\x1b[2K{line}");
-        _ = std::io::stderr().flush();
-    }
 }
 
 fn shuffled(mut faults: Vec<Fault>, dice: &mut Dice) -> Vec<Fault> {
