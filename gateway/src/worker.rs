@@ -331,7 +331,7 @@ impl Worker {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::connection::http1::tests::size;
+    use crate::connection::serve::tests::size;
 
     /// It is moved as it begins, and every stream of HTTP/2 has one.
     #[test]

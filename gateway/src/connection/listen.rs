@@ -12,7 +12,7 @@ use tokio::{
 };
 
 use crate::{
-    connection::{addresses::Peer, deadlines::Deadlines, http1},
+    connection::{addresses::Peer, deadlines::Deadlines, serve},
     metric,
     worker::Worker,
 };
@@ -54,7 +54,7 @@ pub(crate) async fn serve(listener: TcpListener, worker: Rc<Worker>, shutdown: S
                 connections.open.set(connections.open.get() + 1);
                 worker.metrics.connection_opened();
                 let watch = deadlines.watch();
-                let serving = http1::serve(stream, peer, Rc::clone(&worker), watch);
+                let serving = serve::serve(stream, peer, Rc::clone(&worker), watch);
                 let (connections, worker) = (Rc::clone(&connections), Rc::clone(&worker));
                 tokio::task::spawn_local(async move {
                     serving.await;
