@@ -2,7 +2,9 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use aguacero::{admin::Admin, config::Config, shutdown::Shutdown};
+use aguacero::{
+    admin::Admin, config::Config, essential::essential, log_limiter, shutdown::Shutdown,
+};
 use anyhow::Context as _;
 use tokio::sync::{oneshot, watch};
 
@@ -45,7 +47,8 @@ impl App {
     pub async fn run(self, shutdown: Shutdown) -> anyhow::Result<()> {
         metric::describe();
         let (ready_sender, ready) = watch::channel(false);
-        tokio::spawn(self.admin.serve(ready, shutdown.clone()));
+        let serving = self.admin.serve(ready, shutdown.clone());
+        tokio::spawn(essential("the admin port", serving));
 
         let stores = tokio::select! {
             stores = Stores::connect(&self.config, RetryLimit::endless()) => stores?,
@@ -71,26 +74,25 @@ async fn consume(config: Arc<Config>, stores: Stores, shutdown: Shutdown) -> any
 
     // These end when the poll loop has, and not before: it still asks while it drains.
     let (drained, until_drained) = Shutdown::new();
-    tokio::spawn(incarnations.clone().watch(until_drained.clone()));
-    tokio::spawn(lag::watch(
-        config.clone(),
-        topics.clone(),
-        owned.clone(),
-        until_drained.clone(),
-    ));
-    tokio::spawn(missed_partitions::watch(
-        config.clone(),
-        topics,
-        incarnations.clone(),
-        until_drained.clone(),
-    ));
+    let watching = incarnations.clone().watch(until_drained.clone());
+    tokio::spawn(essential("looking at the topics", watching));
+    let (asking, ours, until) = (topics.clone(), owned.clone(), until_drained.clone());
+    let lagging = lag::watch(config.clone(), asking, ours, until);
+    tokio::spawn(essential("looking at the lag", lagging));
+    let until = until_drained.clone();
+    let missed = missed_partitions::watch(config.clone(), topics, incarnations.clone(), until);
+    tokio::spawn(essential("looking for missed partitions", missed));
     let reconciler = Reconciler::new(
         archive.clone(),
         settler.clone(),
         incarnations.clone(),
         owned,
     );
-    tokio::spawn(reconciler.run(until_drained));
+    let reconciling = reconciler.run(until_drained);
+    tokio::spawn(essential(
+        "comparing the counters with the archive",
+        reconciling,
+    ));
 
     let sink = Arc::new(Archiver::new(
         config.clone(),
@@ -116,10 +118,8 @@ async fn consume(config: Arc<Config>, stores: Stores, shutdown: Shutdown) -> any
         match polled.map_err(|_| anyhow::anyhow!("the poll loop panicked: this is a bug"))? {
             // A broker that comes back can fence a member by its own repeated request to join.
             Err(error) if !shutdown.is_requested() => {
-                tracing::error!(
-                    error = format!("{error:#}"),
-                    "out of the group: joining again"
-                );
+                let detail = format!("{error:#}");
+                log_limiter::repeated("out of the group: joining again", "", &detail);
                 tokio::time::sleep(REJOIN_AFTER).await;
             }
             result => break result,

@@ -1,5 +1,6 @@
 //! Trying again what failed: how long to wait before, how often to say so, and when to give up.
 
+use aguacero::log_limiter;
 use std::{fmt::Display, time::Duration};
 
 use anyhow::bail;
@@ -17,25 +18,18 @@ const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 #[derive(Debug)]
 pub struct Backoff {
     delay: Duration,
-    failures: u32,
 }
 
 impl Backoff {
     /// Before the first failure.
     #[must_use]
     pub fn new() -> Self {
-        Self {
-            delay: FIRST,
-            failures: 0,
-        }
+        Self { delay: FIRST }
     }
 
-    /// Logs every failure whose number is a power of two, then waits, longer each time.
-    pub async fn after(&mut self, what: &str, error: &impl Display) {
-        self.failures += 1;
-        if self.failures.is_power_of_two() {
-            tracing::warn!(%error, failures = self.failures, "{what}: trying again");
-        }
+    /// Logs that `what` has failed `about` something, as often as [`log_limiter`] lets it, then waits, longer each time.
+    pub async fn after(&mut self, what: &'static str, about: &str, error: &impl Display) {
+        log_limiter::repeated(what, about, error);
         tokio::time::sleep(self.delay).await;
         self.delay = (2 * self.delay).min(LAST);
     }
@@ -87,7 +81,8 @@ impl RetryLimit {
             if Instant::now() >= self.until {
                 bail!("{what} is away, given up after {COMMAND_TIMEOUT:?}: {why}");
             }
-            backoff.after(&format!("waiting for {what}"), &why).await;
+            let about = format!("waiting for {what}");
+            backoff.after("a store is away", &about, &why).await;
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Problems that come again and again, in the log when one begins, once a minute with a count while it goes on, and
-//! when it has ended. Each has a metric of its own beside it, which counts every single time.
+//! Problems that come again and again, in the log when one begins, once a minute with a count while it goes on (and a
+//! few times more if the reason changes), and when it has ended. Each has a metric of its own beside it, which counts every single time.
 //!
 //! A problem is named by what goes wrong and what it is about (an error code, a topic, a peer). It has ended
 //! when whoever reported it says so ([`ended`]), or when it has not come for [`QUIET`]; that is noticed by
@@ -16,6 +16,8 @@ use std::{
 const AGAIN_AFTER: Duration = Duration::from_secs(60);
 /// A problem that has not come for so long has ended.
 pub const QUIET: Duration = Duration::from_secs(30);
+/// Lines within a minute for reasons that are not the one before.
+const CHANGES_MAX: u32 = 3;
 /// Problems that are told apart. Beyond, those of the same kind count as one.
 const APART_MAX: usize = 256;
 
@@ -37,6 +39,10 @@ struct Episode {
     count: u64,
     /// Of them, since the last line.
     unlogged: u64,
+    /// The reason that was logged last.
+    detail: String,
+    /// Other reasons that were logged within this minute.
+    changes: u32,
     /// It has been logged that it ended. It is remembered for a while: one that comes and goes is one problem.
     has_ended: bool,
 }
@@ -61,11 +67,13 @@ impl Episode {
             logged: now,
             count: 0,
             unlogged: 0,
+            detail: String::new(),
+            changes: 0,
             has_ended: false,
         }
     }
 
-    fn note(&mut self, count: u64, now: Instant) -> Option<Line> {
+    fn note(&mut self, detail: &dyn Display, count: u64, now: Instant) -> Option<Line> {
         let is_due = now.saturating_duration_since(self.logged) >= AGAIN_AFTER;
         if self.has_ended && is_due {
             *self = Self::new(now);
@@ -74,14 +82,22 @@ impl Episode {
         self.has_ended = false;
         self.count += count;
         self.last = now;
+        let detail = detail.to_string();
         if is_first {
+            self.detail = detail;
             return Some(Line::Began);
         }
         self.unlogged += count;
-        is_due.then(|| {
-            self.logged = now;
-            Line::GoesOn(std::mem::take(&mut self.unlogged))
-        })
+        let is_other = detail != self.detail && self.changes < CHANGES_MAX;
+        if !is_due && !is_other {
+            return None;
+        }
+        match is_due {
+            true => (self.logged, self.changes) = (now, 0),
+            false => self.changes += 1,
+        }
+        self.detail = detail;
+        Some(Line::GoesOn(std::mem::take(&mut self.unlogged)))
     }
 
     fn end(&mut self, now: Instant) -> Option<Line> {
@@ -106,7 +122,13 @@ impl Episode {
 }
 
 impl Problems {
-    fn note(&mut self, what: &'static str, about: &str, count: u64, now: Instant) -> Option<Line> {
+    fn note(
+        &mut self,
+        (what, about): (&'static str, &str),
+        detail: &dyn Display,
+        count: u64,
+        now: Instant,
+    ) -> Option<Line> {
         let is_known = self.0.contains_key(&(what, about.to_owned()));
         let about = match is_known || self.0.len() < APART_MAX {
             true => about,
@@ -114,7 +136,7 @@ impl Problems {
         };
         let episode = self.0.entry((what, about.to_owned()));
         let episode = episode.or_insert_with(|| Episode::new(now));
-        episode.note(count, now)
+        episode.note(detail, count, now)
     }
 
     fn end(&mut self, what: &'static str, about: &str, now: Instant) -> Option<Line> {
@@ -146,7 +168,7 @@ pub fn repeated(what: &'static str, about: &str, detail: &dyn Display) {
 
 /// The same, `count` times at once.
 pub fn repeated_times(what: &'static str, about: &str, detail: &dyn Display, count: u64) {
-    let line = Problems::lock().note(what, about, count, Instant::now());
+    let line = Problems::lock().note((what, about), detail, count, Instant::now());
     match line {
         Some(Line::Began) => tracing::warn!(about, %detail, "{what}"),
         Some(Line::GoesOn(count)) => tracing::warn!(about, %detail, count, "{what}: goes on"),
@@ -186,7 +208,7 @@ mod tests {
         let mut lines = Vec::new();
         for second in 0..150 {
             for _ in 0..20 {
-                let line = problems.note("it fails", "a", 1, start + second * SECOND);
+                let line = problems.note(("it fails", "a"), &"why", 1, start + second * SECOND);
                 lines.extend(line.map(|line| (second, line)));
             }
         }
@@ -210,7 +232,7 @@ mod tests {
         let (mut begun, mut gone_on, mut ended) = (0, 0, 0);
         for second in 0..600 {
             let now = start + second * SECOND;
-            match problems.note("it fails", "", 1, now) {
+            match problems.note(("it fails", ""), &"why", 1, now) {
                 Some(Line::Began) => begun += 1,
                 Some(_) => gone_on += 1,
                 None => {}
@@ -229,7 +251,8 @@ mod tests {
     fn what_its_reporter_ends_has_ended_at_once() {
         let (now, mut problems) = (Instant::now(), Problems::default());
         assert_eq!(problems.end("it fails", "", now), None, "it never began");
-        assert_eq!(problems.note("it fails", "", 1, now), Some(Line::Began));
+        let begun = problems.note(("it fails", ""), &"why", 1, now);
+        assert_eq!(begun, Some(Line::Began));
         let ended = problems.end("it fails", "", now + SECOND);
         let after = Duration::ZERO;
         assert_eq!(ended, Some(Line::Ended { count: 1, after }));
@@ -240,13 +263,23 @@ mod tests {
     fn problems_are_told_apart_up_to_a_bound() {
         let (now, mut problems) = (Instant::now(), Problems::default());
         for about in 0..10_000 {
-            problems.note("it fails", &about.to_string(), 1, now);
+            problems.note(("it fails", &about.to_string()), &"why", 1, now);
         }
         assert_eq!(problems.0.len(), APART_MAX + 1);
-        assert_eq!(
-            problems.note("it fails", "others", 1, now),
-            None,
-            "it has begun"
-        );
+        let of_others = problems.note(("it fails", "others"), &"why", 1, now);
+        assert_eq!(of_others, None, "it has begun");
+    }
+
+    #[test]
+    fn another_reason_is_logged_at_once_a_few_times_a_minute() {
+        let (start, mut problems) = (Instant::now(), Problems::default());
+        let mut lines = 0;
+        for second in 0..120 {
+            let now = start + second * SECOND;
+            for reason in ["nobody is there", "the password is wrong"] {
+                lines += u32::from(problems.note(("it fails", ""), &reason, 1, now).is_some());
+            }
+        }
+        assert_eq!(lines, 2 * (1 + CHANGES_MAX));
     }
 }

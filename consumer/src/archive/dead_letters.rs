@@ -1,6 +1,6 @@
 //! Dead letters: written by the archiver, found and marked by `consumer dead-letters`.
 
-use aguacero::record::HEADER;
+use aguacero::{log_limiter, record::HEADER};
 use bson::{Bson, DateTime, Document, doc, spec::BinarySubtype};
 use futures_util::TryStreamExt as _;
 use mongodb::error::Error;
@@ -49,14 +49,9 @@ impl Archive {
                 .increment(1);
         }
         let place = first.get_str("_id").unwrap_or_default();
-        let (records, reason) = (letters.len(), letter.reason.as_str());
-        tracing::warn!(
-            records,
-            place,
-            reason,
-            detail = letter.detail,
-            "dead letters; the first of them is this"
-        );
+        let (records, reason) = (letters.len() as u64, letter.reason.as_str());
+        let detail = format!("{place}: {}", letter.detail);
+        log_limiter::repeated_times("records became dead letters", reason, &detail, records);
     }
 
     /// Writes one, or a small one if MongoDB can never hold the whole.
@@ -73,7 +68,9 @@ impl Archive {
         // nothing is skipped.
         let mut backoff = Backoff::new();
         while let Err(error) = self.insert_dead_letters(std::slice::from_ref(&small)).await {
-            backoff.after("writing a small dead letter", &error).await;
+            backoff
+                .after("a small dead letter cannot be written", "", &error)
+                .await;
         }
     }
 
@@ -85,7 +82,11 @@ impl Archive {
                 Ok(_) => return Ok(()),
                 Err(error) if insert::only_duplicates(&error).is_some() => return Ok(()),
                 Err(error) if insert::can_never_succeed(&error) => return Err(error),
-                Err(error) => backoff.after("writing dead letters", &error).await,
+                Err(error) => {
+                    backoff
+                        .after("dead letters cannot be written", "", &error)
+                        .await
+                }
             }
         }
     }

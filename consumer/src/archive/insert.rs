@@ -165,7 +165,9 @@ impl Archive {
                 Err(error) => {
                     metrics::counter!(metric::ARCHIVE_RETRIES).increment(1);
                     repeated = true;
-                    backoff.after("archiving", &error).await;
+                    backoff
+                        .after("documents cannot be archived", "", &error)
+                        .await;
                 }
             }
         }
@@ -305,7 +307,11 @@ async fn was_there(
         let ids = indices.iter().map(|&i| events[i].bson_id()).collect();
         match in_time(lookup(collection, ids)).await {
             Ok(there) => return there,
-            Err(error) => backoff.after("asking the archive", &error).await,
+            Err(error) => {
+                backoff
+                    .after("the archive does not answer", "", &error)
+                    .await
+            }
         }
     }
 }

@@ -14,6 +14,7 @@ use std::{
 use aguacero::{
     config::Config,
     kafka::{Described, Topics},
+    log_limiter,
     shutdown::Shutdown,
 };
 use rdkafka::{
@@ -76,7 +77,7 @@ pub async fn watch(
         let (member, topics) = (group.clone(), views.borrow().topics.clone());
         let joined = tokio::task::spawn_blocking(move || member.join_for_a_moment(&topics)).await;
         if let Ok(Err(error)) = joined {
-            tracing::warn!(%error, "joining the group for a moment");
+            log_limiter::repeated("the group cannot be joined for a moment", "", &error);
         }
         suspect = None;
         tokio::select! {

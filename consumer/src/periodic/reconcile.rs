@@ -16,6 +16,7 @@ use aguacero::{
     config::Stream,
     kafka::Described,
     ledger::{END, Position},
+    log_limiter,
     shutdown::Shutdown,
 };
 use tokio::sync::watch;
@@ -26,6 +27,8 @@ use crate::{
     settle::{Failure, Settler},
 };
 
+/// What the log says while it fails.
+const UNCOMPARED: &str = "the counters cannot be compared with the archive";
 const INTERVAL: Duration = Duration::from_secs(1);
 /// How long nothing must have come below a watermark before the counters are begun again.
 const QUIET: Duration = Duration::from_secs(2);
@@ -80,7 +83,6 @@ impl Reconciler {
 
     /// Looks every second until the shutdown.
     pub async fn run(mut self, shutdown: Shutdown) {
-        let mut failing = false;
         loop {
             tokio::select! {
                 () = tokio::time::sleep(INTERVAL) => {}
@@ -91,12 +93,8 @@ impl Reconciler {
                 () = shutdown.requested() => return,
             };
             match round {
-                Ok(()) => failing = false,
-                Err(error) if !failing => {
-                    failing = true;
-                    tracing::warn!(%error, "comparing the counters with the archive: trying again every second");
-                }
-                Err(_) => {}
+                Ok(()) => log_limiter::ended(UNCOMPARED, ""),
+                Err(error) => log_limiter::repeated(UNCOMPARED, "", &error),
             }
         }
     }
@@ -107,10 +105,8 @@ impl Reconciler {
         let owned = self.owned.borrow_and_update().clone();
         let mut result = Ok(());
         for stream in self.settler.take_stale(QUIET) {
-            tracing::warn!(
-                stream = config.streams[stream].name,
-                "beginning the counters again"
-            );
+            let name = &config.streams[stream].name;
+            log_limiter::repeated("counters are begun again", name, &"from the archive");
             result = result.and(self.settler.clear(&config.streams[stream]).await);
         }
         let mut listed = Vec::new();
@@ -159,10 +155,8 @@ impl Reconciler {
         let known = &mut self.streams[stream.index];
         let forgotten = !known.in_redis.is_subset(&in_redis);
         if forgotten {
-            tracing::warn!(
-                stream = stream.name,
-                "Redis has lost ledgers: settling them again"
-            );
+            let detail = "they are settled again";
+            log_limiter::repeated("Redis has lost ledgers", &stream.name, &detail);
         }
         if forgotten || !known.asked || known.owned != owned {
             known.in_archive = self.archive.positions(stream).await?.into_iter().collect();

@@ -8,6 +8,7 @@ use std::sync::{
 use aguacero::{
     config::Config,
     kafka::{Bootstrap, client_config},
+    log_limiter,
 };
 use rdkafka::{
     ClientConfig, ClientContext, TopicPartitionList,
@@ -96,7 +97,7 @@ impl ConsumerContext for Group {
             Ok(())
             | Err(KafkaError::ConsumerCommit(rdkafka::types::RDKafkaErrorCode::NoOffset)) => {}
             Err(error) => {
-                tracing::warn!(%error, "committing offsets: trying again");
+                log_limiter::repeated("offsets cannot be committed", "", &error);
                 self.commit_failed.store(true, Ordering::Relaxed);
             }
         }

@@ -16,6 +16,7 @@ use std::{
 
 use aguacero::{
     kafka::{Described, Topics},
+    log_limiter,
     shutdown::Shutdown,
 };
 use tokio::sync::{Notify, watch};
@@ -104,10 +105,13 @@ impl Incarnations {
             let asking = self.clone();
             let answer = tokio::task::spawn_blocking(move || asking.ask()).await;
             match answer {
-                Ok(Ok(())) => failing = false,
-                Ok(Err(error)) if !failing => {
+                Ok(Ok(())) => {
+                    failing = false;
+                    log_limiter::ended("Kafka does not tell its topics", "");
+                }
+                Ok(Err(error)) => {
                     failing = true;
-                    tracing::warn!(%error, "asking Kafka for its topics: trying again");
+                    log_limiter::repeated("Kafka does not tell its topics", "", &error);
                 }
                 _ => {}
             }

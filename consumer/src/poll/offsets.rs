@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use aguacero::config::Config;
+use aguacero::{config::Config, log_limiter};
 use rdkafka::{
     Offset, TopicPartitionList, bindings as sys,
     consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext},
@@ -143,7 +143,7 @@ pub(super) fn report_lost<C: ConsumerContext>(
     let lost = match log_range(consumer, topic, partition) {
         Ok((first, _)) => (first.min(came) - next).max(0),
         Err(error) => {
-            tracing::warn!(%error, topic, partition, "asking where the log begins");
+            log_limiter::repeated("Kafka does not tell where a log begins", topic, &error);
             return 0;
         }
     };

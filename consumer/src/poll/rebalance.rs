@@ -1,5 +1,6 @@
 //! Partitions that come and go.
 
+use aguacero::log_limiter;
 use std::time::Instant;
 
 use rdkafka::{
@@ -82,7 +83,7 @@ impl<S: Sink> Poller<S> {
             match offsets::committed(&self.consumer, partitions) {
                 Ok(committed) => return committed,
                 Err(error) => {
-                    tracing::warn!(%error, "asking for the committed offsets: trying again")
+                    log_limiter::repeated("Kafka does not tell the committed offsets", "", &error);
                 }
             }
         }
@@ -139,9 +140,8 @@ impl<S: Sink> Poller<S> {
             match self.outcomes.recv_timeout(left) {
                 Ok(done) => self.finish(done),
                 Err(_) => {
-                    tracing::warn!(
-                        "a batch did not finish in time and is abandoned; it will be done again"
-                    );
+                    let detail = "it did not finish in time, and will be done again";
+                    log_limiter::repeated("a batch is abandoned", "", &detail);
                     return;
                 }
             }

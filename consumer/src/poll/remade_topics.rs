@@ -1,5 +1,6 @@
 //! Topics that are made again, and partitions whose topic was not known.
 
+use aguacero::log_limiter;
 use std::time::Duration;
 
 use rdkafka::{Offset, consumer::Consumer};
@@ -54,7 +55,7 @@ impl<S: Sink> Poller<S> {
         let offset = start.map_or(Offset::Beginning, Offset::Offset);
         // What librdkafka has fetched before the seek is never returned after it.
         if let Err(error) = self.consumer.seek(topic, key.1, offset, SEEK_TIMEOUT) {
-            tracing::warn!(%error, topic, partition = key.1, "seeking: trying again");
+            log_limiter::repeated("a partition cannot be sought", topic, &error);
             return Ok(());
         }
         self.epochs += 1;

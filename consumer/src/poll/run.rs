@@ -1,5 +1,6 @@
 //! The poll loop: takes records, and looks at everything else in between.
 
+use aguacero::log_limiter;
 use std::{
     mem::ManuallyDrop,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -21,8 +22,6 @@ const IDLE: Duration = Duration::from_millis(100);
 const BUSY: Duration = Duration::from_millis(1);
 /// Records that are taken before anything else is looked at.
 const BURST: usize = 1000;
-/// Different errors of librdkafka that are logged in a minute, each once.
-const LOGGED_MAX: usize = 20;
 /// How often offsets are committed.
 const COMMIT_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -84,7 +83,8 @@ impl<S: Sink> Poller<S> {
                 }
                 Some(Err(error)) => {
                     consumer.context().bootstrap.note(&error);
-                    self.log_once(&error);
+                    // By its text: librdkafka repeats itself while the broker is away.
+                    log_limiter::repeated("Kafka cannot be polled", &error.to_string(), &"");
                 }
             }
             timeout = Duration::ZERO;
@@ -92,15 +92,6 @@ impl<S: Sink> Poller<S> {
         let (context, brokers) = (consumer.context(), &self.config.kafka.brokers);
         context.bootstrap.mend(consumer.client(), brokers);
         Ok(())
-    }
-
-    fn log_once(&mut self, error: &KafkaError) {
-        self.logged
-            .retain(|_, at| at.elapsed() < Duration::from_secs(60));
-        if self.logged.len() < LOGGED_MAX && !self.logged.contains_key(&error.to_string()) {
-            self.logged.insert(error.to_string(), Instant::now());
-            tracing::warn!(%error, "polling Kafka");
-        }
     }
 
     /// What is done every second.

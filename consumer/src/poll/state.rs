@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use aguacero::{config::Config, shutdown::Shutdown};
+use aguacero::{config::Config, log_limiter, shutdown::Shutdown};
 use anyhow::Context as _;
 use rdkafka::{
     TopicPartitionList,
@@ -62,8 +62,6 @@ pub struct Poller<S> {
     pub(super) done: mpsc::Sender<Done>,
     pub(super) owned: watch::Sender<Vec<Owned>>,
     pub(super) ticked: Instant,
-    /// When each error was logged last: librdkafka repeats itself while the broker is away.
-    pub(super) logged: HashMap<String, Instant>,
 }
 
 /// Poll loops of this process so far: the epochs of each are above those of the ones before.
@@ -94,7 +92,6 @@ impl<S: Sink> Poller<S> {
             done,
             owned,
             ticked: Instant::now(),
-            logged: HashMap::new(),
             config,
         })
     }
@@ -141,7 +138,7 @@ impl<S: Sink> Poller<S> {
             self.partitions.values_mut(),
             mode,
         ) {
-            tracing::warn!(%error, "committing offsets: trying again");
+            log_limiter::repeated("offsets cannot be committed", "", &error);
         }
     }
 

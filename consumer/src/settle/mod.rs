@@ -18,6 +18,7 @@ use std::{
 use aguacero::{
     config::{Config, Stream},
     ledger::{LedgerError, Position},
+    log_limiter,
 };
 
 use advance::Advance;
@@ -100,7 +101,11 @@ impl Settler {
                 .await
             {
                 Ok(found) => return found.first().copied().flatten(),
-                Err(error) => backoff.after("reading a watermark", &error).await,
+                Err(error) => {
+                    backoff
+                        .after("a watermark cannot be read", &stream.name, &error)
+                        .await
+                }
             }
         }
     }
@@ -132,20 +137,15 @@ impl Settler {
         let mut backoff = Backoff::new();
         while let Err(error) = self.advance(&mut advance).await {
             backoff
-                .after(
-                    &format!("settling {} at {}", stream.name, source.position),
-                    &error,
-                )
+                .after("counters cannot be settled", &stream.name, &error)
                 .await;
         }
         if advance.from == Some(to) {
             self.leave_at(stream, source, to);
         }
         if new.is_some_and(|new| advance.found >= Some(new)) {
-            tracing::warn!(
-                stream = stream.name, position = %source.position, offset = new,
-                "events came to the archive below the watermark: the counters will be begun again"
-            );
+            let detail = format!("of {}; the counters are begun again", source.position);
+            log_limiter::repeated("events came below the watermark", &stream.name, &detail);
             self.mark_stale(stream);
         }
     }

@@ -169,12 +169,7 @@ async fn ensure(topics: &Topics, config: &Config) -> anyhow::Result<HashMap<Stri
             Ok(found) => return Ok(found),
             Err(TopicError::Refused(why)) => anyhow::bail!("{why}"),
             Err(error) => {
-                // By its reason, so that another one is told too.
-                log_limiter::repeated(
-                    "Kafka is waited for",
-                    &error.to_string(),
-                    &config.kafka.brokers,
-                );
+                log_limiter::repeated("waiting for Kafka", &config.kafka.brokers, &error);
                 tokio::time::sleep(RETRY_EVERY).await;
             }
         }
