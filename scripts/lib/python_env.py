@@ -1,4 +1,7 @@
-"""Python environments for the tools, each made once in the cache folder from a file of requirements."""
+"""Python environments for the tools, each made once in the cache folder from a file of requirements.
+
+    python3 scripts/lib/python_env.py NAME REQUIREMENTS
+"""
 
 import contextlib
 import fcntl
@@ -89,3 +92,7 @@ def locked(path):
     with open(path, "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+if __name__ == "__main__":  # NAME REQUIREMENTS: makes it, if it is not there
+    python_of(sys.argv[1], Path(sys.argv[2]))
