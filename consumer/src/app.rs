@@ -6,7 +6,10 @@ use aguacero::{
     admin::Admin, config::Config, essential::essential, log_limiter, shutdown::Shutdown,
 };
 use anyhow::Context as _;
-use tokio::sync::{oneshot, watch};
+use tokio::{
+    sync::{oneshot, watch},
+    task::JoinSet,
+};
 
 use crate::{
     archiver::Archiver,
@@ -47,8 +50,9 @@ impl App {
     pub async fn run(self, shutdown: Shutdown) -> anyhow::Result<()> {
         metric::describe();
         let (ready_sender, ready) = watch::channel(false);
+        let mut admin = JoinSet::new(); // ends with this function
         let serving = self.admin.serve(ready, shutdown.clone());
-        tokio::spawn(essential("the admin port", serving));
+        admin.spawn(essential("the admin port", serving));
 
         let stores = tokio::select! {
             stores = Stores::connect(&self.config, RetryLimit::endless()) => stores?,

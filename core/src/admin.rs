@@ -1,5 +1,5 @@
-//! The admin port of every process: `/healthz` (it runs), `/readyz` (it has seen what it needs),
-//! `/metrics` (Prometheus).
+//! The admin port of every process: `/healthz` (it runs), `/readyz` (it has seen what it needs, and does not
+//! end), `/metrics` (Prometheus).
 
 use std::{convert::Infallible, io, net::SocketAddr};
 
@@ -33,7 +33,8 @@ impl Admin {
         self.address
     }
 
-    /// Serves until `shutdown`; `ready` is what `/readyz` answers.
+    /// Serves until it is dropped: to the end of the process. `/readyz` answers 200 while `ready`, and 503 from
+    /// `shutdown` on.
     pub async fn serve(self, ready: watch::Receiver<bool>, shutdown: Shutdown) {
         // Histograms collect samples until somebody looks; nobody may ever scrape.
         let mut upkeep = tokio::time::interval(std::time::Duration::from_secs(5));
@@ -52,12 +53,16 @@ impl Admin {
                         continue;
                     }
                 },
-                () = shutdown.requested() => return,
             };
-            let ready = ready.clone();
+            let (ready, shutdown) = (ready.clone(), shutdown.clone());
             tokio::spawn(async move {
                 let service = service_fn(move |request| {
-                    let response = answer(&request, *ready.borrow());
+                    let state = match shutdown.is_requested() {
+                        true => State::Draining,
+                        false if *ready.borrow() => State::Ready,
+                        false => State::Starting,
+                    };
+                    let response = answer(&request, state);
                     async move { Ok::<_, Infallible>(response) }
                 });
                 _ = http1::Builder::new()
@@ -70,14 +75,28 @@ impl Admin {
     }
 }
 
-fn answer<B>(request: &Request<B>, ready: bool) -> Response<Full<Bytes>> {
+/// What `/readyz` tells.
+#[derive(Clone, Copy)]
+enum State {
+    Starting,
+    Ready,
+    Draining,
+}
+
+fn answer<B>(request: &Request<B>, state: State) -> Response<Full<Bytes>> {
     let (status, body) = match request.uri().path() {
         "/healthz" => (StatusCode::OK, "ok\n".into()),
-        "/readyz" if ready => (StatusCode::OK, "ready\n".into()),
-        "/readyz" => (
-            StatusCode::SERVICE_UNAVAILABLE,
-            "not ready yet: see the log\n".into(),
-        ),
+        "/readyz" => match state {
+            State::Ready => (StatusCode::OK, "ready\n".into()),
+            State::Starting => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "not ready yet: see the log\n".into(),
+            ),
+            State::Draining => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "draining: it was told to end, and finishes what it has begun\n".into(),
+            ),
+        },
         "/metrics" => (StatusCode::OK, telemetry::metrics().render()),
         _ => (
             StatusCode::NOT_FOUND,

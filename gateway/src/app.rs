@@ -10,7 +10,10 @@ use aguacero::{
 };
 use anyhow::Context as _;
 use socket2::{Domain, Socket, Type};
-use tokio::sync::{mpsc, watch};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinSet,
+};
 
 use crate::{
     connection::{addresses::Addresses, descriptors, tls::Tls},
@@ -73,8 +76,9 @@ impl App {
         tokio::spawn(essential("watching the file of keys", watching));
 
         let (ready_sender, ready) = watch::channel(false);
+        let mut admin = JoinSet::new(); // ends with this function
         let serving = self.admin.serve(ready, shutdown.clone());
-        tokio::spawn(essential("the admin port", serving));
+        admin.spawn(essential("the admin port", serving));
         if let Some(tls) = self.tls {
             tokio::spawn(essential("watching the certificate", tls.watch_files()));
         }

@@ -134,16 +134,9 @@ async fn serve(setup: Setup) -> anyhow::Result<()> {
         config: Arc::clone(&config),
     });
 
-    let asked = shutdown.clone();
-    let asked = tokio::task::spawn_local(async move {
-        asked.requested().await;
-        Instant::now()
-    });
-    listen::serve(listener, Rc::clone(&worker), shutdown).await; // drained when it returns
-    let since = asked.await.unwrap_or_else(|_| Instant::now());
-    let left = config.gateway.drain_timeout.saturating_sub(since.elapsed());
+    let end = listen::serve(listener, Rc::clone(&worker), shutdown).await; // drained when it returns
     _ = within(
-        left,
+        end.duration_since(tokio::time::Instant::now()),
         "receipts of what was answered before",
         worker.receipts(),
     )

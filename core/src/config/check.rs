@@ -160,6 +160,7 @@ fn gateway(table: Table<'_>) -> Gateway {
         body_timeout: table.millis("body_timeout_ms", 10_000, 10..=HOUR_MS),
         ack_timeout: table.millis("ack_timeout_ms", 10_000, 10..=HOUR_MS),
         request_timeout: table.millis("request_timeout_ms", 20_000, 10..=HOUR_MS),
+        drain_delay: table.millis("drain_delay_ms", 0, 0..=HOUR_MS),
         drain_timeout: table.millis("drain_timeout_ms", 20_000, 0..=HOUR_MS),
         partition_bytes_in_flight_max: table.number(
             "partition_bytes_in_flight_max",

@@ -182,7 +182,10 @@ pub struct Gateway {
     pub ack_timeout: Duration,
     /// From the request line to the answer. The body may take what `ack_timeout` leaves of it: 408.
     pub request_timeout: Duration,
-    /// From SIGTERM to the end.
+    /// From SIGTERM, at which `/readyz` says 503, to the drain: so long everything else goes on, until nobody sends
+    /// new clients here.
+    pub drain_delay: Duration,
+    /// From the beginning of the drain to the end.
     pub drain_timeout: Duration,
     /// Bytes appended and not yet receipted, for each topic-partition: 503 beyond.
     pub partition_bytes_in_flight_max: usize,

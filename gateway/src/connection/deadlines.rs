@@ -22,6 +22,8 @@ pub(crate) const NEVER: u64 = u64::MAX;
 pub(crate) struct Deadlines {
     /// Looks so far.
     now: Cell<u64>,
+    /// Every connection is to finish what it has begun.
+    is_draining: Cell<bool>,
     watched: RefCell<Slab<Rc<Watched>>>,
 }
 
@@ -29,8 +31,6 @@ pub(crate) struct Deadlines {
 struct Watched {
     /// The look at which its deadline is over.
     until: Cell<u64>,
-    /// All connections are to finish what they have begun; told once.
-    is_draining: Cell<bool>,
     /// Its task.
     task: RefCell<Option<Waker>>,
 }
@@ -47,7 +47,6 @@ impl Deadlines {
     pub(crate) fn watch(self: &Rc<Self>) -> Deadline {
         let watched = Rc::new(Watched {
             until: Cell::new(NEVER),
-            is_draining: Cell::new(false),
             task: RefCell::default(),
         });
         Deadline {
@@ -75,10 +74,10 @@ impl Deadlines {
         }
     }
 
-    /// Tells every connection to finish what it has begun.
+    /// Tells every connection, and those that are accepted later, to finish what it has begun.
     pub(crate) fn drain(&self) {
+        self.is_draining.set(true);
         for (_, watched) in self.watched.borrow().iter() {
-            watched.is_draining.set(true);
             watched.wake();
         }
     }
@@ -130,10 +129,10 @@ impl Deadline {
         self.watched.until.get() <= self.all.now.get()
     }
 
-    /// Whether it is to finish what it has begun; true once. The task is woken when it is.
-    pub(crate) fn is_draining(&self, context: &Context<'_>) -> bool {
-        self.remember(context);
-        self.watched.is_draining.take()
+    /// Whether its connection is to finish what it has begun. A task that has asked [`Self::is_over`] is woken
+    /// when it is.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.all.is_draining.get()
     }
 
     fn remember(&self, context: &Context<'_>) {
@@ -180,17 +179,14 @@ mod tests {
     }
 
     #[test]
-    fn every_connection_is_told_to_drain_once() {
+    fn every_connection_is_told_to_drain() {
         let all = Rc::new(Deadlines::default());
-        let deadlines = [all.watch(), all.watch()];
-        let context = Context::from_waker(Waker::noop());
-        assert!(!deadlines[0].is_draining(&context));
+        let before = all.watch();
+        assert!(!before.is_draining());
         all.drain();
-        for deadline in &deadlines {
-            assert!(deadline.is_draining(&context));
-            assert!(!deadline.is_draining(&context));
-        }
-        drop(deadlines);
+        let after = all.watch();
+        assert!(before.is_draining() && after.is_draining());
+        drop((before, after));
         assert!(all.watched.borrow().is_empty());
     }
 }

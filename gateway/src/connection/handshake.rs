@@ -8,20 +8,14 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use crate::connection::{
-    http2,
-    socket::Socket,
-    state::{Phase, State},
-    write_timeout::ClientStream,
-};
+use crate::connection::{http2, socket::Socket, state::State, write_timeout::ClientStream};
 
 /// The TLS handshake, in the time of a header.
 pub(super) async fn tls(tls: &TlsAcceptor, stream: TcpStream, state: &State) -> io::Result<Socket> {
     state.begin_header();
-    state.wait_on();
     let mut accepting = Box::pin(tls.accept(stream)); // of no use later
     let accepted = poll_fn(|context| match accepting.as_mut().poll(context) {
-        Poll::Pending if state.gives_up(context) => {
+        Poll::Pending if state.is_timed_out(context) => {
             Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
         }
         accepted => accepted,
@@ -43,15 +37,14 @@ pub(super) async fn speaks_http2(stream: &mut ClientStream, state: &State) -> Op
                 Poll::Ready(Ok(())) if buffer.filled().is_empty() => break,
                 Poll::Ready(Ok(())) => read += buffer.filled().len(),
                 Poll::Ready(Err(_)) => return Poll::Ready(None),
-                Poll::Pending if state.gives_up(context) => return Poll::Ready(None),
-                Poll::Pending => {
-                    if state.phase.get() == Phase::Idle && read > 0 {
-                        state.begin_header();
-                        state.wait_on();
-                        continue; // the task is to be woken by the new deadline
+                Poll::Pending if state.is_idle() && read > 0 => state.begin_header(),
+                Poll::Pending if state.is_timed_out(context) => {
+                    if !(state.is_idle() && stream.has_unread()) {
+                        return Poll::Ready(None);
                     }
-                    return Poll::Pending;
+                    state.begin_header(); // it came at the last moment
                 }
+                Poll::Pending => return Poll::Pending,
             }
         }
         Poll::Ready((read > 0).then(|| first == *http2::PREFACE))

@@ -3,12 +3,16 @@
 use std::{convert::Infallible, future::poll_fn, pin::Pin, rc::Rc, task::Poll};
 
 use http_body_util::Full;
-use hyper::{server::conn::http1, service::service_fn};
+use hyper::{
+    header::{CONNECTION, HeaderValue},
+    server::conn::http1,
+    service::service_fn,
+};
 use hyper_util::rt::TokioIo;
 
 use crate::{
     connection::{
-        state::{Phase, Served, State},
+        state::{Phase, Silence, State},
         write_timeout::ClientStream,
     },
     worker::Worker,
@@ -19,17 +23,28 @@ const HEADER_FIELDS_MAX: usize = 100;
 /// Room for a header beyond the configured bound, so that the 431 is ours and says why.
 const READ_BUFFER_SLACK: usize = 64 << 10;
 
-/// Serves it until it ends, or its client is silent.
+/// A connection that hyper was made to let go of.
+pub(super) struct Released {
+    pub(super) stream: ClientStream,
+    pub(super) is_timed_out: bool,
+}
+
+/// Serves it until it ends, or its client is silent. While the process drains, the next answer is the last one.
 pub(super) async fn serve(
     stream: ClientStream,
     worker: &Rc<Worker>,
     state: &Rc<State>,
-) -> Option<ClientStream> {
+) -> Option<Released> {
     let service = service_fn(|request| {
         let (worker, state) = (Rc::clone(worker), Rc::clone(state));
         async move {
             state.begin_request();
-            let answer = worker.handle(request, state.peer, &state.deadline).await;
+            let mut answer = worker.handle(request, state.peer, &state.deadline).await;
+            if state.deadline.is_draining() {
+                answer.is_last = true;
+                let headers = answer.response.headers_mut();
+                headers.insert(CONNECTION, HeaderValue::from_static("close"));
+            }
             state.end_request(match answer.is_last {
                 true => Phase::Closing,
                 false => Phase::Idle,
@@ -45,26 +60,24 @@ pub(super) async fn serve(
         .half_close(true) // who has sent its last byte may still wait for an answer
         .serve_connection(TokioIo::new(stream), service);
     let mut serving = Box::new(serving); // an idle connection has no room for it
-    let served = poll_fn(|context| {
-        let mut serving = Pin::new(&mut *serving);
-        if state.deadline.is_draining(context) {
-            state.drain();
-            serving.as_mut().graceful_shutdown();
-        }
-        match serving.poll(context) {
-            Poll::Ready(served) => Poll::Ready(Served::Ended(served)),
-            Poll::Pending => state.silence(context),
-        }
+    let served = poll_fn(|context| match Pin::new(&mut *serving).poll(context) {
+        Poll::Ready(ended) => Poll::Ready(Err(ended)),
+        Poll::Pending => state.silence(context).map(Ok),
     });
-    match served.await {
-        Served::Silent => {
-            let parts = serving.into_parts();
-            let mut stream = parts.io.into_inner();
-            stream.put_back(&parts.read_buf);
-            return Some(stream);
+    let silence = match served.await {
+        Ok(silence) => silence,
+        Err(ended) => {
+            if let Err(error) = ended {
+                worker.metrics.connection_broken(&error);
+            }
+            return None;
         }
-        Served::Ended(Err(error)) => worker.metrics.connection_broken(&error),
-        Served::Ended(Ok(())) | Served::TimedOut => {}
-    }
-    None
+    };
+    let parts = serving.into_parts();
+    let mut stream = parts.io.into_inner();
+    stream.put_back(&parts.read_buf);
+    Some(Released {
+        stream,
+        is_timed_out: matches!(silence, Silence::TimedOut),
+    })
 }

@@ -155,11 +155,12 @@ pub(crate) async fn serve(
         .serve_connection(TokioIo::new(stream), service);
     let mut serving = Box::pin(serving); // other connections have no room for it
     let is_client = matches!(peer, Peer::Client(_));
-    let (mut is_resting, mut is_leaving) = (false, false);
+    let (mut is_resting, mut is_leaving, mut is_draining) = (false, false, false);
     let served = poll_fn(|context| {
-        if deadline.is_draining(context) {
+        if deadline.is_draining() && !is_draining {
+            is_draining = true;
             serving.as_mut().graceful_shutdown();
-            is_leaving = true;
+            (is_leaving, is_resting) = (true, false);
         }
         loop {
             if let Poll::Ready(served) = serving.as_mut().poll(context) {

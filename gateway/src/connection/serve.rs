@@ -4,14 +4,14 @@
 //! is taken from hyper, and given back when it speaks: ten thousand idle clients cost little more than their
 //! sockets.
 
-use std::{cell::Cell, future::poll_fn, rc::Rc, task::Poll};
+use std::{future::poll_fn, rc::Rc, task::Poll};
 
-use tokio::net::TcpStream;
+use tokio::{io::AsyncWriteExt as _, net::TcpStream};
 
 use crate::{
     connection::{
         addresses::Peer,
-        deadlines::{Deadline, NEVER},
+        deadlines::Deadline,
         handshake, http1, http2,
         socket::Socket,
         state::{Phase, State},
@@ -24,16 +24,7 @@ use crate::{
 pub(crate) async fn serve(stream: TcpStream, peer: Peer, worker: Rc<Worker>, deadline: Deadline) {
     _ = stream.set_nodelay(true);
     let gateway = &worker.config.gateway;
-    let state = Rc::new(State {
-        phase: Cell::new(Phase::Idle),
-        deadline,
-        idle_timeout: gateway.idle_timeout,
-        header_timeout: gateway.header_timeout,
-        last: Cell::new(NEVER),
-        signals: Rc::default(),
-        is_draining: Cell::new(false),
-        peer,
-    });
+    let state = Rc::new(State::new(gateway, peer, deadline));
     let stream = match &worker.tls {
         Some(tls) => match handshake::tls(tls, stream, &state).await {
             Ok(stream) => stream,
@@ -43,7 +34,7 @@ pub(crate) async fn serve(stream: TcpStream, peer: Peer, worker: Rc<Worker>, dea
     };
     let mut stream = ClientStream::new(stream, gateway.body_timeout, Rc::clone(&state.signals));
     state.end_request(Phase::Idle);
-    state.wait_on();
+    state.wait();
     worker.metrics.connection_asleep();
     let speaks_http2 = handshake::speaks_http2(&mut stream, &state).await;
     worker.metrics.connection_awake();
@@ -53,30 +44,42 @@ pub(crate) async fn serve(stream: TcpStream, peer: Peer, worker: Rc<Worker>, dea
             return Box::pin(serving).await;
         }
         Some(false) => state.release_soon(),
-        None => return,
-    }
-    loop {
-        stream = match http1::serve(stream, &worker, &state).await {
-            Some(silent) => silent,
-            None => return,
-        };
-        state.wait_on();
-        worker.metrics.connection_asleep();
-        let goes_on = next_request(&stream, &state).await;
-        worker.metrics.connection_awake();
-        if !goes_on {
+        None => {
+            _ = stream.shutdown().await; // an error: it is closed already
             return;
         }
     }
+    loop {
+        let Some(released) = http1::serve(stream, &worker, &state).await else {
+            return;
+        };
+        stream = released.stream;
+        let goes_on = match released.is_timed_out {
+            true => false,
+            false => next_request(&stream, &worker, &state).await,
+        };
+        if goes_on {
+            continue;
+        }
+        if !(state.is_idle() && stream.has_unread()) {
+            break;
+        }
+        state.begin_header(); // a request came at the last moment
+    }
+    _ = stream.shutdown().await;
 }
 
 /// Waits for a client to go on; whether it does before the deadline.
-async fn next_request(stream: &ClientStream, state: &State) -> bool {
-    poll_fn(|context| match state.gives_up(context) {
-        true => Poll::Ready(false),
-        false => stream.poll_more(context).map(|()| true),
-    })
-    .await
+async fn next_request(stream: &ClientStream, worker: &Worker, state: &State) -> bool {
+    state.wait();
+    worker.metrics.connection_asleep();
+    let goes_on = poll_fn(|context| match stream.poll_more(context) {
+        Poll::Pending if state.is_timed_out(context) => Poll::Ready(false),
+        more => more.map(|()| true),
+    });
+    let goes_on = goes_on.await;
+    worker.metrics.connection_awake();
+    goes_on
 }
 
 #[cfg(test)]

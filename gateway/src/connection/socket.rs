@@ -2,10 +2,12 @@
 
 use std::{
     io::{self, IoSlice},
+    mem::MaybeUninit,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
+use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
@@ -22,9 +24,37 @@ pub(crate) enum Socket {
 impl Socket {
     /// Ready when there are bytes to read, or the end; under TLS they need not make up a record.
     pub(crate) fn poll_read_ready(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.tcp().poll_read_ready(context)
+    }
+
+    /// Whether bytes have come that nobody has read, as the system knows it at this moment.
+    pub(crate) fn has_unread(&self) -> bool {
+        let mut first = [MaybeUninit::uninit()];
+        SockRef::from(self.tcp())
+            .peek(&mut first)
+            .is_ok_and(|bytes| bytes > 0)
+    }
+
+    /// Throws away what has come, under TLS without looking into it. Ready at the end, or with an error.
+    pub(crate) fn poll_discard(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let stream = match self {
+            Self::Plain(stream) => stream,
+            Self::Tls(stream) => stream.get_mut().0,
+        };
+        let mut discarded = [MaybeUninit::uninit(); 4 << 10];
+        loop {
+            let mut buffer = ReadBuf::uninit(&mut discarded);
+            ready!(Pin::new(&mut *stream).poll_read(context, &mut buffer))?;
+            if buffer.filled().is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+
+    fn tcp(&self) -> &TcpStream {
         match self {
-            Self::Plain(stream) => stream.poll_read_ready(context),
-            Self::Tls(stream) => stream.get_ref().0.poll_read_ready(context),
+            Self::Plain(stream) => stream,
+            Self::Tls(stream) => stream.get_ref().0,
         }
     }
 

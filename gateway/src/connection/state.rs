@@ -7,10 +7,19 @@ use std::{
     time::Duration,
 };
 
-use crate::connection::{addresses::Peer, deadlines::Deadline, write_timeout::Signals};
+use aguacero::config::Gateway;
+
+use crate::connection::{
+    addresses::Peer,
+    deadlines::{Deadline, NEVER},
+    write_timeout::Signals,
+};
 
 /// Silence after which hyper and its buffers are let go of.
 const RELEASE_AFTER: Duration = Duration::from_secs(1);
+/// What an idle connection has left when the process drains: most clients that use theirs send a request within
+/// it, whose answer tells them not to send another.
+const DRAIN_GRACE: Duration = Duration::from_secs(2);
 
 /// Where a connection is between two requests.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -27,35 +36,51 @@ pub(super) enum Phase {
 
 /// What a connection's task and its service both have to know.
 pub(super) struct State {
-    pub(super) phase: Cell<Phase>,
+    phase: Cell<Phase>,
     pub(super) deadline: Deadline,
     /// Of silence between two requests.
-    pub(super) idle_timeout: Duration,
+    idle_timeout: Duration,
     /// Of a header, from its first byte.
-    pub(super) header_timeout: Duration,
+    header_timeout: Duration,
     /// When the one or the other is over.
-    pub(super) last: Cell<u64>,
+    last: Cell<u64>,
+    /// It has no more than [`DRAIN_GRACE`] left.
+    is_in_grace: Cell<bool>,
     pub(super) signals: Rc<Signals>,
-    /// The process is about to end.
-    pub(super) is_draining: Cell<bool>,
     pub(super) peer: Peer,
 }
 
-/// What came of serving.
-pub(super) enum Served {
-    /// As hyper says.
-    Ended(hyper::Result<()>),
+/// What became of a connection of which hyper has nothing to tell.
+pub(super) enum Silence {
     /// The client says nothing.
-    Silent,
+    Idle,
     /// It has said nothing, or not enough, for too long.
     TimedOut,
 }
 
 impl State {
+    pub(super) fn new(gateway: &Gateway, peer: Peer, deadline: Deadline) -> Self {
+        Self {
+            phase: Cell::new(Phase::Idle),
+            deadline,
+            idle_timeout: gateway.idle_timeout,
+            header_timeout: gateway.header_timeout,
+            last: Cell::new(NEVER),
+            is_in_grace: Cell::new(false),
+            signals: Rc::default(),
+            peer,
+        }
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.phase.get() == Phase::Idle
+    }
+
+    /// Its first byte has come, or is about to be read.
     pub(super) fn begin_header(&self) {
         self.phase.set(Phase::ReadingHeader);
         self.last.set(self.deadline.after(self.header_timeout));
-        self.release_soon();
+        self.wait();
     }
 
     pub(super) fn begin_request(&self) {
@@ -63,39 +88,45 @@ impl State {
         self.deadline.clear();
     }
 
+    /// Idle or closing from now on.
     pub(super) fn end_request(&self, phase: Phase) {
         self.phase.set(phase);
         self.signals.has_heard.set(false);
+        self.is_in_grace.set(false);
         self.last.set(self.deadline.after(self.idle_timeout));
         self.release_soon();
     }
 
-    /// A request that has begun is answered; part of a header is waited for no longer than silence is.
-    pub(super) fn drain(&self) {
-        self.is_draining.set(true);
-        if self.phase.get() != Phase::InProgress {
-            self.release_soon();
-        }
-    }
-
     /// What becomes of a connection of which hyper has nothing to tell.
-    pub(super) fn silence(&self, context: &Context<'_>) -> Poll<Served> {
-        if self.phase.get() == Phase::Idle && self.signals.has_heard.take() {
+    pub(super) fn silence(&self, context: &Context<'_>) -> Poll<Silence> {
+        if self.is_idle() && self.signals.has_heard.take() {
             self.begin_header();
         }
+        self.bound_by_drain();
         let is_over = self.deadline.is_over(context);
-        let is_write_blocked = self.signals.is_write_blocked.get();
         match self.phase.get() {
             Phase::InProgress => Poll::Pending,
             _ if !is_over => Poll::Pending,
-            _ if self.deadline.has_come(self.last.get()) => Poll::Ready(Served::TimedOut),
-            _ if self.is_draining.get() && !is_write_blocked => Poll::Ready(Served::TimedOut),
-            Phase::Idle | Phase::ReadingHeader if !is_write_blocked => Poll::Ready(Served::Silent),
+            _ if self.deadline.has_come(self.last.get()) => Poll::Ready(Silence::TimedOut),
+            Phase::Idle if !self.signals.is_write_blocked.get() => Poll::Ready(Silence::Idle),
             _ => {
-                self.wait_on();
+                self.wait();
                 Poll::Pending
             }
         }
+    }
+
+    /// Whether to wait no longer for what a client begins; hyper has nothing to do with it yet.
+    pub(super) fn is_timed_out(&self, context: &Context<'_>) -> bool {
+        self.bound_by_drain();
+        if !self.deadline.is_over(context) {
+            return false;
+        }
+        let is_timed_out = self.deadline.has_come(self.last.get());
+        if !is_timed_out {
+            self.wait();
+        }
+        is_timed_out
     }
 
     /// Hyper is let go of soon.
@@ -104,12 +135,19 @@ impl State {
     }
 
     /// All the time that is left.
-    pub(super) fn wait_on(&self) {
+    pub(super) fn wait(&self) {
         self.deadline.set(self.idle_timeout, self.last.get());
     }
 
-    /// Whether to wait no longer for what a client begins.
-    pub(super) fn gives_up(&self, context: &Context<'_>) -> bool {
-        self.deadline.is_draining(context) || self.deadline.is_over(context)
+    /// An answer that the client is still taking is no silence.
+    fn bound_by_drain(&self) {
+        if !self.deadline.is_draining() || !self.is_idle() || self.signals.is_write_blocked.get() {
+            return;
+        }
+        if !self.is_in_grace.replace(true) {
+            let grace = self.deadline.after(DRAIN_GRACE);
+            self.last.set(self.last.get().min(grace));
+            self.release_soon();
+        }
     }
 }

@@ -20,6 +20,9 @@ use tokio::{
 
 use crate::{answer::pending::PendingBytes, connection::socket::Socket};
 
+/// How long a client may take to close a connection that we have closed.
+const LINGER: Duration = Duration::from_secs(1);
+
 /// A client's connection.
 pub(crate) struct ClientStream {
     stream: Socket,
@@ -29,6 +32,12 @@ pub(crate) struct ClientStream {
     signals: Rc<Signals>,
     /// Was read before, and is to be read again.
     begun: Bytes,
+    /// The client has sent its last byte.
+    has_ended: bool,
+    /// Runs once the connection is being closed.
+    closing: Option<Pin<Box<Sleep>>>,
+    /// Our last byte is sent.
+    is_shut: bool,
 }
 
 /// What happens on a connection, for whoever has handed it to hyper.
@@ -51,6 +60,9 @@ impl ClientStream {
             blocked: None,
             signals,
             begun: Bytes::new(),
+            has_ended: false,
+            closing: None,
+            is_shut: false,
         }
     }
 
@@ -71,6 +83,11 @@ impl ClientStream {
             true => self.stream.poll_read_ready(context).map(|_| ()),
             false => Poll::Ready(()),
         }
+    }
+
+    /// Whether something has come that nobody has read yet. Unlike [`Self::poll_more`] it asks the system.
+    pub(crate) fn has_unread(&self) -> bool {
+        !self.begun.is_empty() || self.stream.has_unread()
     }
 
     fn watch<T>(
@@ -108,6 +125,8 @@ impl AsyncRead for ClientStream {
             let read = Pin::new(&mut self.stream).poll_read(context, buffer);
             if buffer.filled().len() > before {
                 self.signals.has_heard.set(true);
+            } else if let Poll::Ready(Ok(())) = read {
+                self.has_ended = true;
             }
             return read;
         }
@@ -149,7 +168,24 @@ impl AsyncWrite for ClientStream {
         self.watch(context, flushed) // TLS takes more than the socket does
     }
 
+    /// Sends our last byte, then waits for the client's: what it has sent before it knew would otherwise make the
+    /// system reset the connection, and the answer before could be lost.
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
+        let this = &mut *self;
+        let closing = this
+            .closing
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(LINGER)));
+        let is_late = closing.as_mut().poll(context).is_ready();
+        if !this.is_shut {
+            match Pin::new(&mut this.stream).poll_shutdown(context) {
+                Poll::Ready(Ok(())) => this.is_shut = true,
+                Poll::Pending if is_late => return Poll::Ready(Ok(())),
+                pending_or_error => return pending_or_error,
+            }
+        }
+        match this.has_ended || is_late || this.stream.poll_discard(context).is_ready() {
+            true => Poll::Ready(Ok(())),
+            false => Poll::Pending,
+        }
     }
 }

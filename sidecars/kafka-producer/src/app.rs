@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc};
 use aguacero::{admin::Admin, config::Config, essential::essential, shutdown::Shutdown, socket};
 use aguacero_proto::{pod::PodStream, produce::producer_server::ProducerServer};
 use anyhow::Context as _;
-use tokio::{net::UnixListener, sync::watch};
+use tokio::{net::UnixListener, sync::watch, task::JoinSet};
 use tokio_stream::{StreamExt as _, wrappers::UnixListenerStream};
 use tonic::transport::Server;
 
@@ -47,8 +47,9 @@ impl App {
     /// Serves until `shutdown`, then sends the receipts of what was accepted, within the deadline.
     pub async fn run(self, shutdown: Shutdown) -> anyhow::Result<()> {
         let (ready_sender, ready) = watch::channel(false);
+        let mut admin = JoinSet::new(); // ends with this function
         let serving = self.admin.serve(ready, shutdown.clone());
-        tokio::spawn(essential("the admin port", serving));
+        admin.spawn(essential("the admin port", serving));
 
         let topics = topics::watch(&self.config, shutdown.clone()).await?;
         let Some(topics) = topics else { return Ok(()) }; // shut down before the broker was seen

@@ -50,9 +50,9 @@ impl App {
     pub async fn run(self, shutdown: Shutdown) -> anyhow::Result<()> {
         metric::describe();
         let (ready_sender, ready) = watch::channel(false);
-        let (drained, admin_shutdown) = Shutdown::new();
-        let serving = self.admin.serve(ready, admin_shutdown);
-        tokio::spawn(essential("the admin port", serving));
+        let mut admin = JoinSet::new(); // ends with this function
+        let serving = self.admin.serve(ready, shutdown.clone());
+        admin.spawn(essential("the admin port", serving));
         tracing::info!(socket = %self.config.redis_writer.socket.display(), "serving");
 
         // The queue ends, and with it the applier, when the last session has let go of it.
@@ -72,7 +72,6 @@ impl App {
                 "not every frame was applied before the drain timeout: the gateway repeats them, or the consumer settles them"
             ),
         }
-        drained.fire();
         Ok(())
     }
 }
