@@ -56,8 +56,8 @@ impl Stages {
         };
         let judged = self
             .judge
-            .all(&self.config.streams[0], body, &events.ranges);
-        judged.events.len()
+            .all(&self.config.streams[0], body, &events.ranges, false);
+        judged.map_or(0, |judged| judged.events.len())
     }
 
     /// Splits, judges and appends a body; returns the number of requests that wait for a slab now.

@@ -6,6 +6,7 @@
 
 mod decode;
 pub mod fit;
+pub mod grammar;
 mod plain;
 mod unstorable;
 

@@ -1,20 +1,11 @@
 //! Why the parser refused an event: the slow path, which finds the place and the words.
 
-use serde::de::IgnoredAny;
-
-use super::{Refusal, decode::string_end};
+use super::{Refusal, decode::string_end, grammar};
 
 /// Says what is wrong with `json`, which the parser refused with `error`.
 pub(super) fn explain(json: &[u8], error: &simd_json::Error) -> Refusal {
-    if let Err(e) = std::str::from_utf8(json) {
-        let detail = "not UTF-8: JSON is always sent as UTF-8 (RFC 8259)";
-        return Refusal::malformed(e.valid_up_to(), detail);
-    }
-    if let Err(e) = serde_json::from_slice::<IgnoredAny>(json) {
-        return Refusal::malformed(
-            offset_of(json, e.line(), e.column()),
-            format!("not JSON: {e}"),
-        );
+    if let Some(fault) = grammar::fault(json) {
+        return fault;
     }
     // Well-formed, so what the parser minds is a value that it cannot represent.
     first(json).unwrap_or_else(|| Refusal::malformed(error.index(), format!("not JSON: {error}")))
@@ -85,15 +76,4 @@ fn lone_surrogate(string: &[u8]) -> Option<usize> {
         };
     }
     None
-}
-
-/// Byte of a line and a column as serde_json counts them: both from 1, columns in bytes.
-fn offset_of(json: &[u8], line: usize, column: usize) -> usize {
-    let start = match line.checked_sub(2) {
-        None => 0,
-        Some(newlines) => memchr::memchr_iter(b'\n', json)
-            .nth(newlines)
-            .map_or(0, |at| at + 1),
-    };
-    (start + column.saturating_sub(1)).min(json.len())
 }

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use aguacero::{
-    accept::{Decoder, Refusal, fit::fit},
+    accept::{Decoder, Kind, Refusal, fit::fit, grammar},
     config::Stream,
     scalar::Scalar,
 };
@@ -52,13 +52,15 @@ impl Judge {
         }
     }
 
-    /// Judges the events of `body` that lie at `ranges`. The result holds until the next call.
+    /// Judges the events of `body` that lie at `ranges`. The result holds until the next call. If the body
+    /// `is_one_text`, an event that is no JSON spoils it whole: an error, with the offset in the body.
     pub(crate) fn all(
         &mut self,
         stream: &Stream,
         body: &[u8],
         ranges: &[Range<usize>],
-    ) -> &mut Judged {
+        is_one_text: bool,
+    ) -> Result<&mut Judged, Refusal> {
         let Self { decoder, judged } = self;
         judged.events.clear();
         judged.refusals.clear();
@@ -99,13 +101,23 @@ impl Judge {
                 Ok(Ok(())) => {}
                 Ok(Err(refusal)) => judged.refusals.push((index, refusal)),
                 Err(mut refusal) => {
+                    // What is too large, or too deep, was not read to its end.
+                    if is_one_text
+                        && refusal.kind != Kind::Malformed
+                        && let Some(fault) = grammar::fault(&body[json.clone()])
+                    {
+                        refusal = fault;
+                    }
                     // Where it is in the body is what the sender can look at.
                     refusal.offset = refusal.offset.map(|offset| json.start + offset);
+                    if is_one_text && refusal.kind == Kind::Malformed {
+                        return Err(refusal);
+                    }
                     judged.refusals.push((index, refusal));
                 }
             }
         }
-        judged
+        Ok(judged)
     }
 }
 
@@ -146,7 +158,9 @@ path = "/s"
         let mut refused = |body: &str| {
             let whole = 0..body.len();
             let ranges = std::slice::from_ref(&whole);
-            let judged = judge.all(&config.streams[0], body.as_bytes(), ranges);
+            let judged = judge
+                .all(&config.streams[0], body.as_bytes(), ranges, false)
+                .unwrap();
             judged.refusals.first().and_then(|(_, r)| r.field.clone())
         };
         assert_eq!(refused(r#"{"id": ""}"#).as_deref(), Some("id"));

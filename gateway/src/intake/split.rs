@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use aguacero::accept::{Refusal, blank, string_end, trim};
+use aguacero::accept::{Refusal, blank, grammar, string_end, trim};
 use smallvec::SmallVec;
 
 use crate::{answer::respond::Answer, request::route::Format};
@@ -28,6 +28,9 @@ pub(crate) fn split(
     let start = text.as_ptr() as usize - body.as_ptr() as usize;
     if text.is_empty() {
         return Err(Answer::empty().into());
+    }
+    if let Some(what) = grammar::foreign_encoding(text) {
+        return Err(Answer::refused(&Refusal::malformed(start, what)).into());
     }
     let is_batch = format.is_batch(text);
     let ranges = match format {
@@ -175,6 +178,17 @@ mod tests {
             pieces(Format::Ndjson, "{\"a\":1}\n{\"b\":2}\nx\n"),
             expected
         );
+    }
+
+    #[test]
+    fn a_byte_order_mark_or_another_encoding_refuses_the_body_whole() {
+        let utf16: Vec<u8> = "{}\n{}".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        for body in [b"\xef\xbb\xbf{}\n{}", &utf16[..], b"\xff\xfe{\0}\0"] {
+            for format in [Format::Json, Format::Ndjson] {
+                let answer = split(format, body, 100).expect_err("no UTF-8");
+                assert_eq!(answer.status, 400, "{body:?}");
+            }
+        }
     }
 
     #[test]

@@ -54,7 +54,12 @@ impl Intake<'_> {
             is_dry_run: self.preferences.dry_run,
             places: None,
         };
-        let judged = self.judge.all(stream, body, &events.ranges);
+        let is_one_text = events.is_batch && format == Format::Json;
+        let judged = self.judge.all(stream, body, &events.ranges, is_one_text);
+        let judged = judged.map_err(|mut fault| {
+            fault.detail += "; an array is one JSON text, so nothing of it is stored";
+            Answer::refused(&fault)
+        })?;
         for (index, refusal) in judged.refusals.drain(..) {
             outcomes.records[index as usize] = RecordOutcome::Refused(Box::new(refusal));
         }
