@@ -69,7 +69,7 @@ pub async fn expand(config: &Config, coding: &str, packed: Bytes) -> Result<Byte
     );
     let value = HeaderValue::from_str(coding).map_err(|_| 400_u16)?;
     let coding = Coding::of(&[&value]).map_err(|answer| answer.status)?;
-    let expander = Expander::new();
+    let expander = Expander::default();
     let expanded = expander.expand(coding, packed, &config.gateway, &limits);
     expanded.await.map_err(|answer| answer.status)
 }

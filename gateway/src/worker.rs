@@ -14,10 +14,7 @@ use aguacero::{
     shutdown::{Shutdown, within},
 };
 use hyper::{Request, body::Incoming, http::request::Parts};
-use tokio::{
-    runtime::LocalOptions,
-    sync::{Semaphore, SemaphorePermit, mpsc},
-};
+use tokio::{runtime::LocalOptions, sync::mpsc};
 use tokio_rustls::TlsAcceptor;
 
 use crate::{
@@ -36,11 +33,19 @@ use crate::{
     intake::{ids, judge::Judge, take::Intake},
     live::deltas::Live,
     metric::{self, Metrics},
-    request::{body, body_budget::BodyBudget, expand::Expander, keys::Keys, route},
+    request::{
+        body,
+        body_budget::BodyBudget,
+        expand::Expander,
+        keys::Keys,
+        route,
+        turns::{Turn, Turns},
+    },
 };
 
-/// Bytes of a body that is judged at once: at most some 2,000 records, a few milliseconds.
-const LIGHT: usize = 4 << 10;
+/// Bytes of a single event that is judged at once, and of a batch, which may be of as many records as bytes: some 0.1 ms.
+const LIGHT_EVENT: usize = 4 << 10;
+const LIGHT_BATCH: usize = 512;
 
 /// What is left of the drain's deadline for the last deltas to leave.
 const DELTAS_DRAIN: Duration = Duration::from_secs(2);
@@ -70,7 +75,7 @@ pub(crate) struct Worker {
     body_budget: BodyBudget,
     expander: Expander,
     /// Of large bodies.
-    turns: Semaphore,
+    turns: Turns,
     keys: Keys,
     /// Requests that are answered and whose receipts are not there yet.
     unreceipted: Cell<usize>,
@@ -120,8 +125,8 @@ async fn serve(setup: Setup) -> anyhow::Result<()> {
     let receipts = tokio::task::spawn_local(essential("the link", driving));
     let worker = Rc::new(Worker {
         body_budget: BodyBudget::new(&config.gateway),
-        expander: Expander::new(),
-        turns: Semaphore::new(1),
+        expander: Expander::default(),
+        turns: Turns::default(),
         judge: RefCell::new(Judge::new(config.gateway.event_bytes_max)),
         metrics: Metrics::new(&config),
         pending_answers: PendingAnswers::new(&config.gateway),
@@ -243,7 +248,10 @@ impl Worker {
             &stream.name,
             response_headers.owner_name(),
         );
-        let turn = self.turn(body.len()).await;
+        let turn = match self.turn(&body, is_batch, limits).await {
+            Ok(turn) => turn,
+            Err(answer) => return answer.retriable_under(&base.retry_key()),
+        };
         let taken = {
             let mut judge = self.judge.borrow_mut();
             let records_max = self.config.gateway.batch_records_max;
@@ -283,14 +291,24 @@ impl Worker {
     }
 
     /// Large bodies are judged one at a time, and between two of them everybody else has a turn: of many that come
-    /// at once, each takes a worker for milliseconds.
-    async fn turn(&self, bytes: usize) -> Option<SemaphorePermit<'_>> {
-        if bytes <= LIGHT {
-            return None;
+    /// at once, each takes a worker for milliseconds. 503 if the turn does not come in the time that a body may make
+    /// no progress.
+    async fn turn(
+        &self,
+        body: &[u8],
+        is_batch: bool,
+        limits: &body::Limits<'_>,
+    ) -> Result<Option<Turn>, Box<Answer>> {
+        let light = if is_batch { LIGHT_BATCH } else { LIGHT_EVENT };
+        if body.len() <= light {
+            return Ok(None);
         }
-        let turn = self.turns.acquire().await.ok();
+        let wait_max = self.config.gateway.body_timeout;
+        let Some(turn) = self.turns.take(limits.client(), wait_max).await else {
+            return Err(Answer::no_turn().into());
+        };
         tokio::task::yield_now().await;
-        turn
+        Ok(Some(turn))
     }
 
     /// Whether a preference for an early answer is followed: by no more requests at a time than could wait

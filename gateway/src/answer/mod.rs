@@ -2,6 +2,7 @@
 //! those that refuse a request as a whole), every answer to a request carries the same fields
 //! ([`response_headers`]), and large ones are bounded until their clients have read them ([`pending`]).
 
+mod json;
 pub(crate) mod outcomes;
 pub(crate) mod pending;
 mod refusals;

@@ -1,10 +1,14 @@
 //! What became of each record of a request.
 
+use std::{borrow::Cow, rc::Rc};
+
 use aguacero::{accept::Refusal, id::EventId};
-use serde_json::{Value, json};
 use smallvec::SmallVec;
 
-use crate::answer::respond::{common_detail, status_of};
+use crate::answer::{
+    json::Object,
+    respond::{common_detail, status_of},
+};
 
 /// What became of one record.
 #[derive(Debug, Clone)]
@@ -16,7 +20,7 @@ pub(crate) enum RecordOutcome {
     /// More bytes than the topic takes in a record; how many it takes, if known.
     TooLarge(Option<usize>),
     /// Certainly not in Kafka, and why.
-    NotStored(String),
+    NotStored(Rc<str>),
     /// Nobody can know.
     Unknown,
 }
@@ -48,18 +52,29 @@ impl Outcomes {
         records.all(|record| matches!(record, RecordOutcome::Unknown))
     }
 
-    /// Each stored record, as JSON.
-    pub(super) fn stored(&self, topic: &str) -> Option<Value> {
-        let records = self.places.as_ref()?.iter().zip(&self.records).enumerate();
+    /// Adds the records that are not stored to an answer.
+    pub(super) fn write_errors(&self, answer: &mut Object<'_>) {
+        let records = self.records.iter().enumerate();
+        let errors = records.filter(|(_, record)| !matches!(record, RecordOutcome::Stored));
+        answer.list("errors", errors, |(index, record), error| {
+            record.write(index, error);
+        });
+    }
+
+    /// Adds the stored records to an answer, and where they are, if the client asked for it.
+    pub(super) fn write_stored(&self, topic: &str, answer: &mut Object<'_>) {
+        let Some(places) = &self.places else { return };
+        let records = places.iter().zip(&self.records).enumerate();
         let stored = records.filter(|(_, (_, r))| matches!(r, RecordOutcome::Stored));
-        let record = |(index, (place, _)): (usize, (&Represented, _))| {
+        answer.list("records", stored, |(index, (place, _)), record| {
             let (partition, offset) = place.at.map_or((None, None), |(p, o)| (Some(p), o));
-            json!({
-                "index": index, "id": place.id.to_string(), "topic": topic,
-                "partition": partition, "offset": offset,
-            })
-        };
-        Some(stored.map(record).collect())
+            record
+                .member("id", &place.id.to_string())
+                .member("index", &index)
+                .member("offset", &offset)
+                .member("partition", &partition)
+                .member("topic", topic);
+        });
     }
 }
 
@@ -74,27 +89,33 @@ impl RecordOutcome {
         }
     }
 
-    pub(super) fn detail(&self) -> String {
+    pub(super) fn detail(&self) -> Cow<'_, str> {
         match self {
-            Self::Stored => String::new(),
-            Self::Refused(refusal) => refusal.detail.clone(),
-            Self::TooLarge(Some(max)) => format!("the stream's topic takes records of {max} bytes"),
+            Self::Stored => "".into(),
+            Self::Refused(refusal) => refusal.detail.as_str().into(),
+            Self::TooLarge(Some(max)) => {
+                format!("the stream's topic takes records of {max} bytes").into()
+            }
             Self::TooLarge(None) => "larger than the stream's topic takes".into(),
-            Self::NotStored(why) => format!("certainly not stored: {why}"),
+            Self::NotStored(why) => format!("certainly not stored: {why}").into(),
             Self::Unknown => common_detail(504).into(),
         }
     }
 
-    pub(super) fn error(&self, index: usize) -> Value {
-        let mut error = json!({ "index": index, "status": self.status(), "detail": self.detail() });
-        if let (Self::Refused(refusal), Value::Object(error)) = (self, &mut error) {
-            if let Some(field) = &refusal.field {
-                error.insert("field".into(), field.as_str().into());
-            }
-            if let Some(offset) = refusal.offset {
-                error.insert("offset".into(), offset.into());
-            }
+    /// As an element of `errors`.
+    fn write(&self, index: usize, error: &mut Object<'_>) {
+        let (field, offset) = match self {
+            Self::Refused(refusal) => (refusal.field.as_deref(), refusal.offset),
+            _ => (None, None),
+        };
+        error.member("detail", &*self.detail());
+        if let Some(field) = field {
+            error.member("field", field);
         }
-        error
+        error.member("index", &index);
+        if let Some(offset) = offset {
+            error.member("offset", &offset);
+        }
+        error.member("status", &self.status());
     }
 }

@@ -63,6 +63,13 @@ impl Answer {
         Self::problem(503, detail).closing()
     }
 
+    /// The body is there; nobody got round to it.
+    pub(crate) fn no_turn() -> Self {
+        let detail =
+            "certainly not stored: too many large bodies wait for their turn, send it again";
+        Self::problem(503, detail)
+    }
+
     pub(crate) fn too_many_records(max: usize) -> Self {
         Self::problem(
             413,

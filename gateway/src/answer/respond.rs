@@ -9,7 +9,10 @@ use hyper::{
 use serde_json::{Map, Value, json};
 
 use crate::{
-    answer::outcomes::{Outcomes, RecordOutcome},
+    answer::{
+        json::Object,
+        outcomes::{Outcomes, RecordOutcome},
+    },
     intake::ids::{Base, IDEMPOTENCY_KEY},
 };
 
@@ -40,6 +43,13 @@ pub(super) enum Body {
     Json(Value),
     /// A problem document (RFC 9457).
     Problem(Map<String, Value>),
+    /// Written already, since it lists records.
+    Listed {
+        written: Bytes,
+        is_problem: bool,
+        /// What is said in its stead where that is too much.
+        short: Box<Answer>,
+    },
 }
 
 impl Answer {
@@ -56,7 +66,7 @@ impl Answer {
     pub(super) fn problem(status: u16, detail: impl Into<String>) -> Self {
         let (kind, title) = kind_and_title(status);
         let Value::Object(document) = json!({
-            "type": format!("urn:aguacero:problem:{kind}"),
+            "type": problem_type(kind),
             "title": title,
             "status": status,
             "detail": detail.into(),
@@ -64,6 +74,16 @@ impl Answer {
             unreachable!("the literal above is an object")
         };
         Self::new(status, Body::Problem(document))
+    }
+
+    /// With what became of each record; `short` of it leaves that out.
+    fn listed(status: u16, written: Vec<u8>, short: Self) -> Self {
+        let body = Body::Listed {
+            written: written.into(),
+            is_problem: status >= 400,
+            short: Box::new(short),
+        };
+        Self::new(status, body)
     }
 
     pub(super) fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
@@ -109,25 +129,18 @@ impl Answer {
     }
 
     /// Less of it: what became of each record is left out. Of a mixture that is no answer.
-    pub(crate) fn without_list(mut self) -> Self {
-        match &mut self.body {
-            Body::Problem(document) => {
-                document.remove("errors");
-            }
-            Body::Json(Value::Object(body))
-                if body.contains_key("valid") || !body.contains_key("errors") =>
-            {
-                body.remove("errors");
-                body.remove("records");
-                self.fields.retain(|(name, _)| *name != PREFERENCE_APPLIED);
-            }
-            _ => {
-                let (close, fields) = (self.close, self.fields);
-                self = Self::problem(504, common_detail(504));
-                (self.close, self.fields) = (close, fields);
-            }
+    pub(crate) fn without_list(self) -> Self {
+        let Body::Listed { short, .. } = self.body else {
+            return self;
+        };
+        let mut fields = self.fields;
+        fields.retain(|(name, _)| *name != PREFERENCE_APPLIED);
+        Self {
+            fields,
+            close: self.close,
+            is_cut_off: self.is_cut_off,
+            ..*short
         }
-        self
     }
 
     /// Its body as it is written.
@@ -137,6 +150,7 @@ impl Answer {
             Body::One => Bytes::from_static(b"{\"accepted\":1}"),
             Body::Json(value) => value.to_string().into(),
             Body::Problem(document) => serde_json::to_vec(document).unwrap_or_default().into(),
+            Body::Listed { written, .. } => written.clone(),
         }
     }
 
@@ -144,8 +158,11 @@ impl Answer {
     pub(crate) fn into_response(self, body: Bytes) -> Response<Bytes> {
         let content_type = match self.body {
             Body::Nothing => None,
-            Body::One | Body::Json(_) => Some("application/json"),
-            Body::Problem(_) => Some("application/problem+json"),
+            Body::Problem(_)
+            | Body::Listed {
+                is_problem: true, ..
+            } => Some("application/problem+json"),
+            Body::One | Body::Json(_) | Body::Listed { .. } => Some("application/json"),
         };
         let mut response = Response::new(body);
         *response.status_mut() =
@@ -189,42 +206,69 @@ fn single(outcome: &RecordOutcome) -> Answer {
     }
 }
 
+/// Bytes of one record in a list, about.
+const LISTED_BYTES: usize = 128;
+
 fn batch(outcomes: &Outcomes, topic: &str) -> Answer {
     let records = &outcomes.records[..];
+    let stored = |record: &&RecordOutcome| matches!(record, RecordOutcome::Stored);
+    let accepted = records.iter().filter(stored).count();
+    let rejected = records.len() - accepted;
     let good = match outcomes.is_dry_run {
         true => "valid",
         false => "accepted",
     };
-    let accepted = records
-        .iter()
-        .filter(|r| matches!(r, RecordOutcome::Stored))
-        .count();
-    if accepted == records.len() {
-        return represented(200, json!({ good: accepted }), outcomes, topic);
+    if rejected == 0 && outcomes.places.is_none() {
+        return Answer::new(200, Body::Json(json!({ good: accepted })));
     }
-    let errors: Vec<Value> = records
-        .iter()
-        .enumerate()
-        .filter(|(_, record)| !matches!(record, RecordOutcome::Stored))
-        .map(|(index, record)| record.error(index))
-        .collect();
-    match status_of_all(records, accepted) {
-        Some(status) => Answer::problem(status, common_detail(status)).with("errors", errors),
-        None => {
-            let rejected = errors.len();
-            let body = json!({ good: accepted, "rejected": rejected, "errors": errors });
-            represented(207, body, outcomes, topic)
-        }
-    }
-}
-
-/// With what the records became, if that was asked for.
-fn represented(status: u16, mut body: Value, outcomes: &Outcomes, topic: &str) -> Answer {
-    let Some(stored) = outcomes.stored(topic) else {
-        return Answer::new(status, Body::Json(body));
+    let listed = match outcomes.places {
+        None => rejected,
+        Some(_) => records.len(),
     };
-    body["records"] = stored;
-    Answer::new(status, Body::Json(body)).field(&PREFERENCE_APPLIED, "return=representation")
+    let mut written = Vec::with_capacity(LISTED_BYTES * (1 + listed));
+    let mut object = Object::begin(&mut written);
+    // Its members in the order in which those of every other answer are: by name.
+    if rejected > 0
+        && let Some(status) = status_of_all(records, accepted)
+    {
+        let (kind, title) = kind_and_title(status);
+        object.member("detail", common_detail(status));
+        outcomes.write_errors(&mut object);
+        object
+            .member("status", &status)
+            .member("title", title)
+            .member("type", &problem_type(kind));
+        object.end();
+        let short = Answer::problem(status, common_detail(status));
+        return Answer::listed(status, written, short);
+    }
+    if !outcomes.is_dry_run {
+        object.member(good, &accepted);
+    }
+    if rejected > 0 {
+        outcomes.write_errors(&mut object);
+    }
+    outcomes.write_stored(topic, &mut object);
+    if rejected > 0 {
+        object.member("rejected", &rejected);
+    }
+    if outcomes.is_dry_run {
+        object.member(good, &accepted);
+    }
+    object.end();
+    let (status, short) = match rejected {
+        0 => (200, Answer::new(200, Body::Json(json!({ good: accepted })))),
+        _ if outcomes.is_dry_run => {
+            let short = json!({ good: accepted, "rejected": rejected });
+            (207, Answer::new(207, Body::Json(short)))
+        }
+        _ => (207, Answer::problem(504, common_detail(504))),
+    };
+    let answer = Answer::listed(status, written, short);
+    match outcomes.places {
+        None => answer,
+        Some(_) => answer.field(&PREFERENCE_APPLIED, "return=representation"),
+    }
 }
 
 /// The status that is true of every record, if there is one.
@@ -258,6 +302,10 @@ pub(super) fn common_detail(status: u16) -> &'static str {
         }
         _ => "no record of the batch was accepted",
     }
+}
+
+fn problem_type(kind: &str) -> String {
+    format!("urn:aguacero:problem:{kind}")
 }
 
 fn kind_and_title(status: u16) -> (&'static str, &'static str) {

@@ -25,7 +25,7 @@ use crate::batch::{
     slab::Slab,
     slot::{PACE_OVER, Slot},
     ticket::Place,
-    verdict::{Offsets, Outcome, Places, Verdict, another_attempt_helps, verdict},
+    verdict::{Outcome, Verdict, another_attempt_helps, verdict},
 };
 
 /// Bytes of values after which a frame takes no further slab.
@@ -305,11 +305,7 @@ impl Lane {
         }
         let mut verdict = verdict(receipt, slab.attempts);
         if slab.tells_offsets {
-            let stored = slab.len().saturating_sub(receipt.exceptions.len());
-            verdict.places = Some(Box::new(Places {
-                partition: slot.partition,
-                offsets: Offsets::of(receipt, stored),
-            }));
+            verdict.place(receipt, slot.partition, slab.len());
         }
         if verdict.outcome == Outcome::Stored {
             slot.pace

@@ -450,7 +450,7 @@ fn places(asked: bool, offsets: Vec<i64>, last: i64) -> [Option<(i32, Option<i64
     finished.slab.resolve(finished.verdict.clone());
     let verdict = verdict.try_recv().unwrap();
     [0, 2].map(|event| {
-        let place = verdict.place_of(event)?;
+        let place = verdict.events_from(event).next()?.1?;
         assert_eq!(place.0, finished.partition);
         Some(place)
     })

@@ -66,13 +66,18 @@ impl Ticket {
             ))
         };
         let verdict = verdict.unwrap_or_else(lost);
-        for (event, record) in (self.first..).zip(self.records) {
+        let mut why: Option<Rc<str>> = None; // one for all
+        let became = verdict.events_from(self.first);
+        for (record, (outcome, place)) in self.records.into_iter().zip(became) {
             if let Some(places) = &mut outcomes.places {
-                places[record as usize].at = verdict.place_of(event);
+                places[record as usize].at = place;
             }
-            outcomes.records[record as usize] = match verdict.of(event) {
+            outcomes.records[record as usize] = match outcome {
                 Outcome::Stored => RecordOutcome::Stored,
-                Outcome::NotStored => RecordOutcome::NotStored(verdict.detail.clone()),
+                Outcome::NotStored => {
+                    let why = why.get_or_insert_with(|| verdict.detail.as_str().into());
+                    RecordOutcome::NotStored(Rc::clone(why))
+                }
                 Outcome::TooLarge => RecordOutcome::TooLarge(None),
                 Outcome::Unknown => RecordOutcome::Unknown,
             };

@@ -80,13 +80,9 @@ impl Live {
             .iter()
             .map(|(s, _)| (*s, Deltas::none(&self.config.streams[*s])))
             .collect();
-        for (index, (stream, value)) in (0..).zip(finished.slab.events()) {
-            if finished
-                .verdict
-                .exceptions
-                .iter()
-                .any(|(i, o)| *i == index && *o != Outcome::Stored)
-            {
+        let became = finished.verdict.events_from(0);
+        for ((outcome, _), (stream, value)) in became.zip(finished.slab.events()) {
+            if outcome != Outcome::Stored {
                 continue;
             }
             let declared: &Stream = &self.config.streams[stream];

@@ -1,6 +1,6 @@
 //! A request's body, whole, under a bound of bytes and a deadline for progress.
 
-use std::{cell::Cell, future::poll_fn, pin::Pin, task::Poll, time::Duration};
+use std::{cell::Cell, future::poll_fn, net::IpAddr, pin::Pin, task::Poll, time::Duration};
 
 use aguacero::config::Gateway;
 use bytes::{Bytes, BytesMut};
@@ -77,6 +77,11 @@ impl<'a> Limits<'a> {
             true => Ok(()),
             false => Err(Answer::too_many_bodies().into()),
         }
+    }
+
+    /// Whose body it is.
+    pub(crate) fn client(&self) -> IpAddr {
+        self.share.client()
     }
 
     /// The body is there no more.

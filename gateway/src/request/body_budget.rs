@@ -52,6 +52,11 @@ impl BodyBudget {
 }
 
 impl BudgetShare<'_> {
+    /// Whose it is, as [`addresses::client`] tells.
+    pub(crate) fn client(&self) -> IpAddr {
+        self.client
+    }
+
     /// Takes more, and says whether the client may have as much as it has now.
     pub(crate) fn take(&self, bytes: usize) -> bool {
         if bytes == 0 {

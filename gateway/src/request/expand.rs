@@ -13,9 +13,10 @@ use brotli_decompressor::{BrotliDecompressStream, BrotliResult, BrotliState, Sta
 use bytes::Bytes;
 use hyper::header::HeaderValue;
 
-use tokio::sync::Semaphore;
-
-use crate::{answer::respond::Answer, request::body::Limits};
+use crate::{
+    answer::respond::Answer,
+    request::{body::Limits, turns::Turns},
+};
 
 /// What `Accept-Encoding` says of requests.
 pub(crate) const CODINGS: &str = "gzip, deflate, zstd, br";
@@ -89,16 +90,12 @@ impl Coding {
 }
 
 /// Expands the bodies of a worker, one after another.
+#[derive(Default)]
 pub(crate) struct Expander {
-    turn: Semaphore,
+    turns: Turns,
 }
 
 impl Expander {
-    pub(crate) fn new() -> Self {
-        let turn = Semaphore::new(1);
-        Self { turn }
-    }
-
     /// The body as it was before it was packed; 503 if its turn does not come within the time that a body may
     /// make no progress.
     pub(crate) async fn expand(
@@ -112,9 +109,9 @@ impl Expander {
             return Ok(packed);
         }
         limits.hold(packed.len())?;
-        let turn = tokio::time::timeout(gateway.body_timeout, self.turn.acquire());
-        let Ok(Ok(_turn)) = turn.await else {
-            return Err(Answer::too_many_bodies().into());
+        let turn = self.turns.take(limits.client(), gateway.body_timeout).await;
+        let Some(_turn) = turn else {
+            return Err(Answer::no_turn().into());
         };
         let by_growth = GROWTH_FLOOR.max(packed.len().saturating_mul(gateway.expansion_max));
         let max = by_growth.min(gateway.body_bytes_max);

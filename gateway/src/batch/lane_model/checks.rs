@@ -67,7 +67,10 @@ impl World {
         let mut keys: HashMap<String, u64> = HashMap::new();
         for (index, &n) in known.events.iter().enumerate() {
             let event = self.events[n].as_mut().unwrap();
-            let outcome = event.verdict.try_recv().map(|v| v.of(index as u32));
+            let outcome = event
+                .verdict
+                .try_recv()
+                .map(|v| v.events_from(index as u32).next().expect("without end").0);
             assert_eq!(outcome, Ok(expected[index]), "event {n}");
             (event.told, event.told_at) = (outcome.ok(), self.log.len());
             let logged = self.log.iter().filter(|r| r.event == n);
