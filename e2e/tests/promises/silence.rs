@@ -77,9 +77,10 @@ async fn silence_ends_a_connection_and_holds_no_shutdown_up() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn part_of_a_header_holds_no_shutdown_up() {
+async fn part_of_a_header_holds_a_shutdown_up_no_longer_than_a_header_may_take() {
     let mut pipeline = Pipeline::weather()
         .into_kafka_only()
+        .with("gateway.header_timeout_ms", 3_000)
         .with("gateway.drain_timeout_ms", 120_000)
         .start()
         .await;
