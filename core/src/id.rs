@@ -4,6 +4,11 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
+use crate::scalar::Scalar;
+
+/// Most bytes of a string in a stream's id field. An `Idempotency-Key` has fewer, and so has the text of a number.
+pub const ID_BYTES_MAX: usize = 512;
+
 /// An event's id. Its text is that of a UUID, as MongoDB shows it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EventId(pub [u8; 16]);
@@ -14,15 +19,20 @@ impl EventId {
     /// and, for a batch under one key, the record's position in the body.
     #[must_use]
     pub fn of_client_key(stream: &str, owner: &str, key: &[u8], position: Option<u64>) -> Self {
-        let mut hash = Sha256::new();
-        for part in [stream.as_bytes(), owner.as_bytes(), key] {
-            hash.update((part.len() as u64).to_be_bytes());
-            hash.update(part);
-        }
+        let mut hash = parts(CLIENT_KEY, [stream.as_bytes(), owner.as_bytes(), key]);
         if let Some(position) = position {
             hash.update(8_u64.to_be_bytes());
             hash.update(position.to_be_bytes());
         }
+        Self(first_16(&hash.finalize()))
+    }
+
+    /// The id of the event whose id field has a value of this type and text ([`Scalar::text`]): as
+    /// [`EventId::of_client_key`], in a space of its own for each type. Values that the archive tells apart are
+    /// two ids, such as 77, 77.0 and "77".
+    #[must_use]
+    pub fn of_id_field(stream: &str, owner: &str, of: IdType, text: &[u8]) -> Self {
+        let hash = parts(of as u8, [stream.as_bytes(), owner.as_bytes(), text]);
         Self(first_16(&hash.finalize()))
     }
 
@@ -97,6 +107,48 @@ impl EventId {
     }
 }
 
+/// The type of an id field's value, as the archive has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum IdType {
+    /// A string.
+    String = 1,
+    /// A number written without fraction or exponent.
+    Integer = 2,
+    /// Any other number.
+    Number = 3,
+    /// `true` or `false`.
+    Boolean = 4,
+}
+
+impl IdType {
+    /// The type of `value`.
+    #[must_use]
+    pub fn of(value: &Scalar<'_>) -> Self {
+        match value {
+            Scalar::Str(_) => Self::String,
+            Scalar::Int(_) => Self::Integer,
+            Scalar::Float(_) => Self::Number,
+            Scalar::Bool(_) => Self::Boolean,
+        }
+    }
+}
+
+/// The space of the ids of `Idempotency-Key`s, beside those of [`IdType`].
+const CLIENT_KEY: u8 = 0;
+
+/// SHA-256 over the parts, each behind its length. The space is the first byte, which is 0 in any length.
+fn parts(space: u8, parts: [&[u8]; 3]) -> Sha256 {
+    let mut hash = Sha256::new();
+    let mut space = u64::from(space) << 56;
+    for part in parts {
+        hash.update((space | part.len() as u64).to_be_bytes());
+        hash.update(part);
+        space = 0;
+    }
+    hash
+}
+
 /// What begins a key that the gateway made.
 const RETRY_PREFIX: &str = "ag-";
 
@@ -140,6 +192,43 @@ mod tests {
         ] {
             assert_ne!(id, other);
         }
+    }
+
+    #[test]
+    fn ids_from_keys_are_the_same_in_every_release() {
+        let id = |position| EventId::of_client_key("weather", "alice", b"x-1001", position);
+        assert_eq!(id(None).to_string(), "d197b736-4905-478c-36bb-cd905ca5367b");
+        assert_eq!(
+            id(Some(7)).to_string(),
+            "b47527c5-40e8-03a6-6815-1d4b504a7d30"
+        );
+        let id = EventId::of_id_field("weather", "alice", IdType::String, b"x-1001");
+        assert_eq!(id.to_string(), "a6919787-a504-35cd-4d68-caf249343b7e");
+    }
+
+    #[test]
+    fn a_value_of_an_id_field_is_another_id_than_one_of_another_type_or_a_key() {
+        let values = [
+            Scalar::Str("77".into()),
+            Scalar::Int(77),
+            Scalar::Float(77.0),
+            Scalar::Str("true".into()),
+            Scalar::Bool(true),
+        ];
+        let mut ids = Vec::new();
+        for value in &values {
+            let text = value.text();
+            ids.push(EventId::of_id_field(
+                "s",
+                "o",
+                IdType::of(value),
+                text.as_bytes(),
+            ));
+            ids.push(EventId::of_client_key("s", "o", text.as_bytes(), None));
+        }
+        ids.sort_unstable();
+        ids.dedup();
+        assert_eq!(ids.len(), values.len() + 2, "and the keys 77 and true");
     }
 
     #[test]

@@ -1,10 +1,13 @@
 //! An event held against the fields that its stream declares.
 
+use std::borrow::Cow;
+
 use smallvec::SmallVec;
 
 use super::{Document, Refusal, Value};
 use crate::{
     config::{Field, Partitioning, Stream, Type},
+    id::IdType,
     scalar::Scalar,
 };
 
@@ -38,6 +41,21 @@ impl<'a> Fields<'a> {
             Some(Value::Scalar(scalar)) => Some(scalar.clone()),
             _ => None,
         }
+    }
+
+    /// What the value of the stream's id field is called, and of which type it is; none if the event has no such
+    /// value. An empty string is refused: it would name every event that has it.
+    pub fn id(&self, stream: &Stream) -> Result<Option<(IdType, Cow<'a, str>)>, Refusal> {
+        let Some(value) = stream.id.and_then(|field| self.scalar(field)) else {
+            return Ok(None);
+        };
+        let (of, text) = (IdType::of(&value), value.into_text());
+        if text.is_empty() {
+            let name = stream.id.map(|field| &*stream.fields[field].names[0]);
+            let detail = "it names the event and is empty: leave it out, or give it a value";
+            return Err(Refusal::unfit(name, detail));
+        }
+        Ok(Some((of, text)))
     }
 
     /// The reserved partition that a rule of the stream sends this event to.

@@ -19,6 +19,8 @@ use std::{
 use ipnet::IpNet;
 use toml::de::DeTable;
 
+use crate::id::ID_BYTES_MAX;
+
 use super::{
     AddressField, Config, Consumer, FilesOf, Gateway, Kafka, KafkaProducer, Mistakes, Mongodb,
     Redis, RedisWriter, names,
@@ -78,12 +80,14 @@ fn read(root: Table<'_>) -> Config {
     root.done();
     // After the fingerprint, of which the bounds of a process are no part.
     let event_bytes_max = config.gateway.event_bytes_max;
-    for field in config
-        .streams
-        .iter_mut()
-        .flat_map(|stream| &mut stream.fields)
-    {
-        field.max_bytes = field.max_bytes.min(event_bytes_max);
+    for stream in &mut config.streams {
+        for (i, field) in stream.fields.iter_mut().enumerate() {
+            let bound = match stream.id == Some(i) {
+                true => event_bytes_max.min(ID_BYTES_MAX),
+                false => event_bytes_max,
+            };
+            field.max_bytes = field.max_bytes.min(bound);
+        }
     }
     config
 }
@@ -241,7 +245,8 @@ fn consumer(table: Table<'_>) -> Consumer {
         admin: table.address("admin", local(9183)),
         group: table.text("group", "aguacero-archive", names::group),
         instance: instance(&table),
-        session_timeout: table.millis("session_timeout_ms", 10_000, 1_000..=1_800_000),
+        // librdkafka takes no more than its `max.poll.interval.ms`.
+        session_timeout: table.millis("session_timeout_ms", 10_000, 1_000..=300_000),
         // MongoDB takes 100,000 writes and 48,000,000 bytes in one command.
         batch_records_max: table.number("batch_records_max", 5_000, 1..=100_000),
         batch_bytes_max: table.number("batch_bytes_max", 8 * MIB, 1..=40 * MIB),
@@ -291,6 +296,7 @@ fn local(port: u16) -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, port))
 }
 
+/// At least one, and not more than have room in the kafka-producer's queue with all other defaults.
 fn half_the_cores() -> usize {
-    std::thread::available_parallelism().map_or(1, |cores| (cores.get() / 2).max(1))
+    std::thread::available_parallelism().map_or(1, |cores| (cores.get() / 2).clamp(1, 64))
 }

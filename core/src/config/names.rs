@@ -69,17 +69,39 @@ pub(in crate::config) fn group(name: &str) -> Option<&'static str> {
     (!(1..=255).contains(&name.len())).then_some("must be 1 to 255 bytes")
 }
 
-/// A route's.
-pub(in crate::config) fn path(path: &str) -> Option<&'static str> {
-    if !path.starts_with('/') {
-        Some("must begin with \"/\"")
+/// A route's: a path as it stands in a request's target (RFC 3986, section 3.3).
+pub(in crate::config) fn path(path: &str) -> Option<String> {
+    let what = if !path.starts_with('/') {
+        "must begin with \"/\""
     } else if path.contains(['?', '#']) {
-        Some("must be a path alone, without \"?\" or \"#\"")
+        "must be a path alone, without \"?\" or \"#\""
     } else if !path.chars().all(|c| c.is_ascii_graphic()) {
-        Some("must be visible ASCII; write anything else percent-encoded, as it is in the request")
+        "must be visible ASCII; write anything else percent-encoded, as it is in the request"
+    } else if let Some(c) = path.chars().find(|c| !is_of_path(*c)) {
+        let encoded = format!("%{:02X}", u32::from(c));
+        return Some(format!(
+            "no request's path has \"{c}\" (RFC 3986); write {encoded}, as it is in the request"
+        ));
+    } else if !path.split('%').skip(1).all(begins_with_hex) {
+        "has a \"%\" that two hexadecimal digits must follow; write %25 for the sign itself"
+    } else if path.split('/').any(|segment| matches!(segment, "." | "..")) {
+        "has a part \".\" or \"..\", which clients take out before they send it"
+    } else if path.len() > 255 {
+        "must be at most 255 bytes"
     } else {
-        (path.len() > 255).then_some("must be at most 255 bytes")
-    }
+        return None;
+    };
+    Some(what.to_owned())
+}
+
+/// RFC 3986's `pchar`, the slash between them, and the sign that begins a byte in hexadecimal digits.
+fn is_of_path(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "/%-._~!$&'()*+,;=:@".contains(c)
+}
+
+fn begins_with_hex(text: &str) -> bool {
+    let digits = text.as_bytes().get(..2);
+    digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
 }
 
 /// `host:port`, comma-separated.

@@ -797,6 +797,104 @@ mod relations {
             &["gateway.request_timeout_ms: must be more than gateway.ack_timeout_ms (10000)"],
         );
         valid(&with_table("[kafka]\nmessage_timeout_ms = 9999"));
+        only_mistake(
+            &with_table("[gateway]\npartition_slow_ms = 10001"),
+            "aguacero.toml:14:21: gateway.partition_slow_ms: must be at most gateway.ack_timeout_ms \
+             (10000), is 10001: no receipt is waited for longer, so no partition would ever be slow",
+        );
+        only_mistake(
+            &with_table("[gateway]\ndrain_timeout_ms = 9999"),
+            "aguacero.toml:14:20: gateway.drain_timeout_ms: must be at least gateway.ack_timeout_ms \
+             (10000), is 9999: what is on its way at SIGTERM must still get its answer",
+        );
+        valid(&with_table(
+            "[gateway]\npartition_slow_ms = 10000\ndrain_timeout_ms = 10000",
+        ));
+    }
+
+    #[test]
+    fn what_the_workers_may_have_on_their_way_fits_into_the_producers_queue() {
+        valid(&with_table("[gateway]\nworkers = 145"));
+        mistake_says(
+            &with_table("[gateway]\nworkers = 146"),
+            &[
+                ":14:11: gateway.workers: each of 146 workers",
+                "two events of gateway.event_bytes_max (921600)",
+                "kafka_producer.queue_bytes_max has 268435456",
+            ],
+        );
+        mistake_says(
+            &with_table(
+                "[gateway]\nworkers = 40\nbytes_in_flight_max = 16777216\n\
+                         [kafka_producer]\nqueue_bytes_max = 33554432",
+            ),
+            &["each of 40 workers"],
+        );
+        valid(&with_table(
+            "[gateway]\nworkers = 1024\nevent_bytes_max = 10000",
+        ));
+    }
+
+    #[test]
+    fn a_string_fits_into_an_event() {
+        let field =
+            |keys: &str, table: &str| format!("{}\n{table}", edited("required = true", keys));
+        let small = "[gateway]\nevent_bytes_max = 1000";
+        mistake_says(
+            &field("min_bytes = 1001", small),
+            &["fields[0].min_bytes: must be at most gateway.event_bytes_max (1000), is 1001"],
+        );
+        valid(&field("min_bytes = 1000", small));
+        let two = "required = true, min_bytes = 600 },\n  \
+                   { name = \"city\", type = \"string\", required = true, min_bytes = 600";
+        mistake_says(
+            &field(two, small),
+            &["fields[1].min_bytes: makes it 1200 bytes that each event must have"],
+        );
+        valid(&field(
+            &two.replacen("required = true", "required = false", 1),
+            small,
+        ));
+    }
+
+    #[test]
+    fn proxies_that_are_everybody_are_refused() {
+        for everybody in [
+            "0.0.0.0/0",
+            "::/0",
+            "10.0.0.0/8, 0.0.0.0/0",
+            "0.0.0.0/1, 128.0.0.0/1",
+            "128.0.0.0/2, 0.0.0.0/1, 192.0.0.0/2",
+            "::/1, 8000::/1",
+            "2000::/3",
+            "203.0.113.7/0",
+        ] {
+            mistake_says(
+                &with_table(&format!("[gateway]\nproxies = \"{everybody}\"")),
+                &[
+                    ":14:11: gateway.proxies: trusts ",
+                    "load balancers, like 10.0.0.0/8",
+                ],
+            );
+        }
+        let networks = "10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, fc00::/7, 2001:db8::/32";
+        valid(&with_table(&format!("[gateway]\nproxies = \"{networks}\"")));
+    }
+
+    #[test]
+    fn mistakes_between_keys_are_told_together_each_with_its_line() {
+        let text = with_table(
+            "[gateway]\npartition_slow_ms = 20000\ndrain_timeout_ms = 1\nproxies = \"::/0\"\nworkers = 1000",
+        );
+        let text = text
+            .replace("/input", "/<input>")
+            .replace("required = true", "min_bytes = 999999");
+        let mut lines: Vec<_> = mistakes(&text)
+            .iter()
+            .filter_map(|m| m.split(':').nth(1)?.parse::<u32>().ok())
+            .collect();
+        lines.sort_unstable();
+        assert_eq!(lines, [7, 11, 14, 15, 16, 17], "{:#?}", mistakes(&text));
     }
 
     #[test]
@@ -965,6 +1063,27 @@ mod streams {
                 &["streams.weather.routes[0].path: must be"],
             );
         }
+        for (sign, encoded) in [
+            ('<', "%3C"),
+            ('>', "%3E"),
+            ('`', "%60"),
+            ('{', "%7B"),
+            ('|', "%7C"),
+            ('^', "%5E"),
+            ('[', "%5B"),
+        ] {
+            let says = format!("no request's path has \"{sign}\" (RFC 3986); write {encoded}");
+            mistake_says(&edited("/input", &format!("/a{sign}b")), &[&says]);
+        }
+        for path in ["/a%", "/a%2", "/%zz"] {
+            mistake_says(&edited("/input", path), &["two hexadecimal digits"]);
+        }
+        for path in ["/a/../b", "/./a", "/a/.."] {
+            mistake_says(&edited("/input", path), &["which clients take out"]);
+        }
+        for path in ["/", "/a-._~b/!$&'()*+,;=:@%3C", "/a/...", "//"] {
+            valid(&edited("/input", path));
+        }
     }
 
     #[test]
@@ -1018,6 +1137,22 @@ mod streams {
     }
 
     #[test]
+    fn a_string_that_names_an_event_has_a_bound_of_its_own() {
+        let id = |keys: &str| with_key("id = \"país\"").replace("required = true", keys);
+        let max = |text: &str| valid(text).streams[0].fields[0].max_bytes;
+        assert_eq!(max(&id("required = true")), 512);
+        assert_eq!(max(&id("max_bytes = 100")), 100);
+        mistake_says(
+            &id("max_bytes = 513"),
+            &["fields[0].max_bytes: must be at most 512, as the field names the event, is 513"],
+        );
+        mistake_says(
+            &id("min_bytes = 513"),
+            &["fields[0].min_bytes: must be at most 512, as the field names the event, is 513"],
+        );
+    }
+
+    #[test]
     fn keys_ids_and_counters_are_plain_values() {
         for wrong in [
             "\"object\"",
@@ -1062,7 +1197,15 @@ mod streams {
             &field("values = [\"a\", \"a\"]"),
             &["values[1]: is listed twice"],
         );
+        mistake_says(
+            &field("max_bytes = 3, values = [\"abc\", \"abcd\"]"),
+            &["fields[0].values: lists \"abcd\", which the bounds"],
+        );
         let number = |keys: &str| field(keys).replace("\"string\"", "\"number\"");
+        mistake_says(
+            &number("max = 3, values = [1, 3.5]"),
+            &["fields[0].values: lists \"3.5\", which the bounds"],
+        );
         mistake_says(
             &number("min = 2, max = 1.5"),
             &["max: must be at least min (2), is 1.5"],

@@ -698,7 +698,7 @@ async fn beyond_what_may_be_on_its_way_the_answer_is_503_at_once() {
         .with("gateway.event_bytes_max", 10_000)
         .with("gateway.partition_bytes_in_flight_max", 60_000)
         .with("gateway.bytes_in_flight_max", 60_000)
-        .with("gateway.partition_slow_ms", 30_000)
+        .with("gateway.partition_slow_ms", 10_000)
         .start()
         .await;
     pipeline.client().answer(&good()).await.accepted(1);

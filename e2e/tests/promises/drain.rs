@@ -36,7 +36,7 @@ fn large(n: usize) -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_gateway_that_is_told_to_end_answers_what_it_has_taken_in() {
     let mut pipeline = Pipeline::weather()
-        .with("gateway.partition_slow_ms", 30_000)
+        .with("gateway.partition_slow_ms", 10_000)
         .start()
         .await;
     pipeline

@@ -57,7 +57,7 @@ async fn what_was_received_is_stored_before_the_gateway_ends() {
     let mut pipeline = Pipeline::weather()
         .without(Kind::Consumer)
         .with("gateway.frames_in_flight_max", 1)
-        .with("gateway.partition_slow_ms", 20_000)
+        .with("gateway.partition_slow_ms", 10_000)
         .start()
         .await;
     pipeline.kafka_producer.freeze().await;
@@ -155,7 +155,7 @@ path = "/s"
 
 [gateway]
 slab_bytes_max = 8388608
-partition_slow_ms = 20000
+partition_slow_ms = 10000
 "#;
 
 /// Batches of about 3 MB, several of Kafka's each, one after another; what was told of them.
@@ -283,4 +283,46 @@ async fn a_dry_run_judges_everything_and_stores_nothing() {
             .accepted(1);
     }
     assert_eq!(pipeline.kafka.count(pipeline.topic("weather")).await, 3);
+}
+
+const WITH_IDS: &str = r#"
+[topics.t]
+partitions = 1
+
+[streams.s]
+topic = "t"
+id = "id"
+fields = [{ name = "id", type = ["string", "integer"] }]
+
+[[streams.s.routes]]
+path = "/s"
+"#;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dry_run_says_of_a_long_id_what_the_real_one_says() {
+    let pipeline = Pipeline::builder(WITH_IDS)
+        .without(Kind::Consumer)
+        .start()
+        .await;
+    let client = &mut pipeline.client();
+    for (bytes, fits) in [
+        (512, true),
+        (513, false),
+        (500_000, false),
+        (900_000, false),
+    ] {
+        let event = format!(r#"{{"id": "{}"}}"#, "x".repeat(bytes));
+        for path in ["/s?dry-run", "/s"] {
+            let answer = client.answer(&Request::json(path, event.clone())).await;
+            if fits {
+                assert_eq!(answer.status, 200, "{answer:?}");
+                continue;
+            }
+            let problem = answer.problem(422);
+            assert_eq!(problem["field"], "id");
+            let detail = format!("may have 512 bytes, has {bytes}");
+            assert_eq!(problem["detail"], detail.as_str(), "{path}");
+        }
+    }
+    assert_eq!(pipeline.kafka.count(pipeline.topic("s")).await, 1);
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use aguacero::id::EventId;
+use aguacero::id::{EventId, IdType};
 use bytes::Bytes;
 use hyper::header::{HeaderName, HeaderValue};
 
@@ -128,11 +128,11 @@ impl Base {
         &self,
         stream: &str,
         owner: &str,
-        client_id: Option<&[u8]>,
+        client_id: Option<(IdType, &[u8])>,
         index: u32,
     ) -> EventId {
         match (client_id, self) {
-            (Some(client_id), _) => EventId::of_client_key(stream, owner, client_id, None),
+            (Some((of, text)), _) => EventId::of_id_field(stream, owner, of, text),
             (None, Self::Counted { base, .. }) => base.plus(index.into()),
             (None, Self::Named { key, is_batch }) => {
                 EventId::of_client_key(stream, owner, key, is_batch.then_some(index.into()))
@@ -238,7 +238,7 @@ mod tests {
     #[test]
     fn two_owners_never_have_the_same_id_for_what_they_call_the_same() {
         let base = base(key(&[b"mine"]).unwrap(), false);
-        for client_id in [None, Some(&b"x"[..])] {
+        for client_id in [None, Some((IdType::String, &b"x"[..]))] {
             let id = |owner| base.id_of("s", owner, client_id, 0);
             assert_ne!(id("a"), id("b"));
             assert_ne!(id("a"), id(""));
@@ -279,7 +279,7 @@ mod tests {
 
     #[test]
     fn the_id_field_wins_over_the_header() {
-        let ids = |base: Base| base.id_of("s", "o", Some(b"x"), 3);
+        let ids = |base: Base| base.id_of("s", "o", Some((IdType::String, b"x")), 3);
         assert_eq!(
             ids(base(None, true)),
             ids(base(key(&[b"k"]).unwrap(), false))

@@ -5,7 +5,7 @@ use std::ops::Range;
 use aguacero::{
     accept::{Decoder, Kind, Refusal, fit::fit, grammar},
     config::Stream,
-    scalar::Scalar,
+    id::IdType,
 };
 use smallvec::SmallVec;
 
@@ -34,8 +34,8 @@ pub(crate) struct Event {
     pub(crate) index: u32,
     /// Its JSON in the body.
     pub(crate) json: Range<usize>,
-    /// The value of the stream's id field.
-    pub(crate) id: Option<Text>,
+    /// The value of the stream's id field, and its type.
+    pub(crate) id: Option<(IdType, Text)>,
     /// The record's key.
     pub(crate) key: Option<Text>,
     /// The reserved partition that a rule leads to.
@@ -69,14 +69,7 @@ impl Judge {
             let (texts, events) = (&mut judged.texts, &mut judged.events);
             let verdict = decoder.decode(&body[json.clone()], |document| {
                 let fields = fit(stream, document)?;
-                let id = stream.id.and_then(|field| fields.scalar(field));
-                let id = id.map(Scalar::into_text);
-                if id.as_ref().is_some_and(|id| id.is_empty()) {
-                    let detail =
-                        "it names the event and is empty: leave it out, or give it a value";
-                    let name = stream.id.map(|field| &*stream.fields[field].names[0]);
-                    return Err(Refusal::unfit(name, detail));
-                }
+                let id = fields.id(stream)?;
                 let mut keep = |text: Option<std::borrow::Cow<'_, str>>| {
                     let text = text?;
                     let start = texts.len();
@@ -86,7 +79,7 @@ impl Judge {
                 events.push(Event {
                     index,
                     json: json.clone(),
-                    id: keep(id),
+                    id: id.and_then(|(of, text)| Some((of, keep(Some(text))?))),
                     key: keep(fields.key(stream).map(|v| v.into_text())),
                     reserved: fields.reserved_partition(stream),
                     counters: stream

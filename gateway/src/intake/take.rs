@@ -106,14 +106,15 @@ impl Good<'_> {
         let mut tickets = Tickets::new();
         let (mut full, mut away) = (0, 0);
         for event in &judged.events {
-            let client_key = judged.text(event.id.as_ref());
+            let (of, text) = event.id.as_ref().map(|(of, text)| (*of, text)).unzip();
+            let client_id = judged.text(text);
             let append = Append {
                 stream,
                 value: &body[event.json.clone()],
                 key: judged.text(event.key.as_ref()),
                 reserved: event.reserved,
-                id: base.id_of(&stream.name, self.owner, client_key, event.index),
-                client_key: client_key.or(base.client_key()).unwrap_or_default(),
+                id: base.id_of(&stream.name, self.owner, of.zip(client_id), event.index),
+                client_key: client_id.or(base.client_key()).unwrap_or_default(),
                 counter_keys: judged.counter_keys(event),
                 arrived_ms,
                 traceparent: self.traceparent.as_ref(),

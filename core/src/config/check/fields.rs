@@ -1,12 +1,13 @@
 //! `fields = [{ name = "país", … }]`
 
-use std::collections::HashMap;
+use std::{collections::HashMap, ops::RangeInclusive};
 
 use crate::{
     config::{
         Field, Type, Types, names,
         raw::{Found, Table, did_you_mean, one_of},
     },
+    id::ID_BYTES_MAX,
     scalar::Scalar,
 };
 
@@ -54,9 +55,8 @@ fn field(table: Table<'_>, taken: &mut Taken) -> Field {
     let (min_bytes, max_bytes) = bytes(&table, &types, required);
     let (min, max) = range(&table, &types);
     let values = values(&table, "values", &types);
-    table.done();
     let name = names.first().cloned().unwrap_or_default();
-    Field {
+    let field = Field {
         name,
         names,
         types,
@@ -66,6 +66,38 @@ fn field(table: Table<'_>, taken: &mut Taken) -> Field {
         min,
         max,
         values,
+    };
+    reachable(&table, &field);
+    table.done();
+    field
+}
+
+/// Reports a value that the bounds beside it refuse.
+fn reachable(table: &Table<'_>, field: &Field) {
+    let refused = |value: &&Scalar<'_>| match value {
+        Scalar::Str(s) => !(field.min_bytes..=field.max_bytes).contains(&s.len()),
+        Scalar::Int(n) => !field.range().contains(&(*n as f64)),
+        Scalar::Float(n) => !field.range().contains(n),
+        Scalar::Bool(_) => false,
+    };
+    let source = table.source();
+    let bounds = ["min", "max", "min_bytes", "max_bytes"];
+    let are_sound = bounds
+        .iter()
+        .all(|key| source.sound(table.spot_of(key).path()));
+    if let Some(value) = field.values.iter().find(refused).filter(|_| are_sound) {
+        let what = format!(
+            "lists \"{}\", which the bounds of the field refuse; take it out, or mend the bounds",
+            value.text()
+        );
+        table.report_absence(&table.spot_of("values"), what);
+    }
+}
+
+impl Field {
+    /// Of its numbers.
+    fn range(&self) -> RangeInclusive<f64> {
+        self.min.unwrap_or(f64::NEG_INFINITY)..=self.max.unwrap_or(f64::INFINITY)
     }
 }
 
@@ -181,6 +213,19 @@ fn fits(of: Type, value: &Scalar<'_>) -> bool {
         Scalar::Int(_) => matches!(of, Type::Integer | Type::Number),
         Scalar::Float(_) => of == Type::Number,
     }
+}
+
+/// The position of the field that names an event: a string in it has a bound of its own, [`ID_BYTES_MAX`].
+pub(super) fn id(table: &Table<'_>, fields: &[Field], found: &Found<String>) -> Option<usize> {
+    let position = scalar(table, fields, found)?;
+    let declared = fields[position].max_bytes;
+    if declared != usize::MAX && declared > ID_BYTES_MAX {
+        let at = format!("{}.fields[{position}].max_bytes", table.spot().path());
+        let what =
+            format!("must be at most {ID_BYTES_MAX}, as the field names the event, is {declared}");
+        table.report_absence(&table.source().at(&at), what);
+    }
+    Some(position)
 }
 
 /// The position of the field that `found` names, by its name or an alias.

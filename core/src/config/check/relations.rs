@@ -2,7 +2,9 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use crate::config::{Config, raw::Source};
+use ipnet::IpNet;
+
+use crate::config::{Config, Type, raw::Source};
 
 /// One side of a relation: the key and its value.
 type Side = (&'static str, u64);
@@ -11,6 +13,9 @@ type Side = (&'static str, u64);
 pub(super) fn check(source: &Source, config: &Config) {
     deadlines(source, config);
     bytes(source, config);
+    workers(source, config);
+    strings(source, config);
+    proxies(source, config);
     addresses(source, config);
     sockets(source, config);
     collections(source, config);
@@ -48,6 +53,26 @@ fn deadlines(source: &Source, config: &Config) {
         ack,
         request,
         "a request must outlive the wait for its receipt",
+    );
+    let slow = (
+        "gateway.partition_slow_ms",
+        millis(config.gateway.partition_slow),
+    );
+    at_most(
+        source,
+        slow,
+        ack,
+        "no receipt is waited for longer, so no partition would ever be slow",
+    );
+    let drain = (
+        "gateway.drain_timeout_ms",
+        millis(config.gateway.drain_timeout),
+    );
+    at_most(
+        source,
+        ack,
+        drain,
+        "what is on its way at SIGTERM must still get its answer",
     );
 }
 
@@ -93,6 +118,88 @@ fn bytes(source: &Source, config: &Config) {
         "librdkafka's queue must never be what is full",
     );
     at_most(source, batch, buffer, "a batch is gathered in the buffer");
+}
+
+/// Each worker may have two events of the greatest size on their way, however small its share of the bounds is.
+fn workers(source: &Source, config: &Config) {
+    let gateway = &config.gateway;
+    let (workers, queue) = (gateway.workers, config.kafka_producer.queue_bytes_max);
+    let bytes = workers.saturating_mul(2 * gateway.event_bytes_max);
+    let keys = [
+        "gateway.workers",
+        "gateway.event_bytes_max",
+        "kafka_producer.queue_bytes_max",
+    ];
+    if bytes < queue || !keys.iter().all(|key| source.sound(key)) {
+        return;
+    }
+    let at = source.at(keys
+        .into_iter()
+        .find(|key| source.says(key))
+        .unwrap_or(keys[0]));
+    let what = format!(
+        "each of {workers} workers may have two events of gateway.event_bytes_max ({}) on their way, {bytes} bytes in \
+         all, and kafka_producer.queue_bytes_max has {queue}; take fewer workers, or a larger queue",
+        gateway.event_bytes_max
+    );
+    source.report_absence(&at, what);
+}
+
+/// A string that must be longer than it, or an event, can be never comes, nor strings that together must be.
+fn strings(source: &Source, config: &Config) {
+    let max = config.gateway.event_bytes_max;
+    for stream in &config.streams {
+        let mut required = 0_usize;
+        for (i, field) in stream.fields.iter().enumerate() {
+            let path = format!("streams.{}.fields[{i}].min_bytes", stream.name);
+            let says = |what: String| source.report_absence(&source.at(&path), what);
+            if field.required && field.types.0 == [Type::String] {
+                required = required.saturating_add(field.min_bytes);
+            }
+            if !source.says(&path) || !source.sound("gateway.event_bytes_max") {
+                continue;
+            }
+            let (least, most) = (field.min_bytes, field.max_bytes);
+            let is_declared =
+                source.says(&format!("streams.{}.fields[{i}].max_bytes", stream.name));
+            if stream.id == Some(i) && least > most && !is_declared {
+                says(format!(
+                    "must be at most {most}, as the field names the event, is {least}"
+                ));
+            } else if least > max {
+                says(format!(
+                    "must be at most gateway.event_bytes_max ({max}), is {least}: no event could have it"
+                ));
+            } else if required > max {
+                says(format!(
+                    "makes it {required} bytes that each event must have, and gateway.event_bytes_max is {max}"
+                ));
+                break;
+            }
+        }
+    }
+}
+
+/// The widest networks that anybody has for himself: 10.0.0.0/8, and fc00::/7.
+const NETWORK_BITS_MIN: [u8; 2] = [8, 7];
+
+/// Who trusts the word of everybody lets each client choose its own address.
+fn proxies(source: &Source, config: &Config) {
+    let path = "gateway.proxies";
+    let merged = IpNet::aggregate(&config.gateway.proxies);
+    let is_wide = |network: &&IpNet| match network {
+        IpNet::V4(network) => network.prefix_len() < NETWORK_BITS_MIN[0],
+        IpNet::V6(network) => network.prefix_len() < NETWORK_BITS_MIN[1],
+    };
+    if let Some(network) = merged.iter().find(is_wide)
+        && source.sound(path)
+    {
+        let what = format!(
+            "trusts {network}, and so whoever connects from there to say whose request it is; list the networks of \
+             your own load balancers, like 10.0.0.0/8 or fd00::/8, or take proxies out if there are none"
+        );
+        source.report_absence(&source.at(path), what);
+    }
 }
 
 fn below(source: &Source, lower: Side, upper: Side, why: &str) {

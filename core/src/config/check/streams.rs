@@ -52,7 +52,7 @@ fn stream(
     let fields = fields::read(&table);
     let id = table
         .get("id")
-        .and_then(|found| fields::scalar(&table, &fields, &found));
+        .and_then(|found| fields::id(&table, &fields, &found));
     let counters = counters(&table, &fields);
     let stream = Stream {
         index,
