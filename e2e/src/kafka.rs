@@ -13,7 +13,9 @@ use aguacero::{
 };
 use rdkafka::{
     ClientConfig, Message as _, Offset, TopicPartitionList,
-    admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
+    admin::{
+        AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication,
+    },
     client::DefaultClientContext,
     consumer::{BaseConsumer, CommitMode, Consumer as _},
     error::KafkaResult,
@@ -223,6 +225,14 @@ impl Kafka {
         })
         .await;
         self.create(topic, partitions).await;
+    }
+
+    /// Sets a configuration value of a topic, which the brokers follow from then on.
+    pub async fn set(&self, topic: &str, key: &str, value: &str) {
+        let change = AlterConfig::new(ResourceSpecifier::Topic(topic)).set(key, value);
+        let set = self.admin().alter_configs([&change], &options()).await;
+        let set = set.expect("Kafka answers");
+        assert!(set.iter().all(Result::is_ok), "{set:?}");
     }
 
     /// Deletes topics, without looking whether that succeeds.

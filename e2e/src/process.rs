@@ -193,7 +193,8 @@ impl Process {
         answer.ok()?.ok().map(|a| a.status)
     }
 
-    /// The value of a metric, summed over its labels; 0 if there is none or nobody answers.
+    /// The value of a metric, summed over its labels (but for those that `name` has, as in `name{label="value"`); 0 if
+    /// there is none or nobody answers.
     pub async fn metric(&self, name: &str) -> f64 {
         self.try_metric(name).await.unwrap_or(0.0)
     }
@@ -205,7 +206,7 @@ impl Process {
         let text = answer.ok()?.ok()?.text();
         let named = |line: &&str| {
             line.strip_prefix(name)
-                .is_some_and(|rest| rest.starts_with([' ', '{']))
+                .is_some_and(|rest| rest.starts_with([' ', '{', ',', '}']))
         };
         let value = |line: &str| line.rsplit(' ').next()?.parse::<f64>().ok();
         Some(text.lines().filter(named).filter_map(value).sum())

@@ -114,6 +114,13 @@ pub(crate) fn accept_failed(error: &std::io::Error) {
     log_limiter::repeated("connections cannot be accepted", "", error);
 }
 
+/// No connection is accepted until one closes: the other open files need the descriptors that are left.
+pub(crate) fn accepting_paused() {
+    counter!("aguacero_gateway_accepting_paused_total").increment(1);
+    let detail = "open files are short: raise the hard limit (ulimit -Hn, LimitNOFILE), or lower connections_max";
+    log_limiter::repeated("connections wait to be accepted", "", &detail);
+}
+
 /// Why events are not stored, or not known to be, through no fault of their client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NotStored {

@@ -85,7 +85,7 @@ pub(crate) struct Worker {
     streams: Cell<usize>,
 }
 
-/// BodyBudget for a stream, until it is dropped.
+/// Room for a stream, until it is dropped.
 pub(crate) struct StreamPlace {
     worker: Rc<Worker>,
     _place: Option<Place>,
@@ -181,7 +181,7 @@ impl Worker {
         self.pending_answers.send(response_headers.add_to(answer))
     }
 
-    /// BodyBudget for a stream of an HTTP/2 connection: there may be as many in all as connections, and as many of one
+    /// Room for a stream of an HTTP/2 connection: there may be as many in all as connections, and as many of one
     /// address.
     pub(crate) fn stream_place(self: &Rc<Self>, peer: Peer) -> Option<StreamPlace> {
         let gateway = &self.config.gateway;
@@ -250,7 +250,10 @@ impl Worker {
         );
         let turn = match self.turn(&body, is_batch, limits).await {
             Ok(turn) => turn,
-            Err(answer) => return answer.retriable_under(&base.retry_key()),
+            Err(answer) => {
+                metric::body_refused();
+                return answer.retriable_under(&base.retry_key());
+            }
         };
         let taken = {
             let mut judge = self.judge.borrow_mut();

@@ -4,7 +4,7 @@ mod chaos;
 mod overload;
 
 use e2e::{
-    Pipeline, Request,
+    Pipeline, Process, Request,
     load::{Load, Then, tweet},
     once,
     outage::Outages,
@@ -44,6 +44,38 @@ async fn a_killed_kafka_is_answered_with_503_and_504_and_comes_back_exact() {
     let report = load.finish().await; // has checked every 503 and 504
     assert_eq!(report.broken, 0, "every request was answered");
     assert!(report.answers.contains_key(&503), "{:?}", report.answers);
+    pipeline.exact("weather", report.stored.len()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_outage_of_kafka_is_a_few_lines_in_each_log() {
+    let outages = Outages::prepare().await;
+    let pipeline = impatient().start().await;
+    let load = Load::start(pipeline.address(), 24, Then::Retry);
+    load.progress(200).await;
+    let processes = || {
+        [
+            &pipeline.gateway,
+            &pipeline.kafka_producer,
+            &pipeline.redis_writer,
+            &pipeline.consumers[0],
+        ]
+    };
+    let lines = |process: &Process| process.log().lines().count();
+    let before = processes().map(lines);
+    outages.begin("kafka").await;
+    let refused = r#"aguacero_gateway_not_stored_total{reason="away""#;
+    once("thousands of events refused", async || {
+        pipeline.gateway.metric(refused).await > 2_000.0
+    })
+    .await;
+    for (process, before) in processes().into_iter().zip(before) {
+        let (lines, log) = (lines(process) - before, process.log());
+        assert!(lines <= 20, "{lines} lines of {}:\n{log}", process.name());
+    }
+    outages.end().await;
+    load.progress(200).await;
+    let report = load.finish().await;
     pipeline.exact("weather", report.stored.len()).await;
 }
 

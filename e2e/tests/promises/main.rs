@@ -19,3 +19,4 @@ mod start;
 mod strangers;
 mod streams;
 mod tls;
+mod trouble;

@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use crate::{
-    connection::{addresses::Peer, deadlines::Deadlines, serve},
+    connection::{addresses::Peer, deadlines::Deadlines, descriptors, serve},
     metric,
     worker::Worker,
 };
@@ -30,6 +30,8 @@ struct Connections {
     worker: Rc<Worker>,
     deadlines: Rc<Deadlines>,
     open: Cell<usize>,
+    /// The last one took a descriptor that is among the last.
+    is_short: Cell<bool>,
     max: usize,
     closed: Notify,
 }
@@ -50,6 +52,7 @@ pub(crate) async fn serve(
         worker: Rc::clone(&worker),
         deadlines,
         open: Cell::new(0),
+        is_short: Cell::new(false),
         max: gateway.connections_max.div_ceil(gateway.workers),
         closed: Notify::new(),
     });
@@ -89,6 +92,10 @@ pub(crate) async fn serve(
 impl Connections {
     /// Waits until one more may be open.
     async fn room(&self) {
+        if self.is_short.take() {
+            metric::accepting_paused();
+            self.closed.notified().await;
+        }
         while self.open.get() >= self.max {
             self.closed.notified().await;
         }
@@ -105,6 +112,7 @@ impl Connections {
                 None => return worker.metrics.connection_refused(address),
             },
         };
+        self.is_short.set(descriptors::are_short(&stream));
         self.open.set(self.open.get() + 1);
         worker.metrics.connection_opened();
         let serving = serve::serve(stream, peer, Rc::clone(worker), self.deadlines.watch());
