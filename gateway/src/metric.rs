@@ -4,7 +4,7 @@ use std::{
     cell::RefCell,
     collections::HashMap,
     net::IpAddr,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use aguacero::{config::Config, log_limiter};
@@ -20,6 +20,7 @@ pub(crate) struct Metrics {
     asleep: Gauge,
     broken: Counter,
     refused: Counter,
+    cancelled: Counter,
     /// For each stream: stored, refused, not stored, unknown.
     events: Vec<[Counter; 4]>,
 }
@@ -38,11 +39,20 @@ impl Metrics {
             asleep: gauge!("aguacero_gateway_connections_asleep"),
             broken: counter!("aguacero_gateway_connections_broken_total"),
             refused: counter!("aguacero_gateway_connections_refused_total"),
+            cancelled: counter!("aguacero_gateway_requests_cancelled_total"),
             events: events.collect(),
         }
     }
 
-    pub(crate) fn answered(&self, status: u16, after: Duration) {
+    /// A request that begins.
+    pub(crate) fn request(&self) -> Unanswered<'_> {
+        Unanswered {
+            metrics: self,
+            since: Instant::now(),
+        }
+    }
+
+    fn answered(&self, status: u16, after: Duration) {
         self.seconds.record(after.as_secs_f64());
         let mut answers = self.answers.borrow_mut();
         let counter = answers.entry(status).or_insert_with(
@@ -163,6 +173,26 @@ pub(crate) fn body_refused() {
     counter!("aguacero_gateway_bodies_refused_total").increment(1);
     let detail = "too many bytes of bodies wait, of one client or of all";
     log_limiter::repeated("bodies are refused", "", &detail);
+}
+
+/// A request that is not answered yet. Dropped before it is, its client has left.
+pub(crate) struct Unanswered<'a> {
+    metrics: &'a Metrics,
+    since: Instant,
+}
+
+impl Unanswered<'_> {
+    /// With the status as it is sent.
+    pub(crate) fn answered(self, status: u16) {
+        self.metrics.answered(status, self.since.elapsed());
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Unanswered<'_> {
+    fn drop(&mut self) {
+        self.metrics.cancelled.increment(1);
+    }
 }
 
 /// Bytes appended and not yet receipted, of the worker that says so.

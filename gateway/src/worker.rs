@@ -5,7 +5,7 @@ use std::{
     net::IpAddr,
     rc::Rc,
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use aguacero::{
@@ -77,8 +77,10 @@ pub(crate) struct Worker {
     /// Of large bodies.
     turns: Turns,
     keys: Keys,
-    /// Requests that are answered and whose receipts are not there yet.
+    /// Requests that are answered, or whose clients have left, and whose receipts are not there yet.
     unreceipted: Cell<usize>,
+    /// Nothing is waited for any more.
+    has_ended: Cell<bool>,
     link: Rc<Link>,
     pending_answers: PendingAnswers,
     /// Of HTTP/2, whose answers have not left.
@@ -135,6 +137,7 @@ async fn serve(setup: Setup) -> anyhow::Result<()> {
         addresses,
         keys,
         unreceipted: Cell::new(0),
+        has_ended: Cell::new(false),
         link,
         config: Arc::clone(&config),
     });
@@ -149,6 +152,7 @@ async fn serve(setup: Setup) -> anyhow::Result<()> {
     link_trigger.fire();
     _ = within(DELTAS_DRAIN, "the last deltas", deltas).await;
     receipts.abort();
+    worker.has_ended.set(true);
     Ok(())
 }
 
@@ -160,7 +164,7 @@ impl Worker {
         peer: Peer,
         deadline: &Deadline,
     ) -> OutgoingAnswer {
-        let started = Instant::now();
+        let unanswered = self.metrics.request();
         let mut response_headers = ResponseHeaders::default();
         let (parts, body) = request.into_parts();
         let client = match peer {
@@ -177,8 +181,9 @@ impl Worker {
             .answer(&parts, body, &limits, place, &mut response_headers)
             .await;
         let answer = limits.last_if_trailed(answer);
-        self.metrics.answered(answer.status, started.elapsed());
-        self.pending_answers.send(response_headers.add_to(answer))
+        let answer = self.pending_answers.send(response_headers.add_to(answer));
+        unanswered.answered(answer.response.status().as_u16());
+        answer
     }
 
     /// Room for a stream of an HTTP/2 connection: there may be as many in all as connections, and as many of one
@@ -267,7 +272,7 @@ impl Worker {
             };
             intake.take(stream, target.format, &body, &base, target.traceparent)
         };
-        let (mut outcomes, tickets) = match taken {
+        let (outcomes, tickets) = match taken {
             Ok(taken) => taken,
             Err(answer) => return *answer,
         };
@@ -283,9 +288,13 @@ impl Worker {
             return answer;
         }
         let _turn = turn.filter(|_| tickets.is_empty()); // an answer may take as long as its body
-        for ticket in tickets {
-            ticket.await_receipt(&mut outcomes).await;
-        }
+        let on_their_way = OnTheirWay {
+            worker: self,
+            stream: target.stream,
+            outcomes,
+            tickets,
+        };
+        let outcomes = on_their_way.receipts().await;
         if !outcomes.is_dry_run {
             self.metrics.events(target.stream, &outcomes.records);
         }
@@ -321,12 +330,12 @@ impl Worker {
         self.unreceipted.get() < gateway.connections_max.div_ceil(gateway.workers)
     }
 
-    /// Counts what becomes of the events of a request that is answered already.
-    fn await_later(self: &Rc<Self>, stream: usize, mut outcomes: Outcomes, tickets: Tickets) {
+    /// Counts what becomes of the events of a request that is answered already, or whose client has left.
+    fn await_later(self: &Rc<Self>, stream: usize, mut outcomes: Outcomes, mut tickets: Tickets) {
         let worker = Rc::clone(self);
         worker.unreceipted.set(worker.unreceipted.get() + 1);
         tokio::task::spawn_local(async move {
-            for ticket in tickets {
+            for ticket in &mut tickets {
                 ticket.await_receipt(&mut outcomes).await;
             }
             worker.metrics.events(stream, &outcomes.records);
@@ -338,6 +347,39 @@ impl Worker {
     async fn receipts(&self) {
         while self.unreceipted.get() > 0 {
             tokio::time::sleep(RECEIPTS_LOOK).await;
+        }
+    }
+}
+
+/// The events of a request that waits for their receipts. Dropped before they are there, its client has left: they
+/// are counted all the same.
+struct OnTheirWay<'a> {
+    worker: &'a Rc<Worker>,
+    stream: usize,
+    outcomes: Outcomes,
+    tickets: Tickets,
+}
+
+impl OnTheirWay<'_> {
+    async fn receipts(mut self) -> Outcomes {
+        while let Some(ticket) = self.tickets.last_mut() {
+            ticket.await_receipt(&mut self.outcomes).await;
+            self.tickets.pop();
+        }
+        std::mem::take(&mut self.outcomes)
+    }
+}
+
+impl Drop for OnTheirWay<'_> {
+    fn drop(&mut self) {
+        let worker = self.worker;
+        if self.tickets.is_empty() || worker.has_ended.get() {
+            return;
+        }
+        let outcomes = std::mem::take(&mut self.outcomes);
+        match worker.may_answer_early() {
+            true => worker.await_later(self.stream, outcomes, std::mem::take(&mut self.tickets)),
+            false => worker.metrics.events(self.stream, &outcomes.records), // most of them as unknown
         }
     }
 }

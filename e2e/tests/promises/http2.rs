@@ -444,3 +444,110 @@ async fn a_shutdown_answers_what_has_begun() {
             .is_ok()
     );
 }
+
+/// A connection of its own that has begun, and a header of which only the beginning came.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn part_of_a_header_has_the_time_of_a_header_and_not_that_of_silence() {
+    let pipeline = Pipeline::weather()
+        .into_kafka_only()
+        .with("gateway.header_timeout_ms", 1_500)
+        .with("gateway.idle_timeout_ms", 300_000)
+        .start()
+        .await;
+    let header = post("/input");
+    let whole = frame(kind::HEADERS, END, 1, &header);
+    let unended = frame(kind::HEADERS, flag::END_STREAM, 1, &header[..20]);
+    let more = frame(kind::CONTINUATION, 0, 1, b"");
+    let begins = [
+        whole[..whole.len() - 1].to_vec(), // half a frame
+        unended.clone(),
+        [unended.clone(), more.clone(), more[..5].to_vec()].concat(),
+    ];
+    let ends = begins.map(async |begin| {
+        let mut client = Frames::begin(pipeline.address(), b"").await;
+        client.write(&begin).await;
+        client.ended().await;
+    });
+    join_all(ends).await;
+    // However it trickles.
+    let mut trickle = Frames::begin(pipeline.address(), b"").await;
+    trickle.write(&unended).await;
+    let trickling = async {
+        while trickle.stream.write_all(&more).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    };
+    let ended = tokio::time::timeout(e2e::DEADLINE, trickling).await;
+    assert!(ended.is_ok(), "the gateway ends it");
+    // Who is silent between two whole ones has more time.
+    let mut silent = Frames::begin(pipeline.address(), b"").await;
+    silent
+        .write(
+            &[
+                frame(kind::HEADERS, flag::END_HEADERS, 1, &header),
+                frame(kind::DATA, flag::END_STREAM, 1, tweet(1).as_bytes()),
+            ]
+            .concat(),
+        )
+        .await;
+    while silent.next().await.expect("an answer").0 != kind::DATA {}
+    tokio::time::sleep(Duration::from_millis(3_000)).await;
+    let again = [
+        frame(kind::HEADERS, flag::END_HEADERS, 3, &header),
+        frame(kind::DATA, flag::END_STREAM, 3, tweet(1).as_bytes()),
+    ];
+    silent.write(&again.concat()).await;
+    while silent.next().await.expect("an answer").0 != kind::DATA {}
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn events_of_a_stream_that_is_reset_are_counted_by_what_became_of_them() {
+    let pipeline = Pipeline::weather()
+        .into_kafka_only()
+        .with("gateway.partition_slow_ms", 30_000)
+        .start()
+        .await;
+    goes_on(&pipeline, 0).await;
+    let metric = async |name: &str| pipeline.gateway.metric(name).await;
+    pipeline.kafka_producer.freeze().await; // so that they are in the middle of their way
+    let mut client = Frames::begin(pipeline.address(), b"").await;
+    let batch = format!("[{}]", vec![tweet(1); 10].join(","));
+    let streams = [1, 3, 5, 7, 9];
+    for stream in streams {
+        let header = frame(kind::HEADERS, flag::END_HEADERS, stream, &post("/input"));
+        let body = frame(kind::DATA, flag::END_STREAM, stream, batch.as_bytes());
+        client.write(&[header, body].concat()).await;
+    }
+    once("all of them taken in", async || {
+        metric("aguacero_gateway_bytes_in_flight").await >= 50.0 * 50.0
+    })
+    .await;
+    for stream in streams {
+        let cancel = 8_u32.to_be_bytes();
+        client.write(&frame(kind::RESET, 0, stream, &cancel)).await;
+    }
+    once("their client's leaving is counted", async || {
+        metric("aguacero_gateway_requests_cancelled_total").await == 5.0
+    })
+    .await;
+    pipeline.kafka_producer.thaw();
+    let stored = async || {
+        let mut admin = e2e::Client::new(
+            pipeline
+                .gateway
+                .setting("gateway.admin")
+                .parse()
+                .expect("one"),
+        );
+        let metrics = admin.answer(&Request::get("/metrics")).await.text();
+        metrics
+            .contains("aguacero_gateway_events_total{stream=\"weather\",outcome=\"stored\"} 51\n")
+    };
+    once("they are counted as stored", stored).await;
+    assert_eq!(
+        metric("aguacero_gateway_answers_total").await,
+        1.0,
+        "what was not sent is no answer"
+    );
+    assert_eq!(pipeline.records("weather").await.len(), 51);
+}

@@ -26,6 +26,7 @@ pub(crate) enum RecordOutcome {
 }
 
 /// What became of the records of one request.
+#[derive(Default)]
 pub(crate) struct Outcomes {
     /// An array or NDJSON, however many records it has.
     pub(crate) is_batch: bool,

@@ -52,9 +52,9 @@ impl Ticket {
         self.verdict = lane.wait(self.slab, tells_offsets);
     }
 
-    /// Waits for the verdict and notes what became of each record.
-    pub(crate) async fn await_receipt(self, outcomes: &mut Outcomes) {
-        let verdict = match self.verdict {
+    /// Waits for the verdict and notes what became of each record. Given up before it has, it can be waited for again.
+    pub(crate) async fn await_receipt(&mut self, outcomes: &mut Outcomes) {
+        let verdict = match &mut self.verdict {
             Some(verdict) => verdict.await.ok(),
             None => None,
         };
@@ -68,7 +68,7 @@ impl Ticket {
         let verdict = verdict.unwrap_or_else(lost);
         let mut why: Option<Rc<str>> = None; // one for all
         let became = verdict.events_from(self.first);
-        for (record, (outcome, place)) in self.records.into_iter().zip(became) {
+        for (record, (outcome, place)) in self.records.iter().copied().zip(became) {
             if let Some(places) = &mut outcomes.places {
                 places[record as usize].at = place;
             }
