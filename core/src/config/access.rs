@@ -9,7 +9,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use anyhow::{Context as _, anyhow, ensure};
+use anyhow::{anyhow, ensure};
 use rustls::{
     CertificateError, RootCertStore,
     client::verify_server_cert_signed_by_trust_anchor,
@@ -21,6 +21,7 @@ use rustls::{
 
 use super::{
     files::{AccessError, read},
+    key_kind,
     time::text_of,
 };
 
@@ -55,7 +56,17 @@ impl Identity {
         let key = PrivateKeyDer::from_pem_slice(key);
         let key = key.map_err(|_| anyhow!("there is no private key"))?;
         let provider = ring::default_provider();
-        CertifiedKey::from_der(chain, key, &provider).context("they do not belong together")
+        if provider
+            .key_provider
+            .load_private_key(key.clone_key())
+            .is_err()
+        {
+            return Err(anyhow!(key_kind::unsupported(&key)));
+        }
+        CertifiedKey::from_der(chain, key, &provider).map_err(|error| match error {
+            rustls::Error::InconsistentKeys(_) => anyhow!("they do not belong together"),
+            other => anyhow!("the certificate cannot be used: {other}"),
+        })
     }
 
     /// When the certificate expires; `None`: never.

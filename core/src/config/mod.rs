@@ -9,6 +9,7 @@
 //! streams.
 
 mod files;
+mod key_kind;
 mod names;
 mod time;
 

@@ -3,7 +3,7 @@
 use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use e2e::{Pipeline, load::tweet, once, raw};
+use e2e::{Pipeline, Request, load::tweet, once, raw};
 use futures_util::future::join_all;
 use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::{http1, http2};
@@ -210,18 +210,59 @@ async fn narrow(pipeline: &Pipeline) -> TcpStream {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_no_tls_gets_nothing_and_half_a_handshake_is_not_waited_for() {
+async fn plain_http_is_told_to_speak_tls_and_half_a_handshake_is_not_waited_for() {
     let certificate = Certificate::new();
     let (pipeline, _folder) = start(&certificate).await;
     let plain = "POST /input HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n{}";
-    assert!(
-        !raw(pipeline.address(), plain.as_bytes())
-            .await
-            .contains("HTTP")
-    );
-    for part in [&b""[..], b"\x16\x03\x01\x02\x00\x01"] {
-        assert_eq!(raw(pipeline.address(), part).await, "");
+    let long = format!("GET /{} HTTP/1.1\r\nhost: x\r\n\r\n", "x".repeat(100_000));
+    for request in [plain, &long, "P"] {
+        let mut client = pipeline.client();
+        let told = raw(pipeline.address(), request.as_bytes()).await;
+        assert!(told.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{told}");
+        assert!(told.contains("https://"), "{told}");
+        let answer = client.answer(&Request::get("/")).await;
+        answer.problem(400);
     }
+    for part in [&b""[..], b"\x16\x03\x01\x02\x00\x01", b"\0"] {
+        assert!(!raw(pipeline.address(), part).await.contains("HTTP"));
+    }
+    let answers = "aguacero_gateway_answers_total";
+    assert_eq!(pipeline.gateway.metric(answers).await, 6.0);
+    assert_eq!(pipeline.records("weather").await.len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_drain_tells_clients_under_tls_by_an_answer_or_goaway() {
+    let certificate = Certificate::new();
+    let (mut pipeline, _folder) = start(&certificate).await;
+    let stream = connect(&pipeline, &certificate, &TLS13, &["h2"])
+        .await
+        .expect("one");
+    let handshake = http2::handshake(TokioExecutor::new(), TokioIo::new(stream));
+    let (mut http2, second) = handshake.await.expect("HTTP/2");
+    let second = tokio::spawn(second);
+    let stream = connect(&pipeline, &certificate, &TLS13, &["http/1.1"])
+        .await
+        .expect("one");
+    let (mut http1, first) = http1::handshake(TokioIo::new(stream)).await.expect("one");
+    let first = tokio::spawn(first);
+    let sent = http2.send_request(request("https://localhost/input", 1));
+    assert_eq!(sent.await.expect("an answer").status(), 200);
+    pipeline.gateway.terminate();
+    loop {
+        let answer = http1.send_request(request("/input", 2)).await;
+        let answer = answer.expect("every request is answered");
+        assert_eq!(answer.status(), 200);
+        let is_last = answer.headers().contains_key("connection");
+        answer.into_body().collect().await.expect("its body");
+        if is_last {
+            break;
+        }
+    }
+    for ended in [first.await, second.await] {
+        ended.expect("no panic").expect("the end, and no error");
+    }
+    assert!(pipeline.gateway.ended().await.success());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -284,7 +325,33 @@ async fn a_gateway_without_a_certificate_that_it_can_use_does_not_start() {
     let at = |name: &str| folder.path().join(name).display().to_string();
     fs::write(at("empty.pem"), "").expect("our own folder");
     fs::write(at("other.pem"), Certificate::new().key).expect("our own folder");
+    for (name, key) in [
+        ("ed448.pem", ED448),
+        ("rsa-512.pem", RSA_512),
+        ("p-521.pem", P_521),
+        ("dsa.pem", DSA),
+        (
+            "encrypted.pem",
+            "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAA==\n-----END ENCRYPTED PRIVATE KEY-----\n",
+        ),
+    ] {
+        fs::write(at(name), key).expect("our own folder");
+    }
+    fs::write(at("both.p12"), b"\x30\x03\x02\x01\x03").expect("our own folder");
+    fs::write(at("certificate.der"), &certificate.der).expect("our own folder");
     for (file, key, says) in [
+        (at("certificate.pem"), at("ed448.pem"), "of the kind Ed448"),
+        (at("certificate.pem"), at("rsa-512.pem"), "RSA of 512 bits"),
+        (at("certificate.pem"), at("p-521.pem"), "ECDSA on P-521"),
+        (at("certificate.pem"), at("dsa.pem"), "of the kind DSA"),
+        (
+            at("certificate.pem"),
+            at("encrypted.pem"),
+            "has an encrypted private key",
+        ),
+        (at("both.p12"), at("key.pem"), "is a PKCS#12 file"),
+        (at("certificate.pem"), at("both.p12"), "is a PKCS#12 file"),
+        (at("certificate.der"), at("key.pem"), "is DER, not PEM"),
         (at("none.pem"), at("key.pem"), "cannot be read"),
         (at("empty.pem"), at("key.pem"), "has no certificate in it"),
         (
@@ -310,15 +377,62 @@ async fn a_gateway_without_a_certificate_that_it_can_use_does_not_start() {
             .with("gateway.workers", 0)
             .prepare()
             .await;
-        let output = pipeline
-            .gateway
-            .command("run")
-            .output()
-            .expect("a program that starts");
-        let told = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
-        assert!(
-            !output.status.success() && told.contains(says) && told.contains("WORKERS"),
-            "{says}: {told}"
-        );
+        for verb in ["run", "check"] {
+            let output = pipeline.gateway.command(verb).output();
+            let output = output.expect("a program that starts");
+            let told = [output.stdout, output.stderr].concat();
+            let told = String::from_utf8_lossy(&told);
+            assert!(
+                !output.status.success() && told.contains(says) && told.contains("WORKERS"),
+                "{verb}, {says}: {told}"
+            );
+        }
     }
 }
+
+/// Of no use but here, as the next ones.
+const ED448: &str = "\
+-----BEGIN PRIVATE KEY-----
+MEcCAQAwBQYDK2VxBDsEOSY+qvGHncSV+KZhB0rWcgyjWYidP/Ca7r1vXwPqeN6p
+tP3ficST8SVJOGhsn28GI89MDLJYJ33LQw==
+-----END PRIVATE KEY-----
+";
+
+/// With 512 bits.
+const RSA_512: &str = "\
+-----BEGIN RSA PRIVATE KEY-----
+MIIBOQIBAAJBANC9ne/ul6WKD44UK/zuloUqwnsxaNmH2cJQs79LBQc40GD+rIQ8
+I1W/FVT1OFmhhIUeR4mvrgoMgVIoqJ0p4z0CAwEAAQJAMl5u6+SAxzsnQbtwWdog
+jAWjZCKqEEONsivTE8fAcNs+6nSTVfaLFZX5Lbh8HGZyKGvbROJxfBIrCK+KnTIC
+gQIhAPeFwGAkAa7Nij99SUEkwjwXD16izA+IG9Un9Roo02hRAiEA1+PU0cpLmQSk
+4Kk/3RjK+VIFIxpGbQc0+AJFokHBfS0CIAwkfJZ6zbZUkPaiX8iZVAn8m51p4RbV
+93+ScTyySgSxAiBF9HldkWN1rd+PPMiI6CO9Liqj+Tug0JkFVBckQJJl8QIgXkKK
+e/EhjGYegpoTpur9vY4j7LFK4conlmxKE8ow4tY=
+-----END RSA PRIVATE KEY-----
+";
+
+/// ECDSA.
+const P_521: &str = "\
+-----BEGIN PRIVATE KEY-----
+MIHuAgEAMBAGByqGSM49AgEGBSuBBAAjBIHWMIHTAgEBBEIBXlH8Q7wVbG46n1xc
+C27GSoPl6J7tw/6uJxmLB7j2Zk956bawp1wjM2ygAxCi43Kytpl2+lsFX0Iglg+H
+k8EsydmhgYkDgYYABACAjyonoJqarKa9cXfeBnRvQSRLA2wANMPI6aNnlejZJ9b3
+JOccB/cqL57hHGPa3b/i/MhaghjH940Pcko8+SQOGwCmMS7aOv0PvkbLT7pVSxxt
+NRvQ1GrJUk++mL85f4MfWTrkr+gq+C1xva0KygESbrJdaJDIah+Y4lCarkCUW0fG
+xA==
+-----END PRIVATE KEY-----
+";
+
+/// In PKCS#8.
+const DSA: &str = "\
+-----BEGIN PRIVATE KEY-----
+MIIBWwIBADCCATMGByqGSM44BAEwggEmAoGBAJC8M3aebm1MZ61+DBtjVYpXktQ3
+tJG6uJa6aAoODrwb5PCIM2hgsr33QPFsG1fozEXJgZ4uYpwzAE5Zp8Ut8Nd3kUF9
+nMJswAQCmQWpaFnRzyAmN2p9LVPhjvooCY5PA9/995eC2soEVWEngZpbVf9mxH9h
+zqUYjMTqUEVlQL/VAh0A7sR+fBCECGEZPX4fFWau3eD1BC7xUwWlMPzPnwKBgFaN
+Xp++VELH8024CXqvuiqKrZpR9Y9EGCwm/kjzvdaWN/vHmjTYzECIklYRptk7gmpi
+pXIgCRTSujNXyMqc/EVZMB9Z6ML5Z+dDP0q0R2xpFW9O4PV/X1NejbQUvCluxvC4
+VoyTeYz5nSMllfAyXR/m9CgDde2/mnVuT4nKdacIBB8CHQC0Xm7Ss6hy6RIdEniN
+s6+Voc4UwFwMjJAgR3C7
+-----END PRIVATE KEY-----
+";

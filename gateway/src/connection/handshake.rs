@@ -1,18 +1,34 @@
 //! How a connection begins: the TLS handshake, and which version of HTTP its client speaks.
 
-use std::{future::poll_fn, io, pin::Pin, task::Poll};
+use std::{future::poll_fn, io, pin::Pin, rc::Rc, task::Poll};
 
 use tokio::{
-    io::{AsyncRead as _, ReadBuf},
+    io::{AsyncRead as _, AsyncWriteExt as _, ReadBuf},
     net::TcpStream,
 };
 use tokio_rustls::TlsAcceptor;
 
-use crate::connection::{http2, socket::Socket, state::State, write_timeout::ClientStream};
+use crate::{
+    answer::respond::Answer,
+    connection::{http2, socket::Socket, state::State, write_timeout::ClientStream},
+    worker::Worker,
+};
 
-/// The TLS handshake, in the time of a header.
-pub(super) async fn tls(tls: &TlsAcceptor, stream: TcpStream, state: &State) -> io::Result<Socket> {
+/// What who speaks plain HTTP to a port that speaks TLS is told.
+const TLS_IS_SPOKEN: &str = "this port speaks TLS: send the request to https://";
+
+/// The TLS handshake, in the time of a header. A client that speaks plain HTTP has its answer in words.
+pub(super) async fn tls(
+    tls: &TlsAcceptor,
+    stream: TcpStream,
+    worker: &Worker,
+    state: &State,
+) -> io::Result<Socket> {
     state.begin_header();
+    if is_plain_http(&stream, state).await? {
+        Box::pin(refuse_plain_http(stream, worker, state)).await?;
+        return Err(io::Error::other("plain HTTP where TLS is spoken"));
+    }
     let mut accepting = Box::pin(tls.accept(stream)); // of no use later
     let accepted = poll_fn(|context| match accepting.as_mut().poll(context) {
         Poll::Pending if state.is_timed_out(context) => {
@@ -21,6 +37,37 @@ pub(super) async fn tls(tls: &TlsAcceptor, stream: TcpStream, state: &State) -> 
         accepted => accepted,
     });
     Ok(Socket::Tls(Box::new(accepted.await?)))
+}
+
+/// Whether the first byte is a letter, as of a method; that of a TLS record is 22.
+async fn is_plain_http(stream: &TcpStream, state: &State) -> io::Result<bool> {
+    let mut first = [0];
+    let peeked =
+        poll_fn(
+            |context| match stream.poll_peek(context, &mut ReadBuf::new(&mut first)) {
+                Poll::Pending if state.is_timed_out(context) => {
+                    Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+                }
+                peeked => peeked,
+            },
+        );
+    Ok(peeked.await? == 1 && first[0].is_ascii_alphabetic())
+}
+
+async fn refuse_plain_http(stream: TcpStream, worker: &Worker, state: &State) -> io::Result<()> {
+    let unanswered = worker.metrics.request();
+    let body_timeout = worker.config.gateway.body_timeout;
+    let signals = Rc::clone(&state.signals);
+    let mut stream = ClientStream::new(Socket::Plain(stream), body_timeout, signals);
+    let body = Answer::bad_request(TLS_IS_SPOKEN.into()).body();
+    let head = format!(
+        "HTTP/1.1 400 Bad Request\r\ncontent-type: application/problem+json\r\ncontent-length: {}\r\n\
+         connection: close\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(&[head.as_bytes(), &body].concat()).await?;
+    unanswered.answered(400);
+    stream.shutdown().await
 }
 
 /// Whether the client speaks HTTP/2, as was agreed on or as its first bytes tell, which are put back; none if

@@ -5,8 +5,8 @@
 //! and bytes that wait in windows are few ([`STREAMS_MAX`], [`WINDOW`]); a stream takes a place of its client's
 //! address, as a connection does, until its answer has left; it is given up as a request is
 //! in HTTP/1.1, and a moment later also if its answer cannot leave; who opens streams only to reset them is
-//! left ([`CANCELLED_MAX`]). Floods of frames without a request (CONTINUATION, SETTINGS, empty DATA) are bounded
-//! by h2, and in the end by the silence that they are.
+//! left ([`CANCELLED_MAX`]); part of a header has the time of a header ([`HeaderWatch`]). Floods of frames without a
+//! request (CONTINUATION, SETTINGS, empty DATA) are bounded by h2, and in the end by the silence that they are.
 
 use std::{
     cell::Cell,
@@ -33,6 +33,7 @@ use crate::{
     connection::{
         addresses::Peer,
         deadlines::{Deadline, NEVER},
+        header_watch::HeaderWatch,
         write_timeout::ClientStream,
     },
     worker::{StreamPlace, Worker},
@@ -119,6 +120,9 @@ pub(crate) async fn serve(
 ) {
     let gateway = &worker.config.gateway;
     let (idle, write_timeout) = (gateway.idle_timeout, gateway.body_timeout);
+    let header_timeout = gateway.header_timeout;
+    let is_in_header = Rc::new(Cell::new(false));
+    let stream = HeaderWatch::new(stream, Rc::clone(&is_in_header));
     let state = Rc::new(State::default());
     let service = service_fn(|request| {
         let (worker, state, deadline) = (Rc::clone(&worker), Rc::clone(&state), deadline.another());
@@ -156,6 +160,8 @@ pub(crate) async fn serve(
     let mut serving = Box::pin(serving); // other connections have no room for it
     let is_client = matches!(peer, Peer::Client(_));
     let (mut is_resting, mut is_leaving, mut is_draining) = (false, false, false);
+    // While part of a header has come: when the rest must have.
+    let mut header_end = NEVER;
     let served = poll_fn(|context| {
         if deadline.is_draining() && !is_draining {
             is_draining = true;
@@ -170,16 +176,24 @@ pub(crate) async fn serve(
             if is_client && state.is_abused() {
                 return Poll::Ready(None);
             }
+            if is_in_header.get() != (header_end != NEVER) {
+                is_resting = false;
+                header_end = match is_in_header.get() {
+                    true => deadline.after(header_timeout),
+                    false => NEVER,
+                };
+            }
             if state.active.get() > 0 {
                 is_resting = false;
                 deadline.clear();
             } else if !is_resting {
                 is_resting = true;
-                deadline.set(if is_leaving { write_timeout } else { idle }, NEVER);
+                let rest = if is_leaving { write_timeout } else { idle };
+                deadline.set(rest, header_end);
             }
             match deadline.is_over(context) {
                 false => return Poll::Pending,
-                true if is_leaving => return Poll::Ready(None),
+                true if is_leaving || deadline.has_come(header_end) => return Poll::Ready(None),
                 true => {}
             }
             serving.as_mut().graceful_shutdown();

@@ -9,6 +9,7 @@ pub(crate) mod addresses;
 pub(crate) mod deadlines;
 pub(crate) mod descriptors;
 mod handshake;
+mod header_watch;
 mod http1;
 pub(crate) mod http2;
 pub(crate) mod listen;

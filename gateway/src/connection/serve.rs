@@ -26,7 +26,7 @@ pub(crate) async fn serve(stream: TcpStream, peer: Peer, worker: Rc<Worker>, dea
     let gateway = &worker.config.gateway;
     let state = Rc::new(State::new(gateway, peer, deadline));
     let stream = match &worker.tls {
-        Some(tls) => match handshake::tls(tls, stream, &state).await {
+        Some(tls) => match handshake::tls(tls, stream, &worker, &state).await {
             Ok(stream) => stream,
             Err(error) => return worker.metrics.connection_broken(&error),
         },

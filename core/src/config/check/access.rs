@@ -12,6 +12,7 @@ use crate::config::{
     Redis,
     access::{Credentials, Identity, Sasl, Tls},
     files::{mode, read},
+    key_kind,
     keys::open_to_others,
     names,
     raw::{Table, one_of},
@@ -244,6 +245,9 @@ fn is_open_to_all(path: &Path) -> bool {
 }
 
 fn certificates(pem: &[u8]) -> Option<&'static str> {
+    if let Some(what) = key_kind::binary(pem) {
+        return Some(what);
+    }
     let mut found = CertificateDer::pem_slice_iter(pem).peekable();
     if found.peek().is_none() {
         return Some(
@@ -256,9 +260,11 @@ fn certificates(pem: &[u8]) -> Option<&'static str> {
 }
 
 fn private_key(pem: &[u8]) -> Option<&'static str> {
-    PrivateKeyDer::from_pem_slice(pem)
-        .is_err()
-        .then_some("has no private key in it; it must be PEM, not encrypted, with \"-----BEGIN PRIVATE KEY-----\"")
+    PrivateKeyDer::from_pem_slice(pem).is_err().then(|| {
+        key_kind::not_a_key(pem).unwrap_or(
+            "has no private key in it; it must be PEM, not encrypted, with \"-----BEGIN PRIVATE KEY-----\"",
+        )
+    })
 }
 
 pub(super) fn need_each_other(
