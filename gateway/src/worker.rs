@@ -270,7 +270,7 @@ impl Worker {
                 owner: response_headers.owner_name(),
                 preferences: target.preferences,
             };
-            intake.take(stream, target.format, &body, &base, target.traceparent)
+            intake.take(stream, target.format, &body, &base, target.trace)
         };
         let (outcomes, tickets) = match taken {
             Ok(taken) => taken,

@@ -189,6 +189,13 @@ pub(in crate::config) fn file(path: &str) -> Option<&'static str> {
         .then_some("must be the path of a file, without NUL")
 }
 
+/// The name of a field of HTTP (RFC 9110, section 5.1).
+pub(super) fn header_field(name: &str) -> Option<&'static str> {
+    let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+    let is_name = !name.is_empty() && name.bytes().all(token);
+    (!is_name).then_some("must be the name of a header field, like x-page")
+}
+
 /// An origin as a browser sends it (RFC 6454, section 6.2): in any other spelling it would never match.
 pub(in crate::config) fn origin(origin: &str) -> Option<&'static str> {
     if origin == "null" {

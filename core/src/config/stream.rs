@@ -31,6 +31,17 @@ pub struct Stream {
     pub access: Access,
     /// Whose pages may write from a browser; none unless declared.
     pub cors: Option<Cors>,
+    /// What a body of the media type `text/plain` holds; 415 unless declared.
+    pub text_plain: Option<TextPlain>,
+}
+
+/// `text_plain = "json" | "ndjson"`: a page's `navigator.sendBeacon` sends texts so, and without asking first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TextPlain {
+    /// As `application/json`: an event, or an array of them.
+    Json,
+    /// As `application/x-ndjson`: an event a line.
+    Ndjson,
 }
 
 /// `access = "open" | "keys"`. Without it: `Keys` if `gateway.keys` names a file.
@@ -42,11 +53,13 @@ pub enum Access {
     Keys,
 }
 
-/// `cors = { origins = ["https://a.example"], max_age_s = 600 }`
+/// `cors = { origins = ["https://a.example"], headers = ["x-page"], max_age_s = 600 }`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cors {
     /// As a browser sends them, `scheme://host[:port]`; or `*` alone: any.
     pub origins: Vec<String>,
+    /// Names of fields that a page may send beside those that mean something here, in lower case; without it, any.
+    pub headers: Option<Vec<String>>,
     /// How long a browser may remember the answer to a preflight.
     pub max_age: Duration,
 }

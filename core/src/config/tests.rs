@@ -1443,4 +1443,38 @@ mod cors {
         );
         mistake_says(&with_origins(""), &["needs at least one"]);
     }
+
+    #[test]
+    fn fields_that_a_page_may_send_are_any_unless_they_are_listed() {
+        let headers = |more: &str| {
+            let cors = format!("cors = {{ origins = [\"*\"]{more} }}");
+            valid(&with_key(&cors)).streams[0]
+                .cors
+                .clone()
+                .expect("declared")
+                .headers
+        };
+        assert_eq!(headers(""), None);
+        assert_eq!(headers(", headers = []"), Some(vec![]));
+        assert_eq!(
+            headers(", headers = [\"X-Page\"]"),
+            Some(vec!["x-page".to_owned()])
+        );
+        for wrong in ["", "a b", "a,b", "año"] {
+            let cors = format!("cors = {{ origins = [\"*\"], headers = [\"{wrong}\"] }}");
+            mistake_says(&with_key(&cors), &["streams.weather.cors.headers[0]"]);
+        }
+    }
+
+    #[test]
+    fn what_text_plain_holds_has_to_be_said() {
+        let held = |line: &str| valid(&with_key(line)).streams[0].text_plain;
+        assert_eq!(held(""), None);
+        assert_eq!(held("text_plain = \"json\""), Some(TextPlain::Json));
+        assert_eq!(held("text_plain = \"ndjson\""), Some(TextPlain::Ndjson));
+        mistake_says(
+            &with_key("text_plain = \"csv\""),
+            &["streams.weather.text_plain"],
+        );
+    }
 }

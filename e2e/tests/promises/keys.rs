@@ -455,6 +455,11 @@ async fn a_page_of_a_declared_origin_may_write_and_read_every_answer() {
             .method("OPTIONS")
             .header("origin", origin)
             .header("access-control-request-method", "POST")
+            .header(
+                "access-control-request-headers",
+                "baggage,content-type,sentry-trace",
+            )
+            .header("access-control-request-headers", "tracestate, X-Own, a b")
     };
     let answer = client.answer(&preflight(origin)).await;
     let field = |name| answer.header(name);
@@ -462,7 +467,8 @@ async fn a_page_of_a_declared_origin_may_write_and_read_every_answer() {
     assert_eq!(field("access-control-allow-origin"), Some(origin));
     assert_eq!(field("access-control-allow-methods"), Some("POST"));
     assert_eq!(field("access-control-max-age"), Some("60"));
-    assert_eq!(field("vary"), Some("Origin"));
+    let vary = "Origin, Access-Control-Request-Headers";
+    assert_eq!(field("vary"), Some(vary));
     let sent = field("access-control-allow-headers").expect("fields");
     for name in [
         "authorization",
@@ -471,9 +477,14 @@ async fn a_page_of_a_declared_origin_may_write_and_read_every_answer() {
         "idempotency-key",
         "prefer",
         "traceparent",
+        "tracestate",
+        "baggage",
+        "sentry-trace",
+        "x-own",
     ] {
         assert!(sent.split(", ").any(|n| n == name), "{name}: {sent}");
     }
+    assert!(!sent.contains("a b"), "only names: {sent}");
     let answer = client.answer(&preflight("https://b.example")).await;
     assert_eq!(answer.status, 204);
     assert_eq!(answer.header("access-control-allow-origin"), None);

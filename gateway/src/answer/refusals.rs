@@ -111,10 +111,10 @@ impl Answer {
         Self::unsupported(detail).field(&ACCEPT_ENCODING, CODINGS)
     }
 
-    pub(crate) fn badly_packed(coding: &str, error: &std::io::Error) -> Self {
+    pub(crate) fn badly_packed(coding: &str, why: &str) -> Self {
         Self::problem(
             400,
-            format!("the body is not {coding}, as Content-Encoding says: {error}"),
+            format!("the body is not {coding}, as Content-Encoding says: {why}"),
         )
     }
 
@@ -134,6 +134,16 @@ impl Answer {
             "the body did not arrive in time: nothing of it is stored, send it again",
         )
         .cut_off()
+    }
+
+    /// So many bytes came in all the time that a body may take.
+    pub(crate) fn body_too_slow(bytes: usize, body_max: Duration) -> Self {
+        let seconds = body_max.as_secs_f64();
+        let detail = format!(
+            "the body may take {seconds} s, and {bytes} bytes of it came: nothing of it is stored. Sent again at this pace \
+             it cannot come in time either: send smaller parts, of fewer bytes than that"
+        );
+        Self::problem(408, detail).cut_off()
     }
 
     pub(crate) fn body_broken(why: impl std::fmt::Display) -> Self {

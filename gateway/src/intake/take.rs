@@ -3,7 +3,6 @@
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use aguacero::{config::Stream, id::EventId};
-use bytes::Bytes;
 use smallvec::smallvec;
 
 use crate::{
@@ -22,7 +21,7 @@ use crate::{
         split,
     },
     metric::{self, NotStored},
-    request::{preferences::Preferences, route::Format},
+    request::{preferences::Preferences, route::Format, trace::Trace},
 };
 
 /// What a body is taken in with.
@@ -45,7 +44,7 @@ impl Intake<'_> {
         format: Format,
         body: &[u8],
         base: &Base,
-        traceparent: Option<Bytes>,
+        trace: Option<Trace>,
     ) -> Result<(Outcomes, Tickets), Box<Answer>> {
         let events = split::split(format, body, self.records_max)?;
         let mut outcomes = Outcomes {
@@ -73,7 +72,7 @@ impl Intake<'_> {
             judged,
             base,
             owner: self.owner,
-            traceparent,
+            trace,
             is_dry_run: self.preferences.dry_run,
         };
         let tickets = good.append(self.lane, &mut outcomes);
@@ -88,7 +87,7 @@ struct Good<'a> {
     judged: &'a Judged,
     base: &'a Base,
     owner: &'a str,
-    traceparent: Option<Bytes>,
+    trace: Option<Trace>,
     is_dry_run: bool,
 }
 
@@ -117,7 +116,7 @@ impl Good<'_> {
                 client_key: client_id.or(base.client_key()).unwrap_or_default(),
                 counter_keys: judged.counter_keys(event),
                 arrived_ms,
-                traceparent: self.traceparent.as_ref(),
+                traceparent: self.trace.as_ref().map(|trace| &trace.parent),
             };
             if let Some(places) = &mut outcomes.places {
                 places[event.index as usize].id = append.id;

@@ -30,8 +30,12 @@ pub(crate) struct Limits<'a> {
     silence_max: Duration,
     /// The connection's.
     deadline: &'a Deadline,
+    /// For all of it.
+    body_max: Duration,
     /// When the last byte must have come.
     last: u64,
+    /// Bytes that have come.
+    received: Cell<usize>,
     is_http2: bool,
     /// Trailers came behind the body.
     has_trailers: Cell<bool>,
@@ -51,7 +55,9 @@ impl<'a> Limits<'a> {
             bytes_max: gateway.body_bytes_max,
             silence_max: gateway.body_timeout,
             deadline,
+            body_max,
             last: deadline.after(body_max),
+            received: Cell::new(0),
             is_http2: version == Version::HTTP_2,
             has_trailers: Cell::new(false),
         }
@@ -169,6 +175,7 @@ fn bounded(body: Bytes, limits: &Limits<'_>) -> Result<Bytes, Box<Answer>> {
 /// The next piece of data, or none at the end.
 async fn next(body: &mut Incoming, limits: &Limits<'_>) -> Result<Option<Bytes>, Box<Answer>> {
     limits.deadline.set(limits.silence_max, limits.last);
+    let silent_from = limits.deadline.after(limits.silence_max / 2);
     let next = poll_fn(|context| {
         loop {
             match Pin::new(&mut *body).poll_frame(context) {
@@ -182,12 +189,19 @@ async fn next(body: &mut Incoming, limits: &Limits<'_>) -> Result<Option<Bytes>,
                 }
                 Poll::Ready(Some(Ok(frame))) => {
                     match frame.into_data() {
-                        Ok(data) => return Poll::Ready(Ok(Some(data))),
+                        Ok(data) => {
+                            limits.received.set(limits.received.get() + data.len());
+                            return Poll::Ready(Ok(Some(data)));
+                        }
                         Err(_) => limits.has_trailers.set(true), // which mean nothing here
                     }
                 }
                 Poll::Pending if limits.deadline.is_over(context) => {
-                    return Poll::Ready(Err(Answer::body_stalled().into()));
+                    let answer = match limits.deadline.has_come(silent_from) {
+                        true => Answer::body_stalled(),
+                        false => Answer::body_too_slow(limits.received.get(), limits.body_max),
+                    };
+                    return Poll::Ready(Err(answer.into()));
                 }
                 Poll::Pending => return Poll::Pending,
             }

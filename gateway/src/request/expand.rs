@@ -15,7 +15,7 @@ use hyper::header::HeaderValue;
 
 use crate::{
     answer::respond::Answer,
-    request::{body::Limits, turns::Turns},
+    request::{body::Limits, turns::Turns, unpackable},
 };
 
 /// What `Accept-Encoding` says of requests.
@@ -54,12 +54,19 @@ pub(crate) enum Coding {
 }
 
 impl Coding {
-    /// What the fields `Content-Encoding` name, if that is one coding and known.
+    /// What the fields `Content-Encoding` name, if that is one coding and known. Empty members of the list are ignored
+    /// (RFC 9110, section 5.6.1.2).
     pub(crate) fn of(fields: &[&HeaderValue]) -> Result<Self, Box<Answer>> {
-        let name = match fields {
-            [] => return Ok(Self::Identity),
-            [one] => one.as_bytes().trim_ascii(),
-            _ => b"more than one",
+        let members = fields
+            .iter()
+            .flat_map(|field| field.as_bytes().split(|b| *b == b','));
+        let mut names = members
+            .map(<[u8]>::trim_ascii)
+            .filter(|name| !name.is_empty());
+        let name = match (names.next(), names.next()) {
+            (None, _) => return Ok(Self::Identity),
+            (Some(one), None) => one,
+            (Some(_), Some(_)) => b"more than one",
         };
         let known: [(&[u8], Self); 6] = [
             (b"gzip", Self::Gzip),
@@ -78,7 +85,7 @@ impl Coding {
         }
     }
 
-    fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Identity => "identity",
             Self::Gzip => "gzip",
@@ -123,7 +130,10 @@ impl Expander {
             }
             Ok(_) if max == gateway.body_bytes_max => Err(Answer::expanded_too_large(max).into()),
             Ok(_) => Err(Answer::expands_too_much(gateway.expansion_max).into()),
-            Err(error) => Err(Answer::badly_packed(coding.name(), &error).into()),
+            Err(error) => {
+                let why = unpackable::why(coding, &packed, &error);
+                Err(Answer::badly_packed(coding.name(), &why).into())
+            }
         }
     }
 }
@@ -476,7 +486,15 @@ expansion_max = 20
         assert_eq!(of(&["identity"]), Ok(Coding::Identity));
         assert_eq!(of(&["X-GZip"]), Ok(Coding::Gzip));
         assert_eq!(of(&["br"]), Ok(Coding::Brotli));
-        for names in [&["gzip, gzip"][..], &["gzip", "gzip"], &["lzma"], &[""]] {
+        for (names, coding) in [
+            (&[""][..], Coding::Identity),
+            (&[",", " "], Coding::Identity),
+            (&["gzip,"], Coding::Gzip),
+            (&["", " , zstd ,"], Coding::Zstd),
+        ] {
+            assert_eq!(of(names), Ok(coding), "{names:?}");
+        }
+        for names in [&["gzip, gzip"][..], &["gzip", "gzip"], &["lzma"]] {
             assert_eq!(of(names), Err(415), "{names:?}");
         }
     }

@@ -1,13 +1,13 @@
 //! Which stream a request is for, and whether its header lets it in: what there is (404, 405), who may write (401,
 //! 403), how fast (429), and then the rest.
 
-use aguacero::config::{Access, Config};
-use bytes::Bytes;
+use aguacero::config::{Access, Config, Stream, TextPlain};
 use hyper::{
     Method, Version,
     header::{
-        ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH,
-        CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN, TRANSFER_ENCODING,
+        ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION,
+        CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, ORIGIN,
+        TRANSFER_ENCODING,
     },
     http::request::Parts,
 };
@@ -21,17 +21,22 @@ use crate::{
         expand::Coding,
         keys::Keys,
         preferences::{PREFER, Preferences},
+        trace::{TRACEPARENT, TRACESTATE, Trace},
     },
 };
 
 /// Bytes of a path; no stream has one that long.
 const PATH_BYTES_MAX: usize = 2048;
 
-/// Of the W3C's trace context.
-static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-
-/// A `traceparent` of version 00 has 55; later versions may add to it.
-const TRACEPARENT_BYTES_MAX: usize = 128;
+/// The media types of NDJSON; none is registered.
+const NDJSON: [&str; 6] = [
+    "application/x-ndjson",
+    "application/ndjson",
+    "application/jsonl",
+    "application/x-jsonl",
+    "application/jsonlines",
+    "application/x-jsonlines",
+];
 
 /// What a routed request is held against.
 #[derive(Debug)]
@@ -42,7 +47,7 @@ pub(crate) struct Target {
     pub(crate) format: Format,
     /// The request's `Idempotency-Key`.
     pub(crate) client_key: Option<ClientKey>,
-    pub(crate) traceparent: Option<Bytes>,
+    pub(crate) trace: Option<Trace>,
     pub(crate) preferences: Preferences,
 }
 
@@ -98,7 +103,7 @@ pub(crate) fn route(
             .allowed
             .insert(Allowed::to(cors, fields.origin));
         if request.method == Method::OPTIONS && fields.origin.is_some() && fields.is_preflight {
-            return Err(allowed.preflight(cors).into());
+            return Err(allowed.preflight(cors, &fields.asked_headers).into());
         }
     }
     place?;
@@ -122,9 +127,9 @@ pub(crate) fn route(
     Ok(Target {
         stream,
         coding: Coding::of(&fields.codings)?,
-        format: format(&fields)?,
+        format: format(&fields, declared)?,
         client_key: ClientKey::from_values(&fields.keys)?,
-        traceparent: traceparent(&fields),
+        trace: Trace::of(&fields.traceparents, &fields.tracestates),
         preferences: Preferences::of(request.uri.query(), &fields.preferences)?,
     })
 }
@@ -141,12 +146,14 @@ struct Fields<'a> {
     codings: SmallVec<[&'a HeaderValue; 1]>,
     content_types: SmallVec<[&'a HeaderValue; 1]>,
     keys: SmallVec<[&'a HeaderValue; 1]>,
-    traceparent: Option<&'a HeaderValue>,
+    traceparents: SmallVec<[&'a HeaderValue; 1]>,
+    tracestates: SmallVec<[&'a HeaderValue; 1]>,
     authorizations: SmallVec<[&'a HeaderValue; 1]>,
     preferences: SmallVec<[&'a HeaderValue; 1]>,
     origin: Option<&'a HeaderValue>,
     /// A browser asks before it sends the request itself.
     is_preflight: bool,
+    asked_headers: SmallVec<[&'a HeaderValue; 1]>,
 }
 
 impl<'a> Fields<'a> {
@@ -161,10 +168,12 @@ impl<'a> Fields<'a> {
                 n if n == CONTENT_ENCODING => fields.codings.push(value),
                 n if n == TRANSFER_ENCODING => fields.transfer_codings.push(value),
                 n if *n == IDEMPOTENCY_KEY => fields.keys.push(value),
-                n if *n == TRACEPARENT => fields.traceparent = fields.traceparent.or(Some(value)),
+                n if *n == TRACEPARENT => fields.traceparents.push(value),
+                n if *n == TRACESTATE => fields.tracestates.push(value),
                 n if n == AUTHORIZATION => fields.authorizations.push(value),
                 n if n == ORIGIN => fields.origin = fields.origin.or(Some(value)),
                 n if n == ACCESS_CONTROL_REQUEST_METHOD => fields.is_preflight = true,
+                n if n == ACCESS_CONTROL_REQUEST_HEADERS => fields.asked_headers.push(value),
                 n if *n == PREFER => fields.preferences.push(value),
                 _ => {}
             }
@@ -234,7 +243,8 @@ fn is_of_address(byte: &u8) -> bool {
 
 /// hyper has cut the body out already; whoever stands in front of us might have cut otherwise. (Beside a
 /// Content-Length, hyper goes by the chunks and ends the connection, as RFC 9112 has it.) Whether the body
-/// comes in chunks.
+/// comes in chunks. Not even an empty member is
+/// ignored in this list, as others would be: who ignores it sees chunks, and who does not sees none.
 fn check_framing(fields: &Fields<'_>) -> Result<bool, Box<Answer>> {
     match fields.transfer_codings[..] {
         [] => Ok(false),
@@ -259,22 +269,17 @@ fn check_sizes(config: &Config, fields: &Fields<'_>) -> Result<(), Box<Answer>> 
     }
 }
 
-/// The request's trace context (W3C), if it is one: a longer value is not, and is left behind.
-fn traceparent(fields: &Fields<'_>) -> Option<Bytes> {
-    let value = fields.traceparent?.as_bytes();
-    (value.len() <= TRACEPARENT_BYTES_MAX).then(|| Bytes::copy_from_slice(value))
-}
-
-fn format(fields: &Fields<'_>) -> Result<Format, Box<Answer>> {
+/// How the body holds its events. Parameters mean nothing: JSON has no charset (RFC 8259, section 11), and its bytes tell
+/// whether they are UTF-8.
+fn format(fields: &Fields<'_>, stream: &Stream) -> Result<Format, Box<Answer>> {
+    const SEND: &str = "send application/json or application/x-ndjson";
     let [value] = fields.content_types[..] else {
         let number = if fields.content_types.is_empty() {
             "no"
         } else {
             "more than one"
         };
-        let detail = format!(
-            "the request has {number} Content-Type: send application/json or application/x-ndjson"
-        );
+        let detail = format!("the request has {number} Content-Type: {SEND}");
         return Err(Answer::unsupported(detail).into());
     };
     match value.as_bytes() {
@@ -283,28 +288,16 @@ fn format(fields: &Fields<'_>) -> Result<Format, Box<Answer>> {
         _ => {}
     }
     let text = String::from_utf8_lossy(value.as_bytes());
-    let (kind, parameters) = text.split_once(';').unwrap_or((&text, ""));
-    let format = match kind.trim() {
-        k if k.eq_ignore_ascii_case("application/json") => Format::Json,
-        k if k.eq_ignore_ascii_case("application/x-ndjson") => Format::Ndjson,
-        other => {
-            let detail = format!(
-                "Content-Type {other} is not supported: send application/json or application/x-ndjson"
-            );
-            return Err(Answer::unsupported(detail).into());
-        }
-    };
-    for parameter in parameters.split(';') {
-        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
-        let charset = value.trim().trim_matches('"');
-        if name.trim().eq_ignore_ascii_case("charset") && !charset.eq_ignore_ascii_case("utf-8") {
-            return Err(Answer::unsupported(format!(
-                "charset {charset} is not supported: JSON is sent as UTF-8"
-            ))
-            .into());
+    let kind = text.split(';').next().unwrap_or_default().trim();
+    match kind.to_ascii_lowercase().as_str() {
+        "application/json" => Ok(Format::Json),
+        kind if NDJSON.contains(&kind) => Ok(Format::Ndjson),
+        "text/plain" if stream.text_plain == Some(TextPlain::Json) => Ok(Format::Json),
+        "text/plain" if stream.text_plain == Some(TextPlain::Ndjson) => Ok(Format::Ndjson),
+        _ => {
+            Err(Answer::unsupported(format!("Content-Type {kind} is not supported: {SEND}")).into())
         }
     }
-    Ok(format)
 }
 
 #[cfg(test)]

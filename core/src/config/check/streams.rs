@@ -4,7 +4,8 @@ use std::{collections::HashMap, time::Duration};
 
 use crate::{
     config::{
-        Access, Cors, Counter, Field, Partitioning, Route, Rule, Spread, Stream, Topic, Via, names,
+        Access, Cors, Counter, Field, Partitioning, Route, Rule, Spread, Stream, TextPlain, Topic,
+        Via, names,
         raw::{Found, Table, did_you_mean, one_of},
     },
     scalar::Scalar,
@@ -17,6 +18,9 @@ const VIAS: [(&str, Via); 1] = [("grpc", Via::Grpc)];
 
 /// Who may write, by the names under which it is declared.
 const ACCESSES: [(&str, Access); 2] = [("open", Access::Open), ("keys", Access::Keys)];
+
+/// What `text/plain` may hold, by the names under which it is declared.
+const TEXTS: [(&str, TextPlain); 2] = [("json", TextPlain::Json), ("ndjson", TextPlain::Ndjson)];
 
 /// Keys of one counter that are shown by name, unless it says otherwise.
 const MAX_DISTINCT: usize = 10_000;
@@ -66,6 +70,7 @@ fn stream(
         routes: routes(&table, paths),
         access: access(&table, has_keys),
         cors: table.table("cors").map(cors),
+        text_plain: text_plain(&table),
         name,
     };
     table.done();
@@ -282,7 +287,7 @@ fn access(table: &Table<'_>, has_keys: bool) -> Access {
     *access
 }
 
-/// `{ origins = ["https://a.example"], max_age_s = 600 }`
+/// `{ origins = ["https://a.example"], headers = ["x-page"], max_age_s = 600 }`
 fn cors(table: Table<'_>) -> Cors {
     let origins = table.list::<String>("origins").unwrap_or_default();
     if origins.is_empty() {
@@ -300,13 +305,31 @@ fn cors(table: Table<'_>) -> Cors {
             table.report_at(spot, what);
         }
     }
+    let headers = table.list::<String>("headers");
+    for Found { value, spot } in headers.iter().flatten() {
+        if let Some(what) = names::header_field(value) {
+            table.report_at(spot, what);
+        }
+    }
+    let name = |found: Found<String>| found.value.to_ascii_lowercase();
     // Browsers remember no preflight for longer than a day.
     let max_age = table.number("max_age_s", 600, 0..=86_400);
     table.done();
     Cors {
         origins: origins.into_iter().map(|found| found.value).collect(),
+        headers: headers.map(|names| names.into_iter().map(name).collect()),
         max_age: Duration::from_secs(max_age),
     }
+}
+
+fn text_plain(table: &Table<'_>) -> Option<TextPlain> {
+    let Found { value, spot } = table.get::<String>("text_plain")?;
+    let known = TEXTS.iter().find(|(name, _)| *name == value);
+    if known.is_none() {
+        let hint = one_of(&value, &TEXTS.map(|(name, _)| name));
+        table.report_at(&spot, format!("text/plain cannot hold \"{value}\"; {hint}"));
+    }
+    known.map(|(_, holds)| *holds)
 }
 
 fn via(table: &Table<'_>) -> Via {
