@@ -144,7 +144,12 @@ impl Client {
             let connects = self.connection.connects() - before;
             self.tally.with(|tally| {
                 tally.connects += connects;
-                outcomes.iter().for_each(|o| tally.note(o, took));
+                for (i, outcome) in outcomes.iter().enumerate() {
+                    // What is told of a connection is told once, not for each of its streams.
+                    if !outcome.is_of_connection() || !outcomes[..i].contains(outcome) {
+                        tally.note(outcome, took);
+                    }
+                }
             });
             let ends = |outcome: &Outcome| !matches!(outcome, Outcome::Answered { closes: false, status } if *status < 500);
             if outcomes.iter().any(ends) {

@@ -45,6 +45,13 @@ enum Outcome {
     Lost(String),
 }
 
+impl Outcome {
+    /// Whether it is about a connection over which nothing was sent.
+    fn is_of_connection(&self) -> bool {
+        matches!(self, Self::ClosedBefore | Self::Refused)
+    }
+}
+
 /// A connection of either kind, made when it is needed.
 enum Connection {
     Http1(http1::Http1),
