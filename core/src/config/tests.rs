@@ -1,6 +1,6 @@
 use std::{path::Path, time::Duration};
 
-use super::{Config, Mistakes, Partitioning, Type};
+use super::{Config, Mistakes, Partitioning, TextPlain, Type};
 use crate::scalar::Scalar;
 
 /// The least that a file can declare.
