@@ -81,6 +81,11 @@ pub fn all() -> anyhow::Result<Vec<Stage>> {
     stages.push(stage("split and judge, NDJSON of 500", BATCH, move || {
         std::hint::black_box(worker.judge(&body));
     }));
+    let (mut worker, body) = (new()?, b"{\"texto\":7}\n".repeat(BATCH as usize));
+    let name = "take in and answer, NDJSON of 500 refused";
+    stages.push(stage(name, BATCH, move || {
+        std::hint::black_box(worker.refuse(&body));
+    }));
     let (mut worker, body) = (new()?, lines);
     let name = "take in, frame, receipt and deltas, NDJSON of 500";
     stages.push(stage(name, BATCH, move || {

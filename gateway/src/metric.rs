@@ -168,10 +168,10 @@ pub(crate) fn not_stored(reason: NotStored, detail: &str, events: usize) {
     log_limiter::repeated_times("events are not stored", name, &detail, events as u64);
 }
 
-/// A body was refused since too many bytes of others wait.
+/// A body was refused since too many others wait.
 pub(crate) fn body_refused() {
     counter!("aguacero_gateway_bodies_refused_total").increment(1);
-    let detail = "too many bytes of bodies wait, of one client or of all";
+    let detail = "too many bodies wait, or too many bytes of them, of one client or of all";
     log_limiter::repeated("bodies are refused", "", &detail);
 }
 

@@ -9,6 +9,7 @@ use aguacero_proto::produce::{
 use prost::Message as _;
 
 use crate::{
+    answer::respond,
     batch::lane::{Bounds, Lane},
     intake::{ids::Base, judge::Judge, split, take::Intake},
     live::deltas::Live,
@@ -72,6 +73,22 @@ impl Stages {
         let base = Base::new(None, false, "", "");
         let taken = intake.take(&self.config.streams[0], format(body), body, &base, None);
         taken.map_or(0, |(_, tickets)| tickets.len())
+    }
+
+    /// Splits and judges a body, of which nothing is good; returns the bytes of the answer that lists why.
+    pub fn refuse(&mut self, body: &[u8]) -> usize {
+        let intake = Intake {
+            judge: &mut self.judge,
+            lane: &mut self.lane,
+            records_max: self.config.gateway.batch_records_max,
+            owner: "",
+            preferences: Preferences::default(),
+        };
+        let base = Base::new(None, true, "", "");
+        let taken = intake.take(&self.config.streams[0], format(body), body, &base, None);
+        taken.map_or(0, |(outcomes, _)| {
+            respond::answer(&outcomes, &base, "").body().len()
+        })
     }
 
     /// The next frame, as it goes over the wire; empty if there is none. Its slabs are stored, and what

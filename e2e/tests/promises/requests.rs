@@ -288,3 +288,38 @@ async fn only_what_is_a_trace_context_is_passed_on() {
         assert_eq!(passed, expected, "{:?}", record.header());
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_target_with_a_fragment_is_refused() {
+    let pipeline = Pipeline::weather().into_kafka_only().start().await;
+    let post = |target: &str, more: &str| {
+        format!(
+            "POST {target} HTTP/1.1\r\nhost: x\r\nreferer: http://x/#top\r\ncontent-type: application/json\r\ncontent-length: {}\r\n{more}\r\n{GOOD}",
+            GOOD.len()
+        )
+    };
+    for target in [
+        "/input#top",
+        "/input?a=1#",
+        "http://x/input#/elsewhere",
+        "/#input",
+    ] {
+        let answer = raw(pipeline.address(), post(target, "").as_bytes()).await;
+        assert!(
+            answer.starts_with("HTTP/1.1 400 ") && answer.contains('#'),
+            "{target}: {answer}"
+        );
+    }
+    let three = [
+        post("/input", ""),
+        post("/input", ""),
+        post("/input", "connection: close\r\n"),
+    ];
+    let answers = raw(pipeline.address(), three.concat().as_bytes()).await;
+    assert_eq!(
+        answers.matches("HTTP/1.1 200 ").count(),
+        3,
+        "pipelined: {answers}"
+    );
+    assert_eq!(pipeline.records("weather").await.len(), 3);
+}

@@ -46,6 +46,16 @@ fn request<'a>(path: &[u8], fields: impl Iterator<Item = &'a [u8]>) -> Option<Pa
     Some(request.into_parts().0)
 }
 
+/// The names that NDJSON has.
+const NDJSON: [&[u8]; 6] = [
+    b"application/x-ndjson",
+    b"application/ndjson",
+    b"application/jsonl",
+    b"application/x-jsonl",
+    b"application/jsonlines",
+    b"application/x-jsonlines",
+];
+
 /// What is let in says what it is, once.
 fn check_fields(request: &Parts, is_ndjson: bool) {
     let all = |name: &str| {
@@ -68,14 +78,17 @@ fn check_fields(request: &Parts, is_ndjson: bool) {
         .first()
         .map(|kind| kind.to_ascii_lowercase())
         .unwrap_or_default();
-    let expected: &[u8] = if is_ndjson {
-        b"application/x-ndjson"
-    } else {
-        b"application/json"
+    let kind = kind.split(|b| *b == b';').next().unwrap_or_default();
+    let expected: &[&[u8]] = match is_ndjson {
+        true => &NDJSON,
+        false => &[b"application/json"],
     };
-    assert!(kind.starts_with(expected), "{request:?}");
+    assert!(expected.contains(&kind.trim_ascii()), "{request:?}");
+    let codings = all("content-encoding");
+    let codings = codings.iter().flat_map(|list| list.split(|b| *b == b','));
+    let codings = codings.filter(|coding| !coding.trim_ascii().is_empty());
     assert!(
-        all("idempotency-key").len() < 2 && all("content-encoding").len() < 2,
+        all("idempotency-key").len() < 2 && codings.count() < 2,
         "{request:?}"
     );
     for key in all("idempotency-key") {

@@ -1,6 +1,6 @@
 //! A body: its events lie inside, in order, without overlapping, and are what serde_json finds.
 
-use aguacero::accept::trim;
+use aguacero::accept::{grammar::foreign_encoding, trim};
 use gateway::fuzzing::split;
 
 use crate::oracle;
@@ -41,6 +41,10 @@ pub(super) fn run(body: &[u8]) {
 }
 
 fn lines(body: &[u8]) {
+    if foreign_encoding(trim(body)).is_some() {
+        assert_eq!(split(true, body, RECORDS_MAX), Err(400));
+        return;
+    }
     let lines = body.split(|b| *b == b'\n').map(trim);
     let lines: Vec<_> = lines.filter(|line| !line.is_empty()).collect();
     same(split(true, body, RECORDS_MAX), &lines, body);

@@ -52,6 +52,13 @@ impl Answer {
         Self::problem(400, detail).closing()
     }
 
+    /// RFC 9112, section 3.2: a target has no fragment.
+    pub(crate) fn has_fragment() -> Self {
+        let detail =
+            "the target has a # in it, which is no part of any target: leave it out, or write %23";
+        Self::problem(400, detail).closing()
+    }
+
     pub(crate) fn bad_framing() -> Self {
         let detail = "a Transfer-Encoding may be chunked, once, and nothing else";
         Self::problem(400, detail).closing()

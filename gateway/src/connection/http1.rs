@@ -4,6 +4,8 @@ use std::{convert::Infallible, future::poll_fn, pin::Pin, rc::Rc, task::Poll};
 
 use http_body_util::Full;
 use hyper::{
+    Request,
+    body::Incoming,
     header::{CONNECTION, HeaderValue},
     server::conn::http1,
     service::service_fn,
@@ -12,6 +14,7 @@ use hyper_util::rt::TokioIo;
 
 use crate::{
     connection::{
+        request_target::{Fragment, RequestTarget},
         state::{Phase, Silence, State},
         write_timeout::ClientStream,
     },
@@ -35,10 +38,13 @@ pub(super) async fn serve(
     worker: &Rc<Worker>,
     state: &Rc<State>,
 ) -> Option<Released> {
-    let service = service_fn(|request| {
+    let service = service_fn(|mut request: Request<Incoming>| {
         let (worker, state) = (Rc::clone(worker), Rc::clone(state));
         async move {
             state.begin_request();
+            if state.signals.target.get() == RequestTarget::HasFragment {
+                request.extensions_mut().insert(Fragment);
+            }
             let mut answer = worker.handle(request, state.peer, &state.deadline).await;
             if state.deadline.is_draining() {
                 answer.is_last = true;

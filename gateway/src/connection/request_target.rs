@@ -62,7 +62,10 @@ mod tests {
         for (line, expected) in [
             ("POST /input#a HTTP/1.1\r\n", RequestTarget::HasFragment),
             ("POST http://x/#", RequestTarget::HasFragment),
-            ("POST /input HTTP/1.1\r\nreferer: /#\r\n\r\n{\"#\":1}", RequestTarget::Done),
+            (
+                "POST /input HTTP/1.1\r\nreferer: /#\r\n\r\n{\"#\":1}",
+                RequestTarget::Done,
+            ),
             ("POST /input\n#", RequestTarget::Done),
             ("POSTS /#", RequestTarget::Done),
             ("{\"a\": \"#\"}", RequestTarget::Done),

@@ -92,6 +92,7 @@ impl State {
     pub(super) fn end_request(&self, phase: Phase) {
         self.phase.set(phase);
         self.signals.has_heard.set(false);
+        self.signals.target.take();
         self.is_in_grace.set(false);
         self.last.set(self.deadline.after(self.idle_timeout));
         self.release_soon();

@@ -18,7 +18,10 @@ use tokio::{
     time::Sleep,
 };
 
-use crate::{answer::pending::PendingBytes, connection::socket::Socket};
+use crate::{
+    answer::pending::PendingBytes,
+    connection::{request_target::RequestTarget, socket::Socket},
+};
 
 /// How long a client may take to close a connection that we have closed.
 const LINGER: Duration = Duration::from_secs(1);
@@ -47,8 +50,17 @@ pub(crate) struct Signals {
     pub(crate) is_write_blocked: Cell<bool>,
     /// Something was read.
     pub(crate) has_heard: Cell<bool>,
+    /// Of the request that is being read.
+    pub(crate) target: Cell<RequestTarget>,
     /// What the answer holds that is being written.
     pub(crate) pending_answer: Cell<Option<PendingBytes>>,
+}
+
+impl Signals {
+    fn hear(&self, bytes: &[u8]) {
+        self.has_heard.set(true);
+        self.target.set(self.target.get().after(bytes));
+    }
 }
 
 impl ClientStream {
@@ -75,6 +87,7 @@ impl ClientStream {
     /// large buffer, is let go of.
     pub(crate) fn put_back(&mut self, begun: &[u8]) {
         self.begun = Bytes::copy_from_slice(begun);
+        self.signals.target.take();
     }
 
     /// Ready when there is something to read, or the end.
@@ -124,15 +137,16 @@ impl AsyncRead for ClientStream {
             let before = buffer.filled().len();
             let read = Pin::new(&mut self.stream).poll_read(context, buffer);
             if buffer.filled().len() > before {
-                self.signals.has_heard.set(true);
+                self.signals.hear(&buffer.filled()[before..]);
             } else if let Poll::Ready(Ok(())) = read {
                 self.has_ended = true;
             }
             return read;
         }
-        self.signals.has_heard.set(true);
         let bytes = self.begun.len().min(buffer.remaining());
-        buffer.put_slice(&self.begun.split_to(bytes));
+        let again = self.begun.split_to(bytes);
+        self.signals.hear(&again);
+        buffer.put_slice(&again);
         Poll::Ready(Ok(()))
     }
 }

@@ -15,6 +15,7 @@ use smallvec::SmallVec;
 
 use crate::{
     answer::{respond::Answer, response_headers::ResponseHeaders},
+    connection::request_target::Fragment,
     intake::ids::{ClientKey, IDEMPOTENCY_KEY},
     request::{
         cors::Allowed,
@@ -88,6 +89,9 @@ pub(crate) fn route(
     };
     let fields = Fields::of(&request.headers);
     check_host(request, &fields)?;
+    if request.extensions.get::<Fragment>().is_some() {
+        return Err(Answer::has_fragment().into());
+    }
     if request.method == Method::OPTIONS && path == "*" {
         return Err(Answer::options().into());
     }
