@@ -138,6 +138,8 @@ fn mongodb(table: Table<'_>) -> Mongodb {
 }
 
 fn gateway(table: Table<'_>) -> Gateway {
+    let ack_timeout = table.millis("ack_timeout_ms", 10_000, 10..=HOUR_MS);
+    let ack_ms = u64::try_from(ack_timeout.as_millis()).unwrap_or(HOUR_MS);
     let gateway = Gateway {
         listen: table.address("listen", local(8080)),
         tls: access::identity(&table),
@@ -162,10 +164,10 @@ fn gateway(table: Table<'_>) -> Gateway {
         idle_timeout: table.millis("idle_timeout_ms", 60_000, 10..=HOUR_MS),
         header_timeout: table.millis("header_timeout_ms", 10_000, 10..=HOUR_MS),
         body_timeout: table.millis("body_timeout_ms", 10_000, 10..=HOUR_MS),
-        ack_timeout: table.millis("ack_timeout_ms", 10_000, 10..=HOUR_MS),
+        ack_timeout,
         request_timeout: table.millis("request_timeout_ms", 20_000, 10..=HOUR_MS),
         drain_delay: table.millis("drain_delay_ms", 0, 0..=HOUR_MS),
-        drain_timeout: table.millis("drain_timeout_ms", 20_000, 0..=HOUR_MS),
+        drain_timeout: table.millis("drain_timeout_ms", ack_ms.max(20_000), 0..=HOUR_MS),
         partition_bytes_in_flight_max: table.number(
             "partition_bytes_in_flight_max",
             16 * MIB,
@@ -174,7 +176,7 @@ fn gateway(table: Table<'_>) -> Gateway {
         bytes_in_flight_max: table.number("bytes_in_flight_max", 64 * MIB, 1..=64 * GIB),
         frames_in_flight_max: table.number("frames_in_flight_max", 2, 1..=64),
         slab_bytes_max: table.number("slab_bytes_max", MIB, KIB..=64 * MIB),
-        partition_slow: table.millis("partition_slow_ms", 1_000, 1..=HOUR_MS),
+        partition_slow: table.millis("partition_slow_ms", ack_ms.min(1_000), 1..=HOUR_MS),
     };
     table.done();
     gateway

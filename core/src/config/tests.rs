@@ -810,6 +810,12 @@ mod relations {
         valid(&with_table(
             "[gateway]\npartition_slow_ms = 10000\ndrain_timeout_ms = 10000",
         ));
+        // What is not declared gives way.
+        let short = "[kafka]\nmessage_timeout_ms = 300\n[gateway]\nack_timeout_ms = 400";
+        let long = "[gateway]\nack_timeout_ms = 30000\nrequest_timeout_ms = 40000";
+        let gateway = |table: &str| valid(&with_table(table)).gateway;
+        assert_eq!(gateway(short).partition_slow.as_millis(), 400);
+        assert_eq!(gateway(long).drain_timeout.as_millis(), 30_000);
     }
 
     #[test]

@@ -292,7 +292,7 @@ async fn a_kept_connection_is_told_by_an_answer_that_it_ends() {
 async fn a_connection_of_http2_ends_with_goaway_when_its_streams_have() {
     let mut pipeline = Pipeline::weather()
         .into_kafka_only()
-        .with("gateway.partition_slow_ms", 30_000)
+        .with("gateway.partition_slow_ms", 10_000)
         .start()
         .await;
     let request = |stream| {

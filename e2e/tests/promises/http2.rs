@@ -504,7 +504,7 @@ async fn part_of_a_header_has_the_time_of_a_header_and_not_that_of_silence() {
 async fn events_of_a_stream_that_is_reset_are_counted_by_what_became_of_them() {
     let pipeline = Pipeline::weather()
         .into_kafka_only()
-        .with("gateway.partition_slow_ms", 30_000)
+        .with("gateway.partition_slow_ms", 10_000)
         .start()
         .await;
     goes_on(&pipeline, 0).await;
