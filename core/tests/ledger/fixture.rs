@@ -70,6 +70,7 @@ pub(crate) fn stream(name: &str, counters: Vec<Counter>) -> Stream {
         routes: Vec::new(),
         access: Access::Open,
         cors: None,
+        text_plain: None,
     }
 }
 
