@@ -87,7 +87,7 @@ pub(crate) struct Worker {
     streams: Cell<usize>,
 }
 
-/// Room for a stream, until it is dropped.
+/// A place for a stream, until it is dropped.
 pub(crate) struct StreamPlace {
     worker: Rc<Worker>,
     _place: Option<Place>,
@@ -186,7 +186,7 @@ impl Worker {
         answer
     }
 
-    /// Room for a stream of an HTTP/2 connection: there may be as many in all as connections, and as many of one
+    /// A place for a stream of an HTTP/2 connection: there may be as many in all as connections, and as many of one
     /// address.
     pub(crate) fn stream_place(self: &Rc<Self>, peer: Peer) -> Option<StreamPlace> {
         let gateway = &self.config.gateway;
@@ -255,10 +255,7 @@ impl Worker {
         );
         let turn = match self.turn(&body, is_batch, limits).await {
             Ok(turn) => turn,
-            Err(answer) => {
-                metric::body_refused();
-                return answer.retriable_under(&base.retry_key());
-            }
+            Err(answer) => return answer.retriable_under(&base.retry_key()),
         };
         let taken = {
             let mut judge = self.judge.borrow_mut();
@@ -270,7 +267,7 @@ impl Worker {
                 owner: response_headers.owner_name(),
                 preferences: target.preferences,
             };
-            intake.take(stream, target.format, &body, &base, target.trace)
+            intake.take(stream, target.format, &body, &base, target.traceparent)
         };
         let (outcomes, tickets) = match taken {
             Ok(taken) => taken,
