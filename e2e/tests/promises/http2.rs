@@ -13,7 +13,7 @@ use futures_util::future::join_all;
 use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::net::TcpStream;
+use tokio::{io::AsyncWriteExt as _, net::TcpStream};
 
 const END: u8 = flag::END_STREAM | flag::END_HEADERS;
 const ENHANCE_YOUR_CALM: u32 = 0xb;
