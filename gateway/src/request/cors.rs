@@ -66,8 +66,10 @@ fn sendable(cors: &Cors, asked: &[&HeaderValue]) -> String {
         let names = std::iter::once(SENT).chain(listed.iter().map(String::as_str));
         return names.collect::<Vec<_>>().join(", ");
     }
-    let asked = asked.iter().filter_map(|value| value.to_str().ok());
-    let names = asked.flat_map(|value| value.split(',')).map(str::trim);
+    let asked = asked
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|b| *b == b','));
+    let names = asked.filter_map(|name| std::str::from_utf8(name.trim_ascii()).ok());
     let mut sendable = SENT.to_owned();
     for name in names.filter(|name| HeaderName::from_bytes(name.as_bytes()).is_ok()) {
         if SENT.split(", ").any(|sent| name.eq_ignore_ascii_case(sent)) {
