@@ -31,10 +31,13 @@ pub fn fault(json: &[u8]) -> Option<Refusal> {
         format!(" at line {line} column {column}"),
     );
     let what = text.strip_suffix(&place).unwrap_or(&text);
-    Some(Refusal::malformed(
-        offset_of(json, line, column),
-        format!("not JSON: {what}"),
-    ))
+    let mut at = offset_of(json, line, column);
+    if what.starts_with("control character") {
+        // serde_json tells the byte before that one.
+        let control = json[at..].iter().position(u8::is_ascii_control);
+        at += control.unwrap_or_default();
+    }
+    Some(Refusal::malformed(at, format!("not JSON: {what}")))
 }
 
 /// What is at the beginning of `text` that is no JSON in UTF-8, if it is the sign of an encoding.
@@ -107,6 +110,13 @@ mod tests {
         }
         let refusal = fault(deep("1 2").as_bytes()).expect("no JSON");
         assert_eq!(refusal.offset, Some(100_002));
+        for (json, at) in [
+            ("{\"a\":\"b\x01\"}", 7),
+            ("{\"a\":\n\"\n\"}", 7),
+            ("\"\x01\x02\"", 1),
+        ] {
+            assert_eq!(fault(json.as_bytes()).expect("no JSON").offset, Some(at));
+        }
         let refusal = fault(b"{\"a\":1,\n\"b\" 2}").expect("no JSON");
         assert_eq!(
             (refusal.offset, &*refusal.detail),
