@@ -255,7 +255,10 @@ impl Worker {
         );
         let turn = match self.turn(&body, is_batch, limits).await {
             Ok(turn) => turn,
-            Err(answer) => return answer.retriable_under(&base.retry_key()),
+            Err(answer) => {
+                metric::body_refused();
+                return answer.retriable_under(&base.retry_key());
+            }
         };
         let taken = {
             let mut judge = self.judge.borrow_mut();
@@ -267,7 +270,7 @@ impl Worker {
                 owner: response_headers.owner_name(),
                 preferences: target.preferences,
             };
-            intake.take(stream, target.format, &body, &base, target.traceparent)
+            intake.take(stream, target.format, &body, &base, target.trace)
         };
         let (outcomes, tickets) = match taken {
             Ok(taken) => taken,
