@@ -7,12 +7,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use aguacero_proto::{
-    PROTOCOL,
-    deltas::{
-        DeltaFrame, DeltaHello, Entry, FromRedisWriter, ToRedisWriter, from_redis_writer,
-        to_redis_writer,
-    },
+use aguacero_proto::deltas::{
+    DeltaFrame, DeltaHello, Entry, FromRedisWriter, PROTOCOL, ToRedisWriter, from_redis_writer,
+    to_redis_writer,
 };
 use anyhow::{Context as _, ensure};
 use futures_util::{SinkExt as _, StreamExt as _};

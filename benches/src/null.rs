@@ -4,14 +4,15 @@
 use std::{path::Path, pin::Pin};
 
 use aguacero_proto::{
-    PROTOCOL,
     pod::PodStream,
     produce::{
-        FromProducer, Outcome, Receipt, Receipts, ToProducer, Welcome, from_producer,
+        FromProducer, Outcome, PROTOCOL, Receipt, Receipts, Slab, ToProducer, Welcome,
+        from_producer,
         producer_server::{Producer, ProducerServer},
         to_producer,
     },
 };
+use prost::Message as _;
 use tokio_stream::{Stream, StreamExt as _, wrappers::UnixListenerStream};
 use tonic::{Request, Response, Status, Streaming, transport::Server};
 
@@ -33,13 +34,18 @@ impl Producer for Null {
                     topics: Vec::new(),
                 }),
                 Some(to_producer::Kind::Frame(frame)) => {
-                    let receipts = frame.slabs.iter().map(|slab| Receipt {
-                        slab: slab.id,
-                        outcome: Outcome::Stored.into(),
-                        ..Receipt::default()
+                    let receipts = frame.slabs.into_iter().map(|slab| {
+                        let slab = Slab::decode(slab).map_err(|error| {
+                            Status::invalid_argument(format!("not a slab: {error}"))
+                        })?;
+                        Ok::<_, Status>(Receipt {
+                            slab: slab.id,
+                            outcome: Outcome::Stored.into(),
+                            ..Receipt::default()
+                        })
                     });
                     from_producer::Kind::Receipts(Receipts {
-                        receipts: receipts.collect(),
+                        receipts: receipts.collect::<Result<_, _>>()?,
                     })
                 }
                 None => return Err(Status::invalid_argument("neither hello nor frame")),

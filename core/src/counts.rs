@@ -44,14 +44,15 @@ impl Deltas {
         }
     }
 
-    /// Counts one event whose key for each counter is already known.
-    pub fn count_keys(&mut self, keys: &[Option<&str>]) {
+    /// Counts one event whose key for each counter is already known. Returns the [`Deltas::bytes`] that this adds.
+    pub fn count_keys(&mut self, keys: &[Option<&str>]) -> usize {
         self.events += 1;
-        for (counts, key) in self.counters.iter_mut().zip(keys) {
-            if let Some(key) = key {
-                increment(counts, Cow::Borrowed(key));
-            }
-        }
+        let counters = self.counters.iter_mut().zip(keys);
+        let counted = counters.filter_map(|(counts, key)| {
+            let key = (*key)?;
+            increment(counts, Cow::Borrowed(key)).then_some(key.len() + KEY_OVERHEAD)
+        });
+        counted.sum()
     }
 
     /// Adds everything of `other`. Returns the [`Deltas::bytes`] that this adds.
@@ -80,11 +81,13 @@ impl Deltas {
     }
 }
 
-fn increment(counts: &mut HashMap<String, u64>, key: Cow<'_, str>) {
-    match counts.get_mut(key.as_ref()) {
-        Some(n) => *n += 1,
-        None => _ = counts.insert(key.into_owned(), 1),
+/// Whether the key is new.
+fn increment(counts: &mut HashMap<String, u64>, key: Cow<'_, str>) -> bool {
+    if let Some(n) = counts.get_mut(key.as_ref()) {
+        *n += 1;
+        return false;
     }
+    counts.insert(key.into_owned(), 1).is_none()
 }
 
 impl Counter {

@@ -19,6 +19,9 @@ pub const HEADER: &str = "aguacero";
 /// Name of the header that carries the request's trace context (W3C), only if it had one.
 pub const TRACE_HEADER: &str = "traceparent";
 
+/// Name of the header that carries the rest of it, only if the request had it.
+pub const TRACE_STATE_HEADER: &str = "tracestate";
+
 /// Bytes of a stream's name: what the configuration allows, and far below what the header has room for.
 pub const STREAM_BYTES_MAX: usize = 64;
 

@@ -16,6 +16,7 @@ use tokio::{
 };
 
 use crate::{
+    batch::budget::Budget,
     connection::{addresses::Addresses, descriptors, tls::Tls},
     request::keys,
     worker,
@@ -83,6 +84,7 @@ impl App {
             tokio::spawn(essential("watching the certificate", tls.watch_files()));
         }
         let addresses = Arc::new(Addresses::new(&self.config.gateway));
+        let budget = Budget::new(self.config.gateway.bytes_in_flight_max);
 
         let (welcomed, mut welcomes) = mpsc::channel(workers);
         let (ended_sender, mut ended) = mpsc::channel::<()>(1);
@@ -93,6 +95,7 @@ impl App {
                 listener: self.listener.try_clone()?,
                 tls: tls.clone(),
                 addresses: Arc::clone(&addresses),
+                budget: budget.clone(),
                 welcomed: welcomed.clone(),
                 keys: keys.clone(),
                 shutdown: shutdown.clone(),

@@ -195,7 +195,7 @@ impl Drop for Unanswered<'_> {
     }
 }
 
-/// Bytes appended and not yet receipted, of the worker that says so.
+/// Bytes that events hold until their receipt, of the worker that says so.
 pub(crate) fn bytes_in_flight(bytes: usize) {
     gauge!("aguacero_gateway_bytes_in_flight", "worker" => worker_name()).set(bytes as f64);
 }

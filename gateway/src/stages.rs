@@ -10,7 +10,10 @@ use prost::Message as _;
 
 use crate::{
     answer::respond,
-    batch::lane::{Bounds, Lane},
+    batch::{
+        budget::Budget,
+        lane::{Bounds, Lane},
+    },
     intake::{ids::Base, judge::Judge, split, take::Intake},
     live::deltas::Live,
     request::{preferences::Preferences, route::Format},
@@ -31,7 +34,8 @@ impl Stages {
     #[must_use]
     pub fn new(config: Config) -> Self {
         let config = Arc::new(config);
-        let mut lane = Lane::new(&config, Bounds::of(&config), Instant::now());
+        let budget = Budget::new(config.gateway.bytes_in_flight_max);
+        let mut lane = Lane::new(&config, Bounds::of(&config), budget, Instant::now());
         lane.connected(&[]);
         Self {
             judge: Judge::new(config.gateway.event_bytes_max),
@@ -97,15 +101,14 @@ impl Stages {
         let Some(frame) = self.lane.next_frame(Instant::now()) else {
             return Vec::new();
         };
-        let slabs = frame.slabs.iter();
-        let slabs: Vec<_> = slabs.map(|s| (s.id, s.ends.len() as i64)).collect();
+        let slabs: Vec<_> = self.lane.sent().collect();
         let message = ToProducer {
             kind: Some(to_producer::Kind::Frame(frame)),
         };
         let bytes = message.encode_to_vec();
         for (slab, events) in slabs {
             let first = self.next_offset;
-            self.next_offset += events;
+            self.next_offset += events as i64;
             let receipt = Receipt {
                 slab,
                 outcome: Outcome::Stored.into(),

@@ -24,7 +24,7 @@ use crate::{
         respond::{self, Answer},
         response_headers::ResponseHeaders,
     },
-    batch::{link::Link, ticket::Tickets},
+    batch::{budget::Budget, link::Link, ticket::Tickets},
     connection::{
         addresses::{Addresses, Peer, Place},
         deadlines::Deadline,
@@ -59,6 +59,8 @@ pub(crate) struct Setup {
     pub(crate) listener: std::net::TcpListener,
     pub(crate) tls: Option<TlsAcceptor>,
     pub(crate) addresses: Arc<Addresses>,
+    /// Of bytes in flight.
+    pub(crate) budget: Budget,
     /// Told once, when the kafka-producer has welcomed this worker.
     pub(crate) welcomed: mpsc::Sender<()>,
     pub(crate) keys: Keys,
@@ -113,13 +115,14 @@ async fn serve(setup: Setup) -> anyhow::Result<()> {
         listener,
         tls,
         addresses,
+        budget,
         welcomed,
         keys,
         shutdown,
     } = setup;
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let live = Rc::new(Live::new(&config));
-    let link = Rc::new(Link::new(&config, Rc::clone(&live)));
+    let link = Rc::new(Link::new(&config, budget, Rc::clone(&live)));
     let (link_trigger, link_shutdown) = Shutdown::new();
     let telling = Rc::clone(&live).run(link_shutdown.clone());
     let deltas = tokio::task::spawn_local(essential("the live counters", telling));

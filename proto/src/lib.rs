@@ -2,17 +2,24 @@
 
 pub mod pod;
 
-/// What every hello carries. An end accepts its own version and the one before.
-pub const PROTOCOL: u32 = 1;
-
 /// gateway ⇄ kafka-producer (gRPC, `aguacero/produce.proto`).
 #[allow(missing_docs, unreachable_pub, clippy::all)]
 pub mod produce {
     tonic::include_proto!("aguacero.produce.v1");
+
+    /// What a hello carries. An end accepts its own version and the one before: the first had runs in the place of
+    /// requests.
+    pub const PROTOCOL: u32 = 2;
+
+    /// Bytes that a message may have at most, in either direction.
+    pub const MESSAGE_BYTES_MAX: usize = 16 << 20;
 }
 
 /// gateway ⇄ redis-writer (binary WebSocket messages, `aguacero/deltas.proto`).
 #[allow(missing_docs, unreachable_pub, clippy::all)]
 pub mod deltas {
     tonic::include_proto!("aguacero.deltas.v1");
+
+    /// What a hello carries. An end accepts its own version and the one before.
+    pub const PROTOCOL: u32 = 1;
 }

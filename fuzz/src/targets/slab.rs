@@ -3,7 +3,7 @@
 
 use aguacero::record::Header;
 use aguacero_proto::produce::{ToProducer, to_producer};
-use kafka_producer::stages::records;
+use kafka_producer::stages::{records, slab};
 use prost::Message as _;
 
 pub(super) fn run(message: &[u8]) {
@@ -13,8 +13,9 @@ pub(super) fn run(message: &[u8]) {
     else {
         return;
     };
-    for slab in &frame.slabs {
-        let Some(records) = records(slab) else {
+    for encoded in frame.slabs {
+        let read = slab(encoded);
+        let Some((records, slab)) = read.and_then(|slab| Some((records(&slab)?, slab))) else {
             continue;
         };
         assert_eq!(records.len(), slab.ends.len());
@@ -24,10 +25,21 @@ pub(super) fn run(message: &[u8]) {
         assert_eq!(keys.collect::<Vec<_>>().concat(), slab.keys);
         for (header, ..) in &records {
             let read = Header::read(header).expect("a header that can be read");
+            let named = read.client_key.is_empty()
+                || slab
+                    .requests
+                    .iter()
+                    .any(|r| r.client_key == read.client_key)
+                || is_in(&slab.names, read.client_key);
+            assert!(named, "{read:?}");
             assert!(
                 slab.streams.iter().any(|stream| stream == read.stream),
                 "{read:?}"
             );
         }
     }
+}
+
+fn is_in(text: &[u8], part: &[u8]) -> bool {
+    text.windows(part.len()).any(|window| window == part)
 }

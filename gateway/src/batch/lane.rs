@@ -13,23 +13,20 @@ use std::{
     time::{Duration, Instant},
 };
 
-use aguacero::{
-    config::{Config, Partitioning},
-    kafka::partition_of,
-};
-use aguacero_proto::produce::{self, Receipt, TopicLimit};
+use aguacero::config::Config;
+use aguacero_proto::produce::{self, MESSAGE_BYTES_MAX, Receipt, TopicLimit};
+use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use crate::batch::{
-    append::{Append, Refused},
+    budget::Budget,
     slab::Slab,
     slot::{PACE_OVER, Slot},
-    ticket::Place,
     verdict::{Outcome, Verdict, another_attempt_helps, verdict},
 };
 
-/// Bytes of values after which a frame takes no further slab.
-const FRAME_BYTES_MAX: usize = 4 << 20;
+/// Bytes that the slabs of a frame encode to at most, unless it is a single one.
+const FRAME_BYTES_MAX: usize = MESSAGE_BYTES_MAX / 4;
 /// Pause before a slab whose outcome was unknown is sent again, for each attempt.
 const RESEND_PAUSE: Duration = Duration::from_millis(50);
 /// How long sticky spreading prefers others to a partition that did not store, in `partition_slow`.
@@ -37,19 +34,24 @@ const AVOIDED_FOR: u32 = 10;
 
 /// The slabs of one worker.
 pub(crate) struct Lane {
-    bounds: Bounds,
-    topics: Vec<Topic>,
-    slots: Vec<Slot>,
+    pub(super) bounds: Bounds,
+    /// Of all workers.
+    pub(super) budget: Budget,
+    pub(super) topics: Vec<Topic>,
+    pub(super) slots: Vec<Slot>,
     /// By id, so the oldest is first.
-    slabs: BTreeMap<u64, Slab>,
-    next_slab: u64,
+    pub(super) slabs: BTreeMap<u64, Slab>,
+    pub(super) next_slab: u64,
+    /// Number of the request that appends.
+    pub(super) request: u64,
     /// Slots that have something to send.
     ready: VecDeque<usize>,
     /// Unanswered frames, and how many of their slabs are.
     frames: HashMap<u64, usize>,
     next_frame: u64,
-    bytes: usize,
-    link: LinkState,
+    /// Those that its slabs hold.
+    pub(super) bytes: usize,
+    pub(super) link: LinkState,
 }
 
 /// What a worker may have on its way.
@@ -57,26 +59,26 @@ pub(crate) struct Lane {
 pub(crate) struct Bounds {
     pub(crate) frames_max: usize,
     pub(crate) slab_bytes_max: usize,
+    /// Of a partition; with as many on their way, no further request enters it.
     pub(crate) partition_bytes_max: usize,
-    pub(crate) bytes_max: usize,
     pub(crate) ack_timeout: Duration,
     pub(crate) partition_slow: Duration,
 }
 
-enum LinkState {
+pub(super) enum LinkState {
     Up,
     Down { since: Instant },
 }
 
-struct Topic {
-    name: String,
+pub(super) struct Topic {
+    pub(super) name: String,
     /// Slot of partition 0; the others follow.
-    first_slot: usize,
-    ordinary: Vec<i32>,
+    pub(super) first_slot: usize,
+    pub(super) ordinary: Vec<i32>,
     /// Position in `ordinary` that sticky spreading stays with.
-    sticky: usize,
-    /// Value and key of one record, as the kafka-producer told.
-    record_bytes_max: Option<usize>,
+    pub(super) sticky: usize,
+    /// Value, key and name of one record, as the kafka-producer told.
+    pub(super) record_bytes_max: Option<usize>,
 }
 
 /// A slab whose outcome is final.
@@ -96,11 +98,9 @@ impl Bounds {
         Self {
             frames_max: gateway.frames_in_flight_max,
             slab_bytes_max: gateway.slab_bytes_max,
-            // Never below one event of the greatest size, or no worker could take it.
-            partition_bytes_max: (gateway.partition_bytes_in_flight_max / gateway.workers)
-                .max(gateway.event_bytes_max * 2),
-            bytes_max: (gateway.bytes_in_flight_max / gateway.workers)
-                .max(gateway.event_bytes_max * 2),
+            partition_bytes_max: gateway
+                .partition_bytes_in_flight_max
+                .div_ceil(gateway.workers),
             ack_timeout: gateway.ack_timeout,
             partition_slow: gateway.partition_slow,
         }
@@ -108,7 +108,7 @@ impl Bounds {
 }
 
 impl Lane {
-    pub(crate) fn new(config: &Config, bounds: Bounds, now: Instant) -> Self {
+    pub(crate) fn new(config: &Config, bounds: Bounds, budget: Budget, now: Instant) -> Self {
         let mut slots = Vec::new();
         let mut topics = Vec::new();
         for (index, topic) in config.topics.iter().enumerate() {
@@ -123,10 +123,12 @@ impl Lane {
         }
         Self {
             bounds,
+            budget,
             topics,
             slots,
             slabs: BTreeMap::new(),
             next_slab: 1,
+            request: 0,
             ready: VecDeque::new(),
             frames: HashMap::new(),
             next_frame: 1,
@@ -135,100 +137,9 @@ impl Lane {
         }
     }
 
-    /// Appends an event to the open slab of its partition.
-    pub(crate) fn append(&mut self, event: &Append<'_>, now: Instant) -> Result<Place, Refused> {
-        if let LinkState::Down { since } = self.link
-            && now.saturating_duration_since(since) > self.bounds.partition_slow
-        {
-            return Err(Refused::Away);
-        }
-        self.check_size(event)?;
-        let at = self.slot_for(event, now)?;
-        let bytes = event.bytes();
-        if self.bytes + bytes > self.bounds.bytes_max
-            || self.slots[at].bytes + bytes > self.bounds.partition_bytes_max
-        {
-            return Err(Refused::Full);
-        }
-        let slab = self.open_slab(at, event.value.len(), now);
-        let place = Place {
-            slab: slab.id,
-            event: slab.append(event),
-        };
-        self.bytes += bytes;
-        self.slots[at].bytes += bytes;
-        self.make_ready(at);
-        Ok(place)
-    }
-
-    /// Refuses an event that is larger than its topic takes.
-    pub(crate) fn check_size(&self, event: &Append<'_>) -> Result<(), Refused> {
-        let limit = self.topics[event.stream.topic].record_bytes_max;
-        let bytes = event.value.len() + event.key.map_or(0, <[u8]>::len);
-        match limit.is_some_and(|limit| bytes > limit) {
-            true => Err(Refused::TooLarge(limit)),
-            false => Ok(()),
-        }
-    }
-
-    /// The topic-partition of an event; refused if every one that it may enter is slow or crowded.
-    fn slot_for(&mut self, event: &Append<'_>, now: Instant) -> Result<usize, Refused> {
-        let topic = &mut self.topics[event.stream.topic];
-        let n = topic.ordinary.len();
-        let partition = match (event.reserved, event.key, &event.stream.spread.otherwise) {
-            (Some(reserved), _, _) => reserved,
-            (None, Some(key), Partitioning::Key(_)) => topic.ordinary[partition_of(key, n)],
-            _ => {
-                let slot = |i: usize| &self.slots[topic.first_slot + topic.ordinary[i] as usize];
-                let takes = |i: &usize| slot(*i).refusal().is_none();
-                let stores = |i: &usize| takes(i) && !slot(*i).is_avoided(now);
-                let mut from_here = (0..n).map(|i| (topic.sticky + i) % n);
-                let chosen = from_here.clone().find(stores);
-                topic.sticky = chosen
-                    .or_else(|| from_here.find(takes))
-                    .unwrap_or(topic.sticky);
-                topic.ordinary[topic.sticky]
-            }
-        };
-        let at = topic.first_slot + partition as usize;
-        self.slots[at].refusal().map_or(Ok(at), Err)
-    }
-
-    /// The open slab of a slot with room for `bytes` more.
-    fn open_slab(&mut self, at: usize, bytes: usize, now: Instant) -> &mut Slab {
-        let slot = &mut self.slots[at];
-        let id = match slot.open {
-            Some(id)
-                if self
-                    .slabs
-                    .get(&id)
-                    .is_some_and(|s| self.bounds.takes(s, bytes, now)) =>
-            {
-                id
-            }
-            full => {
-                slot.waiting.extend(full);
-                let id = self.next_slab;
-                self.next_slab += 1;
-                slot.open = Some(id);
-                id
-            }
-        };
-        self.slabs
-            .entry(id)
-            .or_insert_with(|| Slab::open(id, at, now))
-    }
-
-    /// Registers for the verdict on a slab, which is to say where each event is if anybody `tells_offsets`;
-    /// none if there is no such slab.
-    pub(crate) fn wait(
-        &mut self,
-        slab: u64,
-        tells_offsets: bool,
-    ) -> Option<oneshot::Receiver<Rc<Verdict>>> {
-        let slab = self.slabs.get_mut(&slab)?;
-        slab.tells_offsets |= tells_offsets;
-        Some(slab.wait())
+    /// Registers for the verdict on a slab; none if there is no such slab.
+    pub(crate) fn wait(&mut self, slab: u64) -> Option<oneshot::Receiver<Rc<Verdict>>> {
+        Some(self.slabs.get_mut(&slab)?.wait())
     }
 
     /// The next frame, if one may leave and has anything in it.
@@ -237,11 +148,8 @@ impl Lane {
             return None;
         }
         let id = self.next_frame;
-        let (mut slabs, mut bytes) = (Vec::new(), 0);
+        let (mut slabs, mut bytes, mut counted) = (Vec::new(), 0, 0);
         for _ in 0..self.ready.len() {
-            if bytes >= FRAME_BYTES_MAX {
-                break;
-            }
             let Some(at) = self.ready.pop_front() else {
                 break;
             };
@@ -250,34 +158,52 @@ impl Lane {
                 self.make_ready(at);
                 continue;
             }
-            while bytes < FRAME_BYTES_MAX
-                && let Some(wire) = self.send_next(at, id, now)
-            {
-                bytes += wire.values.len();
-                slabs.push(wire);
+            let before = slabs.len();
+            while self.slots[at].has_more() {
+                let next = self.next_of(at);
+                if !slabs.is_empty() && next.is_some_and(|n| bytes + n > FRAME_BYTES_MAX) {
+                    break;
+                }
+                let Some((encoded, is_counted)) = self.send_next(at, id, now) else {
+                    break;
+                };
+                bytes += encoded.len();
+                counted += usize::from(is_counted);
+                slabs.push(encoded);
             }
             if self.slots[at].has_more() {
                 self.make_ready(at);
+                if slabs.len() == before {
+                    self.ready.rotate_right(1); // it is the first of the next one
+                }
+                break;
             }
         }
         if slabs.is_empty() {
             return None;
         }
         self.next_frame += 1;
-        let counted = slabs
-            .iter()
-            .filter(|s| self.slabs.get(&s.id).is_some_and(|s| s.frame.is_some()));
-        let counted = counted.count();
         if counted > 0 {
             self.frames.insert(id, counted);
         }
         Some(produce::Frame { slabs })
     }
 
-    /// The oldest unsent slab of a slot, now sent.
-    fn send_next(&mut self, at: usize, frame: u64, now: Instant) -> Option<produce::Slab> {
+    /// Closes the oldest unsent slab of a slot. How many bytes are sent of it.
+    fn next_of(&mut self, at: usize) -> Option<usize> {
         let slot = &mut self.slots[at];
-        let id = slot.waiting.pop_front().or_else(|| slot.open.take())?;
+        if slot.waiting.is_empty() {
+            slot.waiting.extend(slot.open.take());
+        }
+        let slab = self.slabs.get_mut(slot.waiting.front()?)?;
+        slab.close(&self.topics[slot.topic].name, slot.partition);
+        Some(slab.encoded_len())
+    }
+
+    /// The oldest closed slab of a slot, now sent, and whether the frame waits for it.
+    fn send_next(&mut self, at: usize, frame: u64, now: Instant) -> Option<(Bytes, bool)> {
+        let slot = &mut self.slots[at];
+        let id = slot.waiting.pop_front()?;
         slot.sent.push_back((id, now));
         let topic = &mut self.topics[slot.topic];
         if topic.ordinary.get(topic.sticky) == Some(&slot.partition) {
@@ -286,7 +212,7 @@ impl Lane {
         let slab = self.slabs.get_mut(&id)?;
         slab.attempts += 1;
         slab.frame = (!slot.is_slow).then_some(frame);
-        Some(slab.wire(&topic.name, slot.partition))
+        Some((slab.encoded(), slab.frame.is_some()))
     }
 
     /// Takes a receipt. None if its slab is unknown by now, or is to be sent again.
@@ -401,6 +327,12 @@ impl Lane {
         !self.ready.is_empty()
     }
 
+    /// Slabs that were sent, each with the number of its events.
+    pub(crate) fn sent(&self) -> impl Iterator<Item = (u64, usize)> {
+        let sent = self.slabs.values().filter(|slab| slab.attempts > 0);
+        sent.map(|slab| (slab.id, slab.len()))
+    }
+
     /// Whether nothing is on its way.
     pub(crate) fn is_empty(&self) -> bool {
         self.slabs.is_empty()
@@ -439,6 +371,7 @@ impl Lane {
         }
         slot.bytes -= slab.bytes;
         self.bytes -= slab.bytes;
+        self.budget.give_back(slab.bytes);
         let partition = slot.partition;
         Some(Finished {
             slab,
@@ -449,7 +382,7 @@ impl Lane {
         })
     }
 
-    fn make_ready(&mut self, at: usize) {
+    pub(super) fn make_ready(&mut self, at: usize) {
         if !std::mem::replace(&mut self.slots[at].is_ready, true) {
             self.ready.push_back(at);
         }
@@ -457,11 +390,11 @@ impl Lane {
 }
 
 impl Bounds {
-    /// Whether an open slab takes `bytes` more. One that could not leave for long is closed, so that
-    /// those who join late have most of their deadline left.
-    fn takes(&self, slab: &Slab, bytes: usize, now: Instant) -> bool {
+    /// Whether an open slab takes an event that encodes to `encoded` bytes. One that could not leave for long is
+    /// closed, so that those who join late have most of their deadline left.
+    pub(super) fn takes(&self, slab: &Slab, encoded: usize, now: Instant) -> bool {
         let young = now.saturating_duration_since(slab.opened) < self.ack_timeout / 10;
-        young && (slab.len() == 0 || slab.value_bytes() + bytes <= self.slab_bytes_max)
+        young && slab.encoded_len() + encoded <= self.slab_bytes_max
     }
 }
 

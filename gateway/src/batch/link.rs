@@ -10,11 +10,10 @@ use std::{
 
 use aguacero::{config::Config, log_limiter, shutdown::Shutdown};
 use aguacero_proto::{
-    PROTOCOL,
     pod::PodStream,
     produce::{
-        FromProducer, Hello, Receipts, ToProducer, from_producer, producer_client::ProducerClient,
-        to_producer,
+        FromProducer, Hello, MESSAGE_BYTES_MAX, PROTOCOL, Receipts, ToProducer, from_producer,
+        producer_client::ProducerClient, to_producer,
     },
 };
 use hyper_util::rt::TokioIo;
@@ -28,6 +27,7 @@ use tonic::{Status, Streaming, transport::Endpoint};
 
 use crate::{
     batch::{
+        budget::Budget,
         lane::{Bounds, Finished, Lane},
         verdict::Outcome,
     },
@@ -45,9 +45,6 @@ const YIELDS: usize = 2;
 /// Windows of HTTP/2, as at the other end.
 const STREAM_WINDOW: u32 = 4 << 20;
 const CONNECTION_WINDOW: u32 = 8 << 20;
-/// Receipts of one message.
-const MESSAGE_BYTES_MAX: usize = 16 << 20;
-
 /// What the log says while there is no stream.
 const UNANSWERED: &str = "the kafka-producer does not answer";
 
@@ -66,8 +63,8 @@ struct Session {
 }
 
 impl Link {
-    pub(crate) fn new(config: &Arc<Config>, live: Rc<Live>) -> Self {
-        let lane = Lane::new(config, Bounds::of(config), Instant::now());
+    pub(crate) fn new(config: &Arc<Config>, budget: Budget, live: Rc<Live>) -> Self {
+        let lane = Lane::new(config, Bounds::of(config), budget, Instant::now());
         Self {
             config: Arc::clone(config),
             lane: RefCell::new(lane),

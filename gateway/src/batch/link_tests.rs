@@ -7,9 +7,10 @@ use std::{
 
 use aguacero::id::EventId;
 use aguacero_proto::produce::{
-    Frame, Outcome as Wire, Receipt, Welcome,
+    Frame, Outcome as Wire, Receipt, Slab, Welcome,
     producer_server::{Producer, ProducerServer},
 };
+use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
 use smallvec::SmallVec;
 use tokio::{net::UnixListener, sync::oneshot, time::timeout};
@@ -17,7 +18,11 @@ use tokio_stream::wrappers::{UnboundedReceiverStream, UnixListenerStream};
 use tonic::{Request, Response, transport::Server};
 
 use super::*;
-use crate::batch::{append::Append, verdict::Verdict};
+use crate::batch::{
+    append::{Append, Appending, Origin},
+    slab::decoded,
+    verdict::Verdict,
+};
 
 /// Longer than anything takes here.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -45,12 +50,12 @@ impl Producer for Fake {
                 let answer = match message.kind.unwrap() {
                     to_producer::Kind::Hello(_) => from_producer::Kind::Welcome(Welcome::default()),
                     to_producer::Kind::Frame(frame) => {
-                        let receipt = |slab: &aguacero_proto::produce::Slab| Receipt {
+                        let receipt = |slab: &Slab| Receipt {
                             slab: slab.id,
                             outcome: Wire::Stored.into(),
                             ..Receipt::default()
                         };
-                        let receipts = frame.slabs.iter().map(receipt).collect();
+                        let receipts = decoded(&frame).iter().map(receipt).collect();
                         _ = frames.send((stream, frame));
                         if stream < BROKEN {
                             return; // which ends the stream
@@ -76,19 +81,27 @@ fn config(socket: &std::path::Path) -> Arc<Config> {
 }
 
 fn append(link: &Link, config: &Config, value: &str) -> oneshot::Receiver<Rc<Verdict>> {
-    let append = Append {
+    let origin = Origin {
         stream: &config.streams[0],
+        base: EventId::new_base(),
+        client_key: Bytes::new(),
+        arrived_ms: 1,
+        trace: <[Bytes; 2]>::default(),
+        tells_offsets: false,
+    };
+    let append = Append {
+        position: 0,
         value: value.as_bytes(),
         key: None,
         reserved: None,
-        id: EventId::new_base(),
-        client_key: b"",
+        id: origin.base,
+        name: None,
         counter_keys: SmallVec::new(),
-        arrived_ms: 1,
-        traceparent: None,
     };
-    let place = link.lane().append(&append, Instant::now()).unwrap();
-    let verdict = link.lane().wait(place.slab, false).unwrap();
+    let mut lane = link.lane();
+    let place = Appending::begin(&mut lane, &origin, 1000, Instant::now()).append(&append);
+    let verdict = lane.wait(place.unwrap().unwrap().slab).unwrap();
+    drop(lane);
     link.wake();
     verdict
 }
@@ -111,7 +124,11 @@ async fn a_frame_that_is_lost_twice_is_sent_a_third_time_as_it_was_before_what_i
     );
 
     let exchange = async {
-        let link = Rc::new(Link::new(&config, Rc::new(Live::new(&config))));
+        let link = Rc::new(Link::new(
+            &config,
+            Budget::new(1 << 20),
+            Rc::new(Live::new(&config)),
+        ));
         let (welcomed, mut is_welcome) = mpsc::channel(1);
         let (_trigger, shutdown) = Shutdown::new();
         tokio::task::spawn_local(Rc::clone(&link).run(welcomed, shutdown));
@@ -121,7 +138,7 @@ async fn a_frame_that_is_lost_twice_is_sent_a_third_time_as_it_was_before_what_i
         let mut slabs: Vec<Vec<_>> = vec![Vec::new(); BROKEN + 1];
         while slabs[BROKEN].len() < BROKEN + 1 {
             let (stream, frame) = timeout(PATIENCE, came.recv()).await.unwrap().unwrap();
-            slabs[stream].extend(frame.slabs);
+            slabs[stream].extend(decoded(&frame));
             if stream < BROKEN {
                 let value = format!("{{\"n\":{}}}", verdicts.len());
                 verdicts.push(append(&link, &config, &value));

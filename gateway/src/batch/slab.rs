@@ -3,13 +3,24 @@
 
 use std::{rc::Rc, time::Instant};
 
-use aguacero::{config::Stream, counts::Deltas, id::EventId};
-use aguacero_proto::produce::{self, Run};
+use aguacero::{config::Stream, counts::Deltas};
+use aguacero_proto::produce;
 use bytes::Bytes;
+use prost::{Message as _, encoding::encoded_len_varint};
 use smallvec::SmallVec;
 use tokio::sync::oneshot;
 
-use crate::batch::{append::Append, verdict::Verdict};
+use crate::batch::{
+    append::{Append, Origin, REQUEST_OVERHEAD},
+    verdict::Verdict,
+};
+
+/// What a slab takes in a frame beside its events and requests, at most: a topic's name has 249 bytes.
+const SLAB_OVERHEAD: usize = 512;
+/// What a request takes in a slab beside its bytes, at most.
+const REQUEST_ENCODED: usize = 64;
+/// The same of a stream's name.
+const STREAM_ENCODED: usize = 8;
 
 /// A slab's place in the gateway, from its first event to its receipt.
 pub(crate) struct Slab {
@@ -17,7 +28,7 @@ pub(crate) struct Slab {
     /// Position of its topic-partition in the lane.
     pub(crate) slot: usize,
     pub(crate) opened: Instant,
-    /// Bytes that count against the bounds.
+    /// Bytes that it holds, with what waits for it; they count against the bounds.
     pub(crate) bytes: usize,
     /// How often it was sent.
     pub(crate) attempts: u32,
@@ -27,7 +38,11 @@ pub(crate) struct Slab {
     pub(crate) deltas: SmallVec<[(usize, Deltas); 1]>,
     /// Somebody wants to know where each event is.
     pub(crate) tells_offsets: bool,
+    events: u32,
+    /// Until it is closed.
     columns: Columns,
+    /// Afterwards: what is sent, as often as it must be.
+    encoded: Bytes,
     waiting: Vec<Waiting>,
 }
 
@@ -38,8 +53,19 @@ struct Columns {
     ends: Vec<u32>,
     keys: Vec<u8>,
     key_lens: Vec<u32>,
-    streams: Vec<(usize, String)>,
-    runs: Vec<Run>,
+    ids: Vec<u8>,
+    names: Vec<u8>,
+    name_lens: Vec<u32>,
+    gaps: Vec<u32>,
+    /// As in `deltas`.
+    streams: Vec<String>,
+    requests: Vec<produce::Request>,
+    /// Number of the last one.
+    request: u64,
+    /// Position that its next event has if there is no gap.
+    next_position: u32,
+    /// Bytes that all this encodes to, at most.
+    encoded: usize,
 }
 
 /// A request's interest in a slab.
@@ -58,49 +84,56 @@ impl Slab {
             frame: None,
             deltas: SmallVec::new(),
             tells_offsets: false,
-            columns: Columns::default(),
+            events: 0,
+            columns: Columns {
+                encoded: SLAB_OVERHEAD,
+                ..Columns::default()
+            },
+            encoded: Bytes::new(),
             waiting: Vec::new(),
         }
     }
 
     /// Number of events.
     pub(crate) fn len(&self) -> usize {
-        self.columns.ends.len()
+        self.events as usize
     }
 
-    /// Bytes of its values.
-    pub(crate) fn value_bytes(&self) -> usize {
-        self.columns.values.len()
+    /// Bytes that it encodes to: at most, while it is open.
+    pub(crate) fn encoded_len(&self) -> usize {
+        self.columns.encoded.max(self.encoded.len())
     }
 
-    /// Appends an event and returns its position.
-    pub(crate) fn append(&mut self, event: &Append<'_>) -> u32 {
-        let index = self.len() as u32;
-        let columns = &mut self.columns;
-        columns.values.extend_from_slice(event.value);
-        columns.ends.push(columns.values.len() as u32);
-        if event.key.is_some() || !columns.key_lens.is_empty() {
-            columns.key_lens.resize(index as usize, 0); // those before had none
-            columns
-                .keys
-                .extend_from_slice(event.key.unwrap_or_default());
-            columns
-                .key_lens
-                .push(event.key.map_or(0, |key| key.len() as u32 + 1));
+    /// Appends an event of the request with this number, and returns the event's position.
+    pub(crate) fn append(&mut self, origin: &Origin<'_>, request: u64, event: &Append<'_>) -> u32 {
+        debug_assert!(self.encoded.is_empty(), "nothing joins a closed slab");
+        let index = self.events;
+        self.events += 1;
+        self.bytes += event.bytes() + origin.event_overhead();
+        if self.columns.request != request || index == 0 {
+            self.bytes += origin.bytes() + REQUEST_OVERHEAD;
+            self.tells_offsets |= origin.tells_offsets;
+            let stream = self.stream(origin.stream);
+            self.columns.begin(origin, request, stream);
         }
-        columns.run(event);
-        self.count(event.stream, &event.counter_keys);
-        self.bytes += event.bytes();
+        self.bytes += self.columns.append(origin, event, index as usize);
+        let stream = self.columns.requests.last().map_or(0, |r| r.stream);
+        if let Some((_, deltas)) = self.deltas.get_mut(stream as usize) {
+            self.bytes += deltas.count_keys(&event.counter_keys);
+        }
         index
     }
 
-    fn count(&mut self, stream: &Stream, keys: &[Option<&str>]) {
+    /// Position of a stream among those that it has events of.
+    fn stream(&mut self, stream: &Stream) -> u32 {
         let known = self.deltas.iter().position(|(s, _)| *s == stream.index);
         let at = known.unwrap_or_else(|| {
             self.deltas.push((stream.index, Deltas::none(stream)));
+            self.columns.streams.push(stream.name.clone());
+            self.columns.encoded += stream.name.len() + STREAM_ENCODED;
             self.deltas.len() - 1
         });
-        self.deltas[at].1.count_keys(keys);
+        at as u32
     }
 
     /// Waits for the verdict.
@@ -118,76 +151,117 @@ impl Slab {
         }
     }
 
-    /// What is sent. The slab keeps everything, since it may have to be sent again.
-    pub(crate) fn wire(&mut self, topic: &str, partition: i32) -> produce::Slab {
-        let columns = &self.columns;
-        produce::Slab {
+    /// Nothing joins it any more: from here on it is only what is sent, of this topic-partition.
+    pub(crate) fn close(&mut self, topic: &str, partition: i32) {
+        if !self.encoded.is_empty() {
+            return;
+        }
+        let columns = std::mem::take(&mut self.columns);
+        let slab = produce::Slab {
             id: self.id,
             topic: topic.to_owned(),
             partition,
-            values: Bytes::copy_from_slice(&columns.values),
-            ends: columns.ends.clone(),
-            keys: Bytes::copy_from_slice(&columns.keys),
-            key_lens: columns.key_lens.clone(),
-            streams: columns
-                .streams
-                .iter()
-                .map(|(_, name)| name.clone())
-                .collect(),
-            runs: columns.runs.clone(),
+            values: columns.values.into(),
+            ends: columns.ends,
+            keys: columns.keys.into(),
+            key_lens: columns.key_lens,
+            streams: columns.streams,
+            runs: Vec::new(),
             tell_offsets: self.tells_offsets,
-        }
+            requests: columns.requests,
+            gaps: columns.gaps,
+            ids: columns.ids.into(),
+            names: columns.names.into(),
+            name_lens: columns.name_lens,
+        };
+        self.encoded = slab.encode_to_vec().into();
+        debug_assert!(self.encoded.len() <= columns.encoded);
     }
 
-    /// The events with their streams' positions, to count them anew without some.
-    pub(crate) fn events(&self) -> impl Iterator<Item = (usize, &[u8])> {
-        let streams = self.columns.runs.iter().flat_map(|run| {
-            std::iter::repeat_n(
-                self.columns.streams[run.stream as usize].0,
-                run.count as usize,
-            )
+    /// What is sent. It is closed.
+    pub(crate) fn encoded(&self) -> Bytes {
+        self.encoded.clone()
+    }
+
+    /// The events of a closed slab with their streams' positions, to count them anew without some.
+    pub(crate) fn events(&self) -> Vec<(usize, Bytes)> {
+        let slab = produce::Slab::decode(self.encoded()).unwrap_or_default(); // it is what was encoded
+        let streams = slab.requests.iter().flat_map(|request| {
+            let (stream, _) = &self.deltas[request.stream as usize];
+            std::iter::repeat_n(*stream, request.events as usize)
         });
-        let starts = std::iter::once(0).chain(self.columns.ends.iter().copied());
+        let starts = std::iter::once(0).chain(slab.ends.iter().copied());
         let values = starts
-            .zip(&self.columns.ends)
-            .map(|(start, &end)| &self.columns.values[start as usize..end as usize]);
-        streams.zip(values)
+            .zip(&slab.ends)
+            .map(|(start, &end)| slab.values.slice(start as usize..end as usize));
+        streams.zip(values).collect()
     }
 }
 
 impl Columns {
-    /// Adds the event's id to the last run if it follows it, or begins a run.
-    fn run(&mut self, event: &Append<'_>) {
-        let known = self
-            .streams
-            .iter()
-            .position(|(index, _)| *index == event.stream.index);
-        let stream = known.unwrap_or_else(|| {
-            self.streams
-                .push((event.stream.index, event.stream.name.clone()));
-            self.streams.len() - 1
-        }) as u32;
-        let traceparent = event.traceparent.cloned().unwrap_or_default();
-        if let Some(last) = self.runs.last_mut()
-            && last.stream == stream
-            && last.arrived_ms == event.arrived_ms
-            && last.client_key == event.client_key
-            && last.traceparent == traceparent
-            && event.id
-                == EventId::from_halves(last.base_high, last.base_low).plus(last.count.into())
-        {
-            last.count += 1;
-            return;
-        }
-        let (base_high, base_low) = event.id.halves();
-        self.runs.push(Run {
+    /// Begins the part of a request.
+    fn begin(&mut self, origin: &Origin<'_>, request: u64, stream: u32) {
+        let (base_high, base_low) = origin.base.halves();
+        let [traceparent, tracestate] = origin.trace.clone();
+        self.requests.push(produce::Request {
+            events: 0,
+            stream,
+            arrived_ms: origin.arrived_ms,
             base_high,
             base_low,
-            count: 1,
-            stream,
-            arrived_ms: event.arrived_ms,
-            client_key: Bytes::copy_from_slice(event.client_key),
+            client_key: origin.client_key.clone(),
             traceparent,
+            tracestate,
         });
+        self.encoded += REQUEST_ENCODED + origin.bytes();
+        self.request = request;
+        self.next_position = 0;
     }
+
+    /// Adds an event of the last request. Returns the bytes that its id takes.
+    fn append(&mut self, origin: &Origin<'_>, event: &Append<'_>, index: usize) -> usize {
+        if let Some(request) = self.requests.last_mut() {
+            request.events += 1;
+        }
+        self.values.extend_from_slice(event.value);
+        let end = self.values.len() as u32;
+        self.ends.push(end);
+        self.encoded += event.bytes() + encoded_len_varint(end.into());
+        let text = |bytes: &mut Vec<u8>, lens: &mut Vec<u32>, text: Option<&[u8]>| {
+            bytes.extend_from_slice(text.unwrap_or_default());
+            push(lens, index, text.map_or(0, |text| text.len() as u32 + 1))
+        };
+        self.encoded += text(&mut self.keys, &mut self.key_lens, event.key);
+        self.encoded += text(&mut self.names, &mut self.name_lens, event.name);
+        let has_own_id = event.name.is_some() || !origin.client_key.is_empty();
+        let (gap, id) = match has_own_id {
+            true => (0, &event.id.0[..]),
+            false => (event.position - self.next_position, &[][..]),
+        };
+        self.ids.extend_from_slice(id);
+        self.encoded += push(&mut self.gaps, index, gap) + id.len();
+        self.next_position += gap + 1;
+        id.len()
+    }
+}
+
+/// Adds what event `index` has to a column that is empty as long as all have 0. Returns by how much longer it
+/// encodes to.
+fn push(column: &mut Vec<u32>, index: usize, value: u32) -> usize {
+    if value == 0 && column.is_empty() {
+        return 0;
+    }
+    let before = index - column.len(); // those had 0
+    column.resize(index, 0);
+    column.push(value);
+    before + encoded_len_varint(value.into())
+}
+
+/// The slabs of a frame, as they are read.
+#[cfg(test)]
+pub(crate) fn decoded(frame: &produce::Frame) -> Vec<produce::Slab> {
+    let slabs = frame.slabs.iter().cloned();
+    slabs
+        .map(|slab| produce::Slab::decode(slab).unwrap())
+        .collect()
 }

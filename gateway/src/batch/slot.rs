@@ -20,6 +20,8 @@ pub(super) struct Slot {
     /// OutgoingAnswer and not receipted, with the time of sending.
     pub(super) sent: VecDeque<(u64, Instant)>,
     pub(super) bytes: usize,
+    /// Number of the request that entered it last.
+    pub(super) admitted: u64,
     pub(super) is_ready: bool,
     /// Its oldest receipt is overdue.
     pub(super) is_slow: bool,
@@ -44,6 +46,7 @@ impl Slot {
             waiting: VecDeque::new(),
             sent: VecDeque::new(),
             bytes: 0,
+            admitted: 0,
             is_ready: false,
             is_slow: false,
             avoided_until: None,
@@ -87,11 +90,13 @@ impl Slot {
         sent.into_iter().chain(waiting).chain(self.open).min()
     }
 
-    /// Why it takes no new event at the moment.
-    pub(super) fn refusal(&self) -> Option<Refused> {
+    /// Why it takes no event of a request at the moment: of one that has entered it, it takes every one.
+    pub(super) fn refusal(&self, request: u64, bounds: &Bounds) -> Option<Refused> {
         match self {
+            slot if slot.admitted == request => None,
             slot if slot.is_slow => Some(Refused::Away),
             slot if slot.is_crowded() => Some(Refused::Full),
+            slot if slot.bytes >= bounds.partition_bytes_max => Some(Refused::Full),
             _ => None,
         }
     }

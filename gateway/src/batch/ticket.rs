@@ -47,9 +47,9 @@ impl Ticket {
         }
     }
 
-    /// Registers with the slab; `tells_offsets`: the verdict is to say where each event is.
-    pub(crate) fn attach(&mut self, lane: &mut Lane, tells_offsets: bool) {
-        self.verdict = lane.wait(self.slab, tells_offsets);
+    /// Registers with the slab.
+    pub(crate) fn attach(&mut self, lane: &mut Lane) {
+        self.verdict = lane.wait(self.slab);
     }
 
     /// Waits for the verdict and notes what became of each record. Given up before it has, it can be waited for again.

@@ -141,10 +141,18 @@ impl Base {
     }
 
     /// What the client called the request, if that made the ids.
-    pub(crate) fn client_key(&self) -> Option<&[u8]> {
+    pub(crate) fn client_key(&self) -> Option<Bytes> {
         match self {
             Self::Counted { .. } => None,
-            Self::Named { key, .. } => Some(key),
+            Self::Named { key, .. } => Some(key.clone()),
+        }
+    }
+
+    /// The id of record 0, if those of the others follow it.
+    pub(crate) fn counted(&self) -> Option<EventId> {
+        match self {
+            Self::Counted { base, .. } => Some(*base),
+            Self::Named { .. } => None,
         }
     }
 

@@ -120,6 +120,11 @@ impl Judged {
         text.map(|range| &self.texts.as_bytes()[range.clone()])
     }
 
+    /// Bytes of the texts that its events have beside their JSON.
+    pub(crate) fn text_bytes(&self) -> usize {
+        self.texts.len()
+    }
+
     /// The key of each of the stream's counters for `event`.
     pub(crate) fn counter_keys(&self, event: &Event) -> SmallVec<[Option<&str>; 2]> {
         let key = |text: &Option<Text>| Some(&self.texts[text.clone()?]);

@@ -11,7 +11,7 @@ use crate::{
         respond::Answer,
     },
     batch::{
-        append::{Append, Refused},
+        append::{Append, Appending, Origin, Refused},
         lane::Lane,
         ticket::{Ticket, Tickets},
     },
@@ -100,32 +100,38 @@ impl Good<'_> {
             base,
             ..
         } = self;
+        let origin = Origin {
+            stream,
+            base: base.counted().unwrap_or(EventId([0; 16])),
+            client_key: base.client_key().unwrap_or_default(),
+            arrived_ms: unix_ms(),
+            trace: self.trace.map(|t| [t.parent, t.state]).unwrap_or_default(),
+            tells_offsets: outcomes.places.is_some(),
+        };
         let now = Instant::now();
-        let arrived_ms = unix_ms();
+        let estimated = origin.estimate(judged.events.len(), body.len() + judged.text_bytes());
+        let mut appending = match self.is_dry_run {
+            true => Appending::dry(lane, &origin, now),
+            false => Appending::begin(lane, &origin, estimated, now),
+        };
         let mut tickets = Tickets::new();
         let (mut full, mut away) = (0, 0);
         for event in &judged.events {
             let (of, text) = event.id.as_ref().map(|(of, text)| (*of, text)).unzip();
-            let client_id = judged.text(text);
+            let name = judged.text(text);
             let append = Append {
-                stream,
+                position: event.index,
                 value: &body[event.json.clone()],
                 key: judged.text(event.key.as_ref()),
                 reserved: event.reserved,
-                id: base.id_of(&stream.name, self.owner, of.zip(client_id), event.index),
-                client_key: client_id.or(base.client_key()).unwrap_or_default(),
+                id: base.id_of(&stream.name, self.owner, of.zip(name), event.index),
+                name,
                 counter_keys: judged.counter_keys(event),
-                arrived_ms,
-                traceparent: self.trace.as_ref().map(|trace| &trace.parent),
             };
             if let Some(places) = &mut outcomes.places {
                 places[event.index as usize].id = append.id;
             }
-            let appended = match self.is_dry_run {
-                true => lane.check_size(&append).map(|()| None),
-                false => lane.append(&append, now).map(Some),
-            };
-            match appended {
+            match appending.append(&append) {
                 Ok(None) => outcomes.records[event.index as usize] = RecordOutcome::Stored,
                 Ok(Some(place)) => Ticket::note(&mut tickets, place, event.index),
                 Err(refused) => {
@@ -145,8 +151,9 @@ impl Good<'_> {
         }
         metric::not_stored(NotStored::Full, Refused::Full.detail(), full);
         metric::not_stored(NotStored::Away, Refused::Away.detail(), away);
+        drop(appending);
         for ticket in &mut tickets {
-            ticket.attach(lane, outcomes.places.is_some());
+            ticket.attach(lane);
         }
         tickets
     }

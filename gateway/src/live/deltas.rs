@@ -89,7 +89,7 @@ impl Live {
             let Some((_, deltas)) = counted.iter_mut().find(|(s, _)| *s == stream) else {
                 continue;
             };
-            _ = decoder.decode(value, |event| {
+            _ = decoder.decode(&value, |event| {
                 let fields = Fields::find(declared, event);
                 deltas.count(declared, |field| fields.scalar(field));
             });

@@ -3,9 +3,8 @@
 use std::{rc::Rc, time::Duration};
 
 use aguacero::{log_limiter, shutdown::Shutdown};
-use aguacero_proto::{
-    PROTOCOL,
-    deltas::{DeltaHello, FromRedisWriter, ToRedisWriter, from_redis_writer, to_redis_writer},
+use aguacero_proto::deltas::{
+    DeltaHello, FromRedisWriter, PROTOCOL, ToRedisWriter, from_redis_writer, to_redis_writer,
 };
 use futures_util::{SinkExt as _, StreamExt as _};
 use prost::Message as _;

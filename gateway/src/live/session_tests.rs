@@ -7,13 +7,11 @@ use std::{
 };
 
 use aguacero::{config::Config, id::EventId, shutdown::Shutdown};
-use aguacero_proto::{
-    PROTOCOL,
-    deltas::{
-        DeltaAck, DeltaFrame, DeltaWelcome, FromRedisWriter, ToRedisWriter, from_redis_writer,
-        to_redis_writer,
-    },
+use aguacero_proto::deltas::{
+    DeltaAck, DeltaFrame, DeltaWelcome, FromRedisWriter, PROTOCOL, ToRedisWriter,
+    from_redis_writer, to_redis_writer,
 };
+use bytes::Bytes;
 use futures_util::{SinkExt as _, StreamExt as _};
 use prost::Message as _;
 use smallvec::SmallVec;
@@ -25,7 +23,7 @@ use tokio_tungstenite::{WebSocketStream, accept_async, tungstenite::Message};
 
 use crate::{
     batch::{
-        append::Append,
+        append::{Append, Origin},
         lane::Finished,
         slab::Slab,
         verdict::{Outcome, Verdict},
@@ -63,19 +61,28 @@ fn finished(
     exceptions: Vec<(u32, Outcome)>,
 ) -> Finished {
     let mut slab = Slab::open(1, 1, Instant::now());
-    for key in keys {
-        slab.append(&Append {
-            stream: &config.streams[0],
-            value: format!(r#"{{"k":"{key}"}}"#).as_bytes(),
+    let origin = Origin {
+        stream: &config.streams[0],
+        base: EventId([0; 16]),
+        client_key: Bytes::new(),
+        arrived_ms: 0,
+        trace: <[Bytes; 2]>::default(),
+        tells_offsets: false,
+    };
+    for (position, key) in (0..).zip(keys) {
+        let value = format!(r#"{{"k":"{key}"}}"#);
+        let event = Append {
+            position,
+            value: value.as_bytes(),
             key: None,
             reserved: None,
             id: EventId([0; 16]),
-            client_key: b"",
+            name: None,
             counter_keys: SmallVec::from_elem(Some(*key), 1),
-            arrived_ms: 0,
-            traceparent: None,
-        });
+        };
+        slab.append(&origin, 1, &event);
     }
+    slab.close("t", 1);
     let stored = (keys.len() - exceptions.len()) as i64;
     Finished {
         slab,

@@ -3,7 +3,10 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use aguacero::{admin::Admin, config::Config, essential::essential, shutdown::Shutdown, socket};
-use aguacero_proto::{pod::PodStream, produce::producer_server::ProducerServer};
+use aguacero_proto::{
+    pod::PodStream,
+    produce::{MESSAGE_BYTES_MAX, producer_server::ProducerServer},
+};
 use anyhow::Context as _;
 use tokio::{net::UnixListener, sync::watch, task::JoinSet};
 use tokio_stream::{StreamExt as _, wrappers::UnixListenerStream};
@@ -16,8 +19,6 @@ use crate::{produce::Producers, session::Service, topics};
 const STREAM_WINDOW: u32 = 4 << 20;
 const CONNECTION_WINDOW: u32 = 8 << 20;
 const FRAME_BYTES: u32 = 1 << 20;
-/// One frame of slabs; the gateway makes them of at most 4 MiB plus one event.
-const MESSAGE_BYTES_MAX: usize = 16 << 20;
 
 /// A kafka-producer whose sockets are bound.
 pub struct App {

@@ -13,7 +13,6 @@ use aguacero::{
     essential::essential,
     kafka::{self, Bootstrap},
     log_limiter,
-    record::STREAM_BYTES_MAX,
 };
 use aguacero_proto::produce::{Outcome, Receipt, Slab};
 use rdkafka::{
@@ -27,6 +26,7 @@ use rdkafka::{
 use tokio::sync::{Notify, mpsc::UnboundedSender};
 
 use crate::{
+    columns::is_whole,
     metric,
     receipt::{InFlight, Report, Ticket},
     records,
@@ -211,30 +211,6 @@ impl Producers {
         metric::not_produced(topic, partition, &detail);
         Err(detail)
     }
-}
-
-/// Whether the columns of a slab describe the same events, and each record can have its header.
-pub(crate) fn is_whole(slab: &Slab) -> bool {
-    let events = slab.ends.len();
-    let values =
-        slab.ends.is_sorted() && slab.ends.last().map(|&e| e as usize) == Some(slab.values.len());
-    let key_bytes: usize = slab
-        .key_lens
-        .iter()
-        .map(|&n| n.saturating_sub(1) as usize)
-        .sum();
-    let keys =
-        slab.keys.len() == key_bytes && (slab.key_lens.is_empty() || slab.key_lens.len() == events);
-    let streams = slab
-        .streams
-        .iter()
-        .all(|name| name.len() <= STREAM_BYTES_MAX);
-    let counted: usize = slab.runs.iter().map(|r| r.count as usize).sum();
-    let runs = slab
-        .runs
-        .iter()
-        .all(|r| (r.stream as usize) < slab.streams.len());
-    values && keys && streams && runs && counted == events
 }
 
 fn settings(config: &Config, topics: &Known) -> ClientConfig {

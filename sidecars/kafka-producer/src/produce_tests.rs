@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use aguacero::kafka::Described;
-use aguacero_proto::produce::Run;
+use aguacero_proto::produce::Request;
 use rdkafka::{
     Offset, TopicPartitionList,
     admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier},
@@ -35,9 +35,9 @@ pub(super) fn slab(id: u64, topic: &str, values: &[&str]) -> Slab {
         values: values.concat().into(),
         ends: ends.collect(),
         streams: vec!["s".into()],
-        runs: vec![Run {
-            count: values.len() as u32,
-            ..Run::default()
+        requests: vec![Request {
+            events: values.len() as u32,
+            ..Request::default()
         }],
         ..Slab::default()
     }

@@ -2,8 +2,9 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use aguacero_proto::produce::{Exception, Outcome, Receipt, Slab};
+use aguacero_proto::produce::{Exception, MESSAGE_BYTES_MAX, Outcome, Receipt, Receipts, Slab};
 use bytes::Bytes;
+use prost::Message as _;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::{metric, topics::Known};
@@ -38,9 +39,16 @@ struct Flight {
     /// Lowest and highest offset so far.
     offsets: Option<(i64, i64)>,
     exceptions: Vec<Exception>,
+    /// Why the first of them is one.
+    detail: String,
     /// The offset of each record, or [`NOWHERE`]; only if somebody asked.
     each: Option<Vec<i64>>,
 }
+
+/// Bytes of receipts after which a message takes no further one.
+const RECEIPTS_BYTES_MAX: usize = MESSAGE_BYTES_MAX / 4;
+/// What a receipt takes in a message beside its own bytes.
+const RECEIPT_OVERHEAD: usize = 8;
 
 /// In the place of the offset of a record that was not stored.
 const NOWHERE: i64 = -1;
@@ -94,6 +102,7 @@ impl InFlight {
             stored: 0,
             offsets: None,
             exceptions: Vec::new(),
+            detail: String::new(),
             each: slab.tell_offsets.then(|| vec![NOWHERE; records]),
         };
         // What a gateway may have in flight is far below four thousand million slabs.
@@ -134,10 +143,13 @@ impl Flight {
                 self.offsets = Some((low.min(offset), high.max(offset)));
             }
             Report::Failed(outcome, detail) => {
+                if self.exceptions.is_empty() {
+                    self.detail = detail;
+                }
                 self.exceptions.push(Exception {
                     index,
                     outcome: outcome.into(),
-                    detail,
+                    ..Exception::default()
                 });
             }
         }
@@ -157,7 +169,7 @@ impl Flight {
             last: offsets.map(|(_, high)| high),
             incarnation: self.incarnation,
             exceptions: self.exceptions,
-            detail: String::new(),
+            detail: self.detail,
             offsets: match (&self.each, offsets) {
                 (Some(each), Some((first, _))) => unless_in_a_row(each, first),
                 _ => Vec::new(),
@@ -181,6 +193,23 @@ fn unless_in_a_row(each: &[i64], first: i64) -> Vec<i64> {
     stored().zip(before).map(|(o, before)| o - before).collect()
 }
 
+/// Receipts, in messages that can be sent whatever became of their records.
+pub(crate) fn messages(receipts: Vec<Receipt>) -> Vec<Receipts> {
+    let (mut messages, mut bytes) = (vec![Receipts::default()], 0);
+    for receipt in receipts {
+        let more = receipt.encoded_len() + RECEIPT_OVERHEAD;
+        if bytes + more > RECEIPTS_BYTES_MAX && bytes > 0 {
+            messages.push(Receipts::default());
+            bytes = 0;
+        }
+        bytes += more;
+        if let Some(message) = messages.last_mut() {
+            message.receipts.push(receipt);
+        }
+    }
+    messages
+}
+
 /// A slab of which nothing was stored usually failed as a whole: one outcome says it.
 fn simplify(receipt: &mut Receipt) {
     let Some(first) = receipt.exceptions.first() else {
@@ -192,7 +221,6 @@ fn simplify(receipt: &mut Receipt) {
         .all(|e| e.outcome == first.outcome)
     {
         receipt.outcome = first.outcome;
-        receipt.detail.clone_from(&first.detail);
         receipt.exceptions.clear();
     }
 }
@@ -200,6 +228,29 @@ fn simplify(receipt: &mut Receipt) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// As many as a slab of 8 MiB can have, and more of them than one message can take.
+    #[test]
+    fn receipts_of_slabs_that_failed_in_part_leave_in_messages_that_can_be_sent() {
+        let exception = |index| Exception {
+            index,
+            outcome: Outcome::TooLarge.into(),
+            ..Exception::default()
+        };
+        let receipt = |slab, events| Receipt {
+            slab,
+            exceptions: (0..events).map(exception).collect(),
+            detail: "a reason".into(),
+            ..Receipt::default()
+        };
+        let mut receipts: Vec<_> = (0..20).map(|slab| receipt(slab, 200_000)).collect();
+        receipts.push(receipt(20, 1_400_000));
+        let messages = messages(receipts);
+        let slabs = messages.iter().flat_map(|m| &m.receipts).map(|r| r.slab);
+        assert_eq!(slabs.collect::<Vec<_>>(), (0..21).collect::<Vec<_>>());
+        let bytes = messages.iter().map(|m| m.encoded_len()).max();
+        assert!(bytes < Some(MESSAGE_BYTES_MAX - 64), "{bytes:?}");
+    }
 
     #[test]
     fn offsets_are_told_only_where_they_are_not_in_a_row() {

@@ -6,8 +6,8 @@
 
 use std::{ffi::CString, mem, ptr};
 
-use aguacero::{id::EventId, record};
-use aguacero_proto::produce::{Run, Slab};
+use aguacero::record;
+use aguacero_proto::produce::Slab;
 use rdkafka::{
     bindings::{self as sys, rd_kafka_vtype_t as Kind},
     error::KafkaError,
@@ -15,7 +15,10 @@ use rdkafka::{
     types::RDKafkaErrorCode,
 };
 
-use crate::receipt::Ticket;
+use crate::{
+    columns::{Record, records},
+    receipt::Ticket,
+};
 
 /// The arguments of a call, in their order.
 const TOPIC: usize = 0;
@@ -63,7 +66,7 @@ pub(crate) unsafe fn produce<C: ProducerContext<DeliveryOpaque = usize>>(
             record: record.index,
         };
         let headers = Headers::of(&record, &mut header);
-        call[TIMESTAMP].u.i64_ = record.run.arrived_ms;
+        call[TIMESTAMP].u.i64_ = record.request.arrived_ms;
         call[VALUE].u.mem = bytes(record.value);
         call[OPAQUE].u.ptr = ticket.into_opaque() as *mut _;
         call[HEADERS].u.headers = headers.0;
@@ -100,50 +103,16 @@ fn bytes(bytes: &[u8]) -> sys::rd_kafka_vu_s__bindgen_ty_1__bindgen_ty_1 {
     }
 }
 
-/// A record as the columns of its slab have it.
-pub(crate) struct Record<'a> {
-    index: u32,
-    pub(crate) value: &'a [u8],
-    pub(crate) key: Option<&'a [u8]>,
-    run: &'a Run,
-    /// Its position in the run.
-    nth: u32,
-    stream: &'a str,
-}
-
 impl Record<'_> {
     /// Writes its header to `out`, which is cleared.
     pub(crate) fn header(&self, out: &mut Vec<u8>) {
-        let base = EventId::from_halves(self.run.base_high, self.run.base_low);
         record::Header {
-            id: base.plus(self.nth.into()),
+            id: self.id,
             stream: self.stream,
-            client_key: &self.run.client_key,
+            client_key: self.client_key,
         }
         .write(out);
     }
-}
-
-/// The records of a slab whose columns agree.
-pub(crate) fn records(slab: &Slab) -> impl Iterator<Item = Record<'_>> {
-    let (mut start, mut key_start) = (0, 0);
-    let runs = slab.runs.iter();
-    let places = runs.flat_map(|run| (0..run.count).map(move |nth| (run, nth)));
-    (0..).zip(places).map(move |(index, (run, nth))| {
-        let end = slab.ends[index as usize] as usize;
-        let key_len = slab.key_lens.get(index as usize).copied().unwrap_or(0);
-        let key_end = key_start + key_len.saturating_sub(1) as usize;
-        let record = Record {
-            index,
-            value: &slab.values[start..end],
-            key: (key_len > 0).then(|| &slab.keys[key_start..key_end]),
-            run,
-            nth,
-            stream: &slab.streams[run.stream as usize],
-        };
-        (start, key_start) = (end, key_end);
-        record
-    })
 }
 
 /// A reference to librdkafka's topic.
@@ -184,14 +153,16 @@ impl Headers {
     /// `scratch` is where the value is written.
     fn of(record: &Record<'_>, scratch: &mut Vec<u8>) -> Self {
         record.header(scratch);
-        let trace = &record.run.traceparent;
+        let request = record.request;
+        let traces = [
+            (record::TRACE_HEADER, &request.traceparent),
+            (record::TRACE_STATE_HEADER, &request.tracestate),
+        ];
+        let traces = traces.iter().filter(|(_, value)| !value.is_empty());
         // SAFETY: a fresh list, which nobody else has.
-        let headers =
-            Self(unsafe { sys::rd_kafka_headers_new(1 + usize::from(!trace.is_empty())) });
+        let headers = Self(unsafe { sys::rd_kafka_headers_new(1 + traces.clone().count()) });
         headers.add(record::HEADER, scratch);
-        if !trace.is_empty() {
-            headers.add(record::TRACE_HEADER, trace);
-        }
+        traces.for_each(|(name, value)| headers.add(name, value));
         headers
     }
 

@@ -3,12 +3,9 @@
 use std::{pin::Pin, sync::Arc};
 
 use aguacero::{config::Config, log_limiter, shutdown::Shutdown};
-use aguacero_proto::{
-    PROTOCOL,
-    produce::{
-        FromProducer, Hello, Receipt, Receipts, ToProducer, TopicLimit, Welcome, from_producer,
-        producer_server::Producer, to_producer,
-    },
+use aguacero_proto::produce::{
+    FromProducer, Hello, PROTOCOL, Receipt, ToProducer, TopicLimit, Welcome, from_producer,
+    producer_server::Producer, to_producer,
 };
 use futures_util::{Stream, StreamExt as _};
 use tokio::sync::mpsc;
@@ -16,8 +13,9 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::{
-    metric,
+    columns, metric,
     produce::{BATCH_BYTES_MAX, Producers},
+    receipt,
     topics::{Known, RECORD_OVERHEAD},
 };
 
@@ -108,7 +106,8 @@ impl Producer for Service {
 
         let receipts = UnboundedReceiverStream::new(outgoing)
             .ready_chunks(RECEIPTS_MAX)
-            .map(|receipts| from_producer::Kind::Receipts(Receipts { receipts }));
+            .flat_map(|receipts| tokio_stream::iter(receipt::messages(receipts)))
+            .map(from_producer::Kind::Receipts);
         let answers = tokio_stream::once(welcome).chain(receipts);
         Ok(Response::new(Box::pin(
             answers.map(|kind| Ok(FromProducer { kind: Some(kind) })),
@@ -134,7 +133,13 @@ async fn read(
                 kind: Some(to_producer::Kind::Frame(frame)),
             })) => {
                 for slab in frame.slabs {
-                    producers.produce(slab, &receipts);
+                    match columns::read(slab) {
+                        Ok(slab) => producers.produce(slab, &receipts),
+                        Err(error) => {
+                            tracing::error!(%error, "the gateway sent a slab that cannot be read: closing its stream");
+                            return;
+                        }
+                    }
                 }
             }
             Ok(Some(_)) => {

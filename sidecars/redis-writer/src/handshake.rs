@@ -1,9 +1,8 @@
 //! The handshake: who connects, in which version, with which configuration.
 
 use aguacero::config::Config;
-use aguacero_proto::{
-    PROTOCOL,
-    deltas::{DeltaHello, DeltaWelcome, from_redis_writer, to_redis_writer},
+use aguacero_proto::deltas::{
+    DeltaHello, DeltaWelcome, PROTOCOL, from_redis_writer, to_redis_writer,
 };
 use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::net::UnixStream;

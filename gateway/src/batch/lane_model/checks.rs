@@ -5,21 +5,28 @@ use super::{
     *,
 };
 use aguacero::id::EventId;
+use aguacero_proto::produce::Request;
+
+/// What one request of a history holds at most.
+const REQUEST_MAX: usize = 4000;
 
 impl World {
-    pub(super) fn assert_refusal(&self, refused: Refused, append: &Append<'_>) {
+    /// An event of `bytes` was refused, when so many were on their way `in_all` and in each slot.
+    pub(super) fn assert_refusal(
+        &self,
+        refused: Refused,
+        bytes: usize,
+        in_all: usize,
+        in_slots: &[usize],
+    ) {
         match refused {
             Refused::TooLarge(limit) => {
                 assert_eq!(limit, self.limit.map(|n| n as usize));
-                assert!(append.value.len() + append.key.map_or(0, <[u8]>::len) > limit.unwrap());
+                assert!(bytes > limit.unwrap());
             }
             Refused::Full => {
-                let slots = || self.lane.slots.iter().map(|slot| slot.bytes);
-                let most = slots().max().unwrap_or(0);
-                assert!(
-                    self.lane.bytes() + append.bytes() > BOUNDS.bytes_max
-                        || most + append.bytes() > BOUNDS.partition_bytes_max
-                );
+                let most = in_slots.iter().copied().max().unwrap_or(0);
+                assert!(in_all >= BYTES_MAX || most >= BOUNDS.partition_bytes_max);
             }
             Refused::Away => {
                 let away = !self.up && self.now - self.down_since > 1000;
@@ -107,26 +114,30 @@ impl World {
         assert_eq!(deltas.counters, [keys]);
     }
 
+    /// What is counted is at least what the events have, and all of it is given back with them.
     pub(super) fn assert_bytes(&self) {
         let mut bytes = [0; APART as usize + 1];
         for known in self.slabs.values().filter(|k| k.state != State::Done) {
             let of = |n: &usize| self.events[*n].as_ref().unwrap().bytes;
             bytes[known.partition as usize] += known.events.iter().map(of).sum::<usize>();
         }
-        let slots: Vec<_> = self.lane.slots.iter().map(|slot| slot.bytes).collect();
-        assert_eq!(
-            (&slots[..], self.lane.bytes()),
-            (&bytes[..], bytes.iter().sum())
-        );
-        assert!(self.lane.bytes() <= BOUNDS.bytes_max);
-        assert!(slots.iter().all(|n| *n <= BOUNDS.partition_bytes_max));
+        for (slot, bytes) in self.lane.slots.iter().zip(bytes) {
+            assert!(slot.bytes >= bytes);
+            assert_eq!(slot.bytes == 0, bytes == 0);
+            assert!(slot.bytes < BOUNDS.partition_bytes_max + REQUEST_MAX);
+        }
+        let in_slots = self.lane.slots.iter().map(|slot| slot.bytes).sum();
+        let counted = (self.lane.bytes(), self.lane.budget.taken());
+        assert_eq!(counted, (in_slots, in_slots));
+        assert!(in_slots < BYTES_MAX + REQUEST_MAX);
     }
 
     /// Each partition takes an event, sends it at once and tells that it is stored.
     pub(super) fn assert_alive(&mut self) {
         for key in [0, 1, 2, 3, 4, 5] {
             self.limit = None;
-            let event = self.append(key, 0).expect("there is room");
+            let event = self.append(&[(key, 0)], false);
+            let event = *event.first().expect("there is room");
             assert!(self.frame(), "nothing keeps a lone event back");
             self.read(usize::MAX);
             self.produce(0, &[Fate::Stored]);
@@ -189,25 +200,44 @@ pub(super) fn assert_holds<'a>(
     slab: &produce::Slab,
     events: impl Iterator<Item = (usize, &'a Event)>,
 ) {
-    let (mut start, mut key_start) = (0, 0);
-    let ids = slab.runs.iter().flat_map(|run| {
-        let base = EventId::from_halves(run.base_high, run.base_low);
-        (0..run.count).map(move |i| base.plus(i.into()))
-    });
-    let mut ids = ids.collect::<Vec<_>>().into_iter();
+    let (mut start, mut key_start, mut name_start) = (0, 0, 0);
+    let (mut requests, mut ids) = (slab.requests.iter(), slab.ids.chunks(16));
+    let (mut request, mut left, mut next) = (&Request::default(), 0, EventId([0; 16]));
     let mut count = 0;
     for (index, (n, event)) in events.enumerate() {
+        if left == 0 {
+            request = requests.next().unwrap();
+            next = EventId::from_halves(request.base_high, request.base_low);
+            left = request.events;
+        }
         let end = slab.ends[index] as usize;
         assert_eq!(&slab.values[start..end], event.value.as_bytes());
-        assert_eq!(ids.next(), Some(EventId([0; 16]).plus(n as u64)));
-        let len = slab.key_lens.get(index).copied().unwrap_or(0) as usize;
-        let key_end = key_start + len.saturating_sub(1);
-        let key = (len > 0).then(|| &slab.keys[key_start..key_end]);
+        let (key, key_end) = text(&slab.keys, &slab.key_lens, index, key_start);
         assert_eq!(key, event.key.as_deref().map(str::as_bytes));
-        (start, key_start, count) = (end, key_end, count + 1);
+        let (name, name_end) = text(&slab.names, &slab.name_lens, index, name_start);
+        let client_key = name.unwrap_or(&request.client_key);
+        assert_eq!(client_key, event.client_key.as_bytes());
+        let counted = next.plus(slab.gaps.get(index).copied().unwrap_or(0).into());
+        let id = match name.is_some() || !request.client_key.is_empty() {
+            true => EventId(ids.next().unwrap().try_into().unwrap()),
+            false => counted,
+        };
+        assert_eq!(id, EventId([0; 16]).plus(n as u64));
+        (start, key_start, name_start) = (end, key_end, name_end);
+        (next, left, count) = (counted.plus(1), left - 1, count + 1);
     }
-    assert_eq!(
-        (slab.ends.len(), start, ids.next()),
-        (count, slab.values.len(), None)
-    );
+    assert_eq!((slab.ends.len(), start), (count, slab.values.len()));
+    assert_eq!((requests.next(), ids.next(), left), (None, None, 0));
+}
+
+/// The text that an event has in two columns, if it has one, and where it ends.
+fn text<'a>(
+    bytes: &'a [u8],
+    lens: &[u32],
+    index: usize,
+    start: usize,
+) -> (Option<&'a [u8]>, usize) {
+    let len = lens.get(index).copied().unwrap_or(0) as usize;
+    let end = start + len.saturating_sub(1);
+    ((len > 0).then(|| &bytes[start..end]), end)
 }

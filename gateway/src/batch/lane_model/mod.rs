@@ -16,6 +16,10 @@ use proptest::{prelude::*, sample::Index};
 use tokio::sync::oneshot::{Receiver, error::TryRecvError};
 
 use super::*;
+use crate::batch::{
+    append::{Append, Appending, Origin, Refused},
+    slab::decoded,
+};
 
 mod checks;
 mod world;
@@ -39,12 +43,14 @@ path = "/s"
 const APART: i32 = 3;
 const BOUNDS: Bounds = Bounds {
     frames_max: 2,
-    slab_bytes_max: 200,
-    partition_bytes_max: 1500,
-    bytes_max: 3000,
+    slab_bytes_max: 1200,
+    partition_bytes_max: 4000,
     ack_timeout: Duration::from_secs(10),
     partition_slow: Duration::from_secs(1),
 };
+
+/// Of all that is on its way.
+const BYTES_MAX: usize = 8000;
 
 /// What the kafka-producer and the broker do with one record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,9 +84,10 @@ impl Fate {
 /// A step of a history. What an index chooses from depends on what there is then.
 #[derive(Debug, Clone)]
 enum Step {
+    /// A request with these events: key and padding.
     Append {
-        key: u8,
-        padding: usize,
+        events: Vec<(u8, usize)>,
+        client_key: bool,
     },
     Frame,
     /// Some kafka-producer does its oldest slab of some partition.
@@ -120,10 +127,16 @@ fn step() -> impl Strategy<Value = Step> {
         1 => prop::collection::vec(fate(), 2..5),
     ];
     let index = any::<Index>;
+    let event = || (0..6_u8, 0..60_usize);
+    let requests = prop_oneof![
+        3 => event().prop_map(|event| vec![event]),
+        1 => prop::collection::vec(event(), 2..8),
+    ];
     let limit = prop_oneof![4 => Just(None), 1 => (60..100_u32).prop_map(Some)];
     let ms = prop_oneof![4 => 1..100_u64, 2 => 100..1500_u64, 1 => 1500..12_000_u64];
     prop_oneof![
-        12 => (0..6_u8, 0..60_usize).prop_map(|(key, padding)| Step::Append { key, padding }),
+        12 => (requests, prop::bool::weighted(0.3))
+            .prop_map(|(events, client_key)| Step::Append { events, client_key }),
         8 => Just(Step::Frame),
         8 => (index(), fates).prop_map(|(which, fates)| Step::Produce { which, fates }),
         8 => index().prop_map(Step::Receipt),

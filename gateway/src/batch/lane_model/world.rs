@@ -1,12 +1,14 @@
 //! What a history does to the lane and to all that is behind it.
 
 use super::{checks::assert_holds, *};
-use aguacero::id::EventId;
+use aguacero::{config::Partitioning, id::EventId, kafka::partition_of};
 use smallvec::SmallVec;
 
 pub(super) struct Event {
     pub(super) value: String,
     pub(super) key: Option<String>,
+    /// What the client called it, and whether itself or its request.
+    pub(super) client_key: String,
     pub(super) bytes: usize,
     pub(super) verdict: Receiver<Rc<Verdict>>,
     pub(super) told: Option<Outcome>,
@@ -82,7 +84,7 @@ impl World {
         let config = Config::parse(FILE, "test", []).unwrap();
         let start = Instant::now();
         Self {
-            lane: Lane::new(&config, BOUNDS, start),
+            lane: Lane::new(&config, BOUNDS, Budget::new(BYTES_MAX), start),
             config,
             start,
             now: 0,
@@ -109,8 +111,8 @@ impl World {
 
     pub(super) fn step(&mut self, step: Step) {
         match step {
-            Step::Append { key, padding } => {
-                self.append(key, padding);
+            Step::Append { events, client_key } => {
+                self.append(&events, client_key);
             }
             Step::Frame => {
                 self.frame();
@@ -156,72 +158,99 @@ impl World {
         self.assert_bytes();
     }
 
-    /// Key 0 is none: sticky. Key 5 belongs into the partition apart.
-    pub(super) fn append(&mut self, key: u8, padding: usize) -> Option<usize> {
-        let event = self.events.len();
-        let key = (1..5)
-            .contains(&key)
-            .then(|| key.to_string())
-            .or((key == 5).then(|| "vip".into()));
-        let apart = key.as_deref() == Some("vip");
-        let value = format!(r#"{{"n":{event},"p":"{}"}}"#, "x".repeat(padding));
-        let mut stream = self.config.streams[0].clone();
-        if key.is_some() {
-            stream.spread.otherwise = Partitioning::Key(0);
-        }
-        let append = Append {
-            stream: &stream,
-            value: value.as_bytes(),
-            key: key.as_deref().map(str::as_bytes),
-            reserved: apart.then_some(APART),
-            id: EventId([0; 16]).plus(event as u64),
-            client_key: b"",
-            counter_keys: SmallVec::from_elem(key.as_deref(), 1),
+    /// A request with these events. Key 0 is none: sticky. Key 5 belongs into the partition apart. Every third
+    /// padding makes an event with a name of its own. Those that were taken.
+    pub(super) fn append(&mut self, events: &[(u8, usize)], client_key: bool) -> Vec<usize> {
+        let first = self.events.len();
+        let [mut sticky, mut keyed] = [(); 2].map(|()| self.config.streams[0].clone());
+        keyed.spread.otherwise = Partitioning::Key(0);
+        sticky.index = 0;
+        let has_keys = events[0].0 != 0;
+        let origin = Origin {
+            stream: if has_keys { &keyed } else { &sticky },
+            base: EventId([0; 16]).plus(first as u64),
+            client_key: Bytes::from_static(if client_key { b"a-key" } else { b"" }),
             arrived_ms: self.now as i64,
-            traceparent: None,
+            trace: <[Bytes; 2]>::default(),
+            tells_offsets: false,
         };
-        let (bytes, now) = (append.bytes(), self.time());
-        let place = match self.lane.append(&append, now) {
-            Ok(place) => place,
-            Err(refused) => {
-                self.assert_refusal(refused, &append);
-                self.events.push(None);
-                return None;
-            }
-        };
-        let verdict = self.lane.wait(place.slab, false).unwrap();
-        let slot = self.lane.slabs[&place.slab].slot;
-        let known = self.slabs.entry(place.slab).or_insert_with(|| Known {
-            partition: slot as i32,
-            events: Vec::new(),
-            opened: self.now,
-            attempts: 0,
-            state: State::Waiting,
-            sent_as: None,
-        });
-        assert!(
-            known.sent_as.is_none(),
-            "nothing joins a slab that was sent"
-        );
-        assert_eq!(place.event as usize, known.events.len());
-        known.events.push(event);
-        let expected = match &key {
-            Some(_) if apart => APART,
-            Some(key) => partition_of(key.as_bytes(), 3) as i32,
-            None => known.partition.min(APART - 1),
-        };
-        assert_eq!(known.partition, expected, "the partition of {key:?}");
-        self.events.push(Some(Event {
-            value: value.clone(),
-            key: key.clone(),
-            bytes,
-            verdict,
-            told: None,
-            given_up: false,
-            appended_at: self.log.len(),
-            told_at: usize::MAX,
-        }));
-        Some(event)
+        let now = self.time();
+        let before: Vec<_> = self.lane.slots.iter().map(|slot| slot.bytes).collect();
+        let total = self.lane.bytes();
+        let mut appending = Appending::begin(&mut self.lane, &origin, 300 * events.len(), now);
+        let mut results = Vec::new();
+        for (position, (key, padding)) in (0..).zip(events) {
+            let event = first + position as usize;
+            let key = (1..5)
+                .contains(key)
+                .then(|| key.to_string())
+                .or((*key == 5).then(|| "vip".into()))
+                .filter(|_| has_keys);
+            let value = format!(r#"{{"n":{event},"p":"{}"}}"#, "x".repeat(*padding));
+            let name = (padding % 3 == 1).then(|| format!("name-{event}"));
+            let apart = key.as_deref() == Some("vip");
+            let append = Append {
+                position,
+                value: value.as_bytes(),
+                key: key.as_deref().map(str::as_bytes),
+                reserved: apart.then_some(APART),
+                id: EventId([0; 16]).plus(event as u64),
+                name: name.as_deref().map(str::as_bytes),
+                counter_keys: SmallVec::from_elem(key.as_deref(), 1),
+            };
+            let place = appending.append(&append).map(Option::unwrap);
+            let bytes = append.bytes();
+            drop(append);
+            results.push((place, bytes, value, key, name));
+        }
+        drop(appending);
+        let mut taken = Vec::new();
+        for (n, (place, bytes, value, key, name)) in (first..).zip(results) {
+            let place = match place {
+                Ok(place) => place,
+                Err(refused) => {
+                    self.assert_refusal(refused, bytes, total, &before);
+                    self.events.push(None);
+                    continue;
+                }
+            };
+            let verdict = self.lane.wait(place.slab).unwrap();
+            let slot = self.lane.slabs[&place.slab].slot;
+            let known = self.slabs.entry(place.slab).or_insert_with(|| Known {
+                partition: slot as i32,
+                events: Vec::new(),
+                opened: self.now,
+                attempts: 0,
+                state: State::Waiting,
+                sent_as: None,
+            });
+            assert!(
+                known.sent_as.is_none(),
+                "nothing joins a slab that was sent"
+            );
+            assert_eq!(place.event as usize, known.events.len());
+            known.events.push(n);
+            let expected = match key.as_deref() {
+                Some("vip") => APART,
+                Some(key) => partition_of(key.as_bytes(), 3) as i32,
+                None => known.partition.min(APART - 1),
+            };
+            assert_eq!(known.partition, expected, "the partition of {key:?}");
+            let request = String::from_utf8(origin.client_key.to_vec()).unwrap();
+            self.events.push(Some(Event {
+                value,
+                key,
+                client_key: name.unwrap_or(request),
+                bytes,
+                verdict,
+                told: None,
+                given_up: false,
+                appended_at: self.log.len(),
+                told_at: usize::MAX,
+            }));
+            taken.push(n);
+        }
+        taken
     }
 
     /// A frame leaves if it may. Whether one did.
@@ -231,7 +260,7 @@ impl World {
             return false;
         };
         assert!(self.up && !frame.slabs.is_empty());
-        for slab in frame.slabs {
+        for slab in decoded(&frame) {
             self.assert_may_leave(&slab);
             let events = &self.events;
             let known = self.slabs.get_mut(&slab.id).unwrap();

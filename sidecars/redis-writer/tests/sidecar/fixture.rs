@@ -13,12 +13,9 @@ use aguacero::{
     ledger::{self, LedgerError, Shown},
     shutdown::{Shutdown, Trigger},
 };
-use aguacero_proto::{
-    PROTOCOL,
-    deltas::{
-        CounterDeltas, DeltaAck, DeltaFrame, DeltaHello, DeltaWelcome, Entry, FromRedisWriter,
-        StreamDeltas, ToRedisWriter, from_redis_writer, to_redis_writer,
-    },
+use aguacero_proto::deltas::{
+    CounterDeltas, DeltaAck, DeltaFrame, DeltaHello, DeltaWelcome, Entry, FromRedisWriter,
+    PROTOCOL, StreamDeltas, ToRedisWriter, from_redis_writer, to_redis_writer,
 };
 use futures_util::{SinkExt as _, StreamExt as _};
 use prost::Message as _;

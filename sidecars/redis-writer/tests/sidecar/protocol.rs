@@ -2,10 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use aguacero_proto::{
-    PROTOCOL,
-    deltas::{DeltaFrame, to_redis_writer},
-};
+use aguacero_proto::deltas::{DeltaFrame, PROTOCOL, to_redis_writer};
 use futures_util::SinkExt as _;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
