@@ -175,7 +175,7 @@ fn gateway(table: Table<'_>) -> Gateway {
         ),
         bytes_in_flight_max: table.number("bytes_in_flight_max", 64 * MIB, 1..=64 * GIB),
         frames_in_flight_max: table.number("frames_in_flight_max", 2, 1..=64),
-        slab_bytes_max: table.number("slab_bytes_max", MIB, KIB..=64 * MIB),
+        slab_bytes_max: table.number("slab_bytes_max", MIB, KIB..=8 * MIB),
         partition_slow: table.millis("partition_slow_ms", ack_ms.min(1_000), 1..=HOUR_MS),
     };
     table.done();

@@ -189,13 +189,15 @@ pub struct Gateway {
     pub drain_delay: Duration,
     /// From the beginning of the drain to the end.
     pub drain_timeout: Duration,
-    /// Bytes appended and not yet receipted, for each topic-partition: 503 beyond.
+    /// Bytes that events hold until their receipt, for each topic-partition, divided by the workers: with more, a
+    /// request does not enter it (503).
     pub partition_bytes_in_flight_max: usize,
-    /// The same over all of them.
+    /// The same over all of them, and of all workers together. A request that begins below is taken whole.
     pub bytes_in_flight_max: usize,
     /// Frames sent and not yet receipted, for each worker.
     pub frames_in_flight_max: usize,
-    /// Bytes of one slab; a full one is closed and the next is opened behind it.
+    /// Bytes that one slab encodes to, unless a single event takes more; a full one is closed and the next is opened
+    /// behind it.
     pub slab_bytes_max: usize,
     /// Sticky spreading passes over a partition whose oldest receipt is due for longer than this.
     pub partition_slow: Duration,
@@ -218,7 +220,8 @@ pub struct KafkaProducer {
     pub socket: PathBuf,
     /// `/healthz`, `/readyz`, `/metrics`.
     pub admin: SocketAddr,
-    /// Bytes in librdkafka's queue (`queue.buffering.max.kbytes`); above `gateway.bytes_in_flight_max`.
+    /// Bytes in librdkafka's queue (`queue.buffering.max.kbytes`); above
+    /// `gateway.bytes_in_flight_max` and `gateway.body_bytes_max` together.
     pub queue_bytes_max: usize,
     /// `compression.type`: none, lz4, zstd, snappy, gzip.
     pub compression: String,

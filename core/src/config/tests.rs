@@ -819,29 +819,6 @@ mod relations {
     }
 
     #[test]
-    fn what_the_workers_may_have_on_their_way_fits_into_the_producers_queue() {
-        valid(&with_table("[gateway]\nworkers = 145"));
-        mistake_says(
-            &with_table("[gateway]\nworkers = 146"),
-            &[
-                ":14:11: gateway.workers: each of 146 workers",
-                "two events of gateway.event_bytes_max (921600)",
-                "kafka_producer.queue_bytes_max has 268435456",
-            ],
-        );
-        mistake_says(
-            &with_table(
-                "[gateway]\nworkers = 40\nbytes_in_flight_max = 16777216\n\
-                         [kafka_producer]\nqueue_bytes_max = 33554432",
-            ),
-            &["each of 40 workers"],
-        );
-        valid(&with_table(
-            "[gateway]\nworkers = 1024\nevent_bytes_max = 10000",
-        ));
-    }
-
-    #[test]
     fn a_string_fits_into_an_event() {
         let field =
             |keys: &str, table: &str| format!("{}\n{table}", edited("required = true", keys));
@@ -890,7 +867,7 @@ mod relations {
     #[test]
     fn mistakes_between_keys_are_told_together_each_with_its_line() {
         let text = with_table(
-            "[gateway]\npartition_slow_ms = 20000\ndrain_timeout_ms = 1\nproxies = \"::/0\"\nworkers = 1000",
+            "[gateway]\npartition_slow_ms = 20000\ndrain_timeout_ms = 1\nproxies = \"::/0\"\nbody_bytes_max = 268435456",
         );
         let text = text
             .replace("/input", "/<input>")
@@ -907,8 +884,19 @@ mod relations {
     fn what_is_in_flight_fits_into_the_producers_queue() {
         mistake_says(
             &with_table("[gateway]\nbytes_in_flight_max = 268435456"),
-            &["must be less than kafka_producer.queue_bytes_max (268435456)"],
+            &[
+                "gateway.bytes_in_flight_max: kafka_producer.queue_bytes_max (268435456) must be more than",
+                "together (276824064)",
+            ],
         );
+        mistake_says(
+            &with_table("[gateway]\nbody_bytes_max = 201326592"),
+            &[
+                "gateway.body_bytes_max: kafka_producer.queue_bytes_max (268435456) must be more than",
+            ],
+        );
+        valid(&with_table("[gateway]\nbody_bytes_max = 201326591"));
+        valid(&with_table("[gateway]\nworkers = 1024"));
         mistake_says(
             &with_table("[gateway]\npartition_bytes_in_flight_max = 67108865"),
             &["must be at most gateway.bytes_in_flight_max (67108864)"],

@@ -13,7 +13,6 @@ type Side = (&'static str, u64);
 pub(super) fn check(source: &Source, config: &Config) {
     deadlines(source, config);
     bytes(source, config);
-    workers(source, config);
     strings(source, config);
     proxies(source, config);
     addresses(source, config);
@@ -88,10 +87,6 @@ fn bytes(source: &Source, config: &Config) {
         "gateway.bytes_in_flight_max",
         gateway.bytes_in_flight_max as u64,
     );
-    let queue = (
-        "kafka_producer.queue_bytes_max",
-        config.kafka_producer.queue_bytes_max as u64,
-    );
     let batch = ("consumer.batch_bytes_max", consumer.batch_bytes_max as u64);
     let buffer = (
         "consumer.buffer_bytes_max",
@@ -111,38 +106,8 @@ fn bytes(source: &Source, config: &Config) {
         "the largest event must be able to be archived",
     );
     at_most(source, partition, total, "one partition is part of all");
-    below(
-        source,
-        total,
-        queue,
-        "librdkafka's queue must never be what is full",
-    );
+    queue(source, config);
     at_most(source, batch, buffer, "a batch is gathered in the buffer");
-}
-
-/// Each worker may have two events of the greatest size on their way, however small its share of the bounds is.
-fn workers(source: &Source, config: &Config) {
-    let gateway = &config.gateway;
-    let (workers, queue) = (gateway.workers, config.kafka_producer.queue_bytes_max);
-    let bytes = workers.saturating_mul(2 * gateway.event_bytes_max);
-    let keys = [
-        "gateway.workers",
-        "gateway.event_bytes_max",
-        "kafka_producer.queue_bytes_max",
-    ];
-    if bytes < queue || !keys.iter().all(|key| source.sound(key)) {
-        return;
-    }
-    let at = source.at(keys
-        .into_iter()
-        .find(|key| source.says(key))
-        .unwrap_or(keys[0]));
-    let what = format!(
-        "each of {workers} workers may have two events of gateway.event_bytes_max ({}) on their way, {bytes} bytes in \
-         all, and kafka_producer.queue_bytes_max has {queue}; take fewer workers, or a larger queue",
-        gateway.event_bytes_max
-    );
-    source.report_absence(&at, what);
 }
 
 /// A string that must be longer than it, or an event, can be never comes, nor strings that together must be.
@@ -200,6 +165,27 @@ fn proxies(source: &Source, config: &Config) {
         );
         source.report_absence(&source.at(path), what);
     }
+}
+
+/// What is on its way fits into librdkafka's queue. A request that finds anything left is taken whole, so one body may
+/// be beyond the bound.
+fn queue(source: &Source, config: &Config) {
+    const KEYS: [&str; 3] = [
+        "kafka_producer.queue_bytes_max",
+        "gateway.bytes_in_flight_max",
+        "gateway.body_bytes_max",
+    ];
+    let queue = config.kafka_producer.queue_bytes_max;
+    let needed = config.gateway.bytes_in_flight_max + config.gateway.body_bytes_max;
+    if needed < queue || !KEYS.iter().all(|key| source.sound(key)) {
+        return;
+    }
+    let [first, total, body] = KEYS;
+    let at = KEYS.iter().find(|key| source.says(key)).unwrap_or(&first);
+    let what = format!(
+        "{first} ({queue}) must be more than {total} and {body} together ({needed}): librdkafka's queue must never be what is full"
+    );
+    source.report_absence(&source.at(at), what);
 }
 
 fn below(source: &Source, lower: Side, upper: Side, why: &str) {
