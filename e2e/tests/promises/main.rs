@@ -8,6 +8,7 @@ mod contract;
 mod drain;
 mod hostile;
 mod http2;
+mod in_flight;
 mod keys;
 mod ledger;
 mod packed;
