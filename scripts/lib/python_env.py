@@ -15,6 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import progress
 from progress import Waiting, say
 
 PYTHON_LEAST = (3, 10)
@@ -94,5 +95,6 @@ def locked(path):
         yield
 
 
-if __name__ == "__main__":  # NAME REQUIREMENTS: makes it, if it is not there
+if __name__ == "__main__":  # NAME REQUIREMENTS: makes it, if it is not there, beside what others are at
+    progress.LINE_SECONDS = float("inf")
     python_of(sys.argv[1], Path(sys.argv[2]))
