@@ -403,3 +403,45 @@ async fn ten_restarts_under_kept_and_new_connections_lose_no_request() {
     }
     assert_eq!(seen.lost.load(Ordering::Relaxed), 0);
 }
+
+/// Connections that the system has accepted and the gateway has not, since it has as many as it may.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_that_waits_to_be_accepted_is_served_before_the_listener_closes() {
+    let mut pipeline = Pipeline::weather()
+        .into_kafka_only()
+        .with("gateway.workers", 1)
+        .with("gateway.connections_max", 4)
+        .with("gateway.partition_slow_ms", 9_000)
+        .start()
+        .await;
+    let request = format!(
+        "POST /input HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{}",
+        tweet(1).len(),
+        tweet(1)
+    );
+    pipeline.kafka_producer.freeze().await; // so that the first four are in the middle of their way
+    let mut clients = Vec::new();
+    for _ in 0..24 {
+        let mut stream = TcpStream::connect(pipeline.address()).await.expect("one");
+        stream.write_all(request.as_bytes()).await.expect("it");
+        clients.push(stream);
+    }
+    once("four taken in", async || {
+        let in_flight = "aguacero_gateway_bytes_in_flight";
+        pipeline.gateway.metric(in_flight).await >= 4.0 * tweet(1).len() as f64
+    })
+    .await;
+    pipeline.gateway.terminate();
+    once("no longer ready", async || {
+        pipeline.gateway.probe("/readyz").await == Some(503)
+    })
+    .await;
+    pipeline.kafka_producer.thaw();
+    for mut stream in clients {
+        let mut answer = String::new();
+        let whole = stream.read_to_string(&mut answer).await;
+        assert!(whole.is_ok(), "{whole:?} after {answer:?}");
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    }
+    assert!(pipeline.gateway.ended().await.success());
+}
