@@ -278,7 +278,11 @@ async fn only_what_is_a_trace_context_is_passed_on() {
             .map(|(name, value)| (name.as_str(), String::from_utf8_lossy(value).into_owned()))
             .collect();
         let expected = match record.header().client_key {
-            b"both" | b"no-state" => vec![("traceparent", parent.to_owned())],
+            b"both" => vec![
+                ("traceparent", parent.to_owned()),
+                ("tracestate", "congo=t61rcWkgMzE,rojo=1".to_owned()),
+            ],
+            b"no-state" => vec![("traceparent", parent.to_owned())],
             _ => vec![],
         };
         assert_eq!(passed, expected, "{:?}", record.header());
