@@ -23,8 +23,9 @@ use tokio::sync::Notify;
 /// How often the broker is asked for the topics' incarnations.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// What a record batch of one record adds to value and key: the batch's head, the record's varints,
-/// the header `aguacero` with a stream's name and a client's key of the greatest length, `traceparent`.
-pub(crate) const RECORD_OVERHEAD: usize = 1024;
+/// the header `aguacero` with a stream's name and a client's key of the greatest length, `traceparent`, and a
+/// `tracestate` of the 512 bytes that it may have.
+pub(crate) const RECORD_OVERHEAD: usize = 1536;
 /// Pause between two attempts to reach the broker at start.
 const RETRY_EVERY: Duration = Duration::from_millis(500);
 
