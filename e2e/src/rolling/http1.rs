@@ -163,7 +163,7 @@ mod tests {
         let server = listener.local_addr().expect("its address");
         let serving = tokio::spawn(async move {
             let (mut stream, _) = listener.accept().await.expect("a client");
-            stream.read(&mut [0; 1000]).await.expect("a request");
+            _ = stream.read(&mut [0; 1000]).await.expect("a request");
             stream.write_all(OK).await.expect("an answer");
             to(stream).await;
         });
@@ -185,7 +185,7 @@ mod tests {
     async fn a_request_that_was_read_and_not_answered_is_lost() {
         for is_split in [false, true] {
             let outcome = second(is_split, async |mut stream: TcpStream| {
-                stream.read(&mut [0; 1000]).await.expect("a request");
+                _ = stream.read(&mut [0; 1000]).await.expect("a request");
             })
             .await;
             assert!(matches!(outcome, Outcome::Lost(_)), "{outcome:?}");
@@ -195,7 +195,7 @@ mod tests {
     #[tokio::test]
     async fn half_an_answer_is_none() {
         let outcome = second(false, async |mut stream: TcpStream| {
-            stream.read(&mut [0; 1000]).await.expect("a request");
+            _ = stream.read(&mut [0; 1000]).await.expect("a request");
             stream.write_all(&OK[..20]).await.expect("half of it");
         })
         .await;
@@ -219,7 +219,7 @@ mod tests {
         let request = post(false);
         let (outcome, ()) = tokio::join!(client.send(server, &request), async {
             let (mut stream, _) = listener.accept().await.expect("a client");
-            stream.read(&mut [0; 1000]).await.expect("a request");
+            _ = stream.read(&mut [0; 1000]).await.expect("a request");
             stream.write_all(OK).await.expect("an answer");
         });
         assert_eq!(

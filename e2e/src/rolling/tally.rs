@@ -46,6 +46,9 @@ pub struct Tally {
 #[derive(Debug, Default, Clone)]
 pub struct Shared(Arc<Mutex<Tally>>);
 
+/// Reads one of the times of a restart.
+type TimeOf = fn(&Restart) -> Option<Duration>;
+
 impl Shared {
     /// Looks at it, or changes it.
     pub fn with<T>(&self, look: impl FnOnce(&mut Tally) -> T) -> T {
@@ -126,7 +129,7 @@ impl fmt::Display for Tally {
             "\n  {:<48}{:>12}{:>12}",
             "milliseconds", "median", "worst"
         )?;
-        let columns: [(&str, fn(&Restart) -> Option<Duration>); 4] = [
+        let columns: [(&str, TimeOf); 4] = [
             ("from SIGTERM to 503 on /readyz", |r| r.unready),
             ("from the last answer of /readyz to the end", |r| {
                 Some(r.silent)

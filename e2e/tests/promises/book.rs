@@ -275,7 +275,7 @@ async fn a_request_line_is_read_in_one_way() {
         ("3", path(200_000), &[431]),
         ("3", method(200_000), &[431]),
         // A target has no fragment. One that is there is cut off before we see it: as harmless as a query.
-        ("3.2", line("POST /input#x HTTP/1.1"), SERVED),
+        ("3.2", line("POST /input#x HTTP/1.1"), BAD),
         // In absolute-form, it counts, and not the Host.
         ("3.2.2", line("POST http://elsewhere/input HTTP/1.1"), SERVED),
         ("3.2.2", line("POST HTTP://elsewhere:81/input HTTP/1.1"), SERVED),
