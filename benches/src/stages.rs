@@ -9,7 +9,10 @@ use aguacero::{
     id::{EventId, value_hash},
     ledger::Position,
 };
-use aguacero_proto::{deltas::ToRedisWriter, produce::ToProducer};
+use aguacero_proto::{
+    deltas::ToRedisWriter,
+    produce::{Slab, ToProducer, to_producer},
+};
 use bytes::Bytes;
 use consumer::decode::{
     self,
@@ -115,7 +118,12 @@ pub fn all() -> anyhow::Result<Vec<Stage>> {
     let slab = Bytes::from(worker.frame());
     stages.push(encoding::<ToProducer>("encode, slab of 500", BATCH, &slab)?);
     stages.push(stage("decode, slab of 500", BATCH, move || {
-        _ = std::hint::black_box(ToProducer::decode(slab.clone()));
+        let message = ToProducer::decode(slab.clone()).unwrap_or_default();
+        if let Some(to_producer::Kind::Frame(frame)) = message.kind {
+            for slab in frame.slabs {
+                _ = std::hint::black_box(Slab::decode(slab));
+            }
+        }
     }));
     stages.push(coalescing()?);
     let deltas = Bytes::from(Frame::of(DELTAS)?.message());

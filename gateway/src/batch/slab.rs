@@ -202,16 +202,15 @@ impl Columns {
     /// Begins the part of a request.
     fn begin(&mut self, origin: &Origin<'_>, request: u64, stream: u32) {
         let (base_high, base_low) = origin.base.halves();
-        let [traceparent, tracestate] = origin.trace.clone();
         self.requests.push(produce::Request {
             events: 0,
             stream,
             arrived_ms: origin.arrived_ms,
             base_high,
             base_low,
-            client_key: origin.client_key.clone(),
-            traceparent,
-            tracestate,
+            client_key: shared(&origin.client_key),
+            traceparent: shared(&origin.trace[0]),
+            tracestate: shared(&origin.trace[1]),
         });
         self.encoded += REQUEST_ENCODED + origin.bytes();
         self.request = request;
@@ -227,30 +226,49 @@ impl Columns {
         let end = self.values.len() as u32;
         self.ends.push(end);
         self.encoded += event.bytes() + encoded_len_varint(end.into());
-        let text = |bytes: &mut Vec<u8>, lens: &mut Vec<u32>, text: Option<&[u8]>| {
-            bytes.extend_from_slice(text.unwrap_or_default());
-            push(lens, index, text.map_or(0, |text| text.len() as u32 + 1))
-        };
-        self.encoded += text(&mut self.keys, &mut self.key_lens, event.key);
-        self.encoded += text(&mut self.names, &mut self.name_lens, event.name);
+        // Most events have none of these.
+        if event.key.is_some() || !self.key_lens.is_empty() {
+            self.encoded += push_text(&mut self.keys, &mut self.key_lens, index, event.key);
+        }
+        if event.name.is_some() || !self.name_lens.is_empty() {
+            self.encoded += push_text(&mut self.names, &mut self.name_lens, index, event.name);
+        }
         let has_own_id = event.name.is_some() || !origin.client_key.is_empty();
-        let (gap, id) = match has_own_id {
-            true => (0, &event.id.0[..]),
-            false => (event.position - self.next_position, &[][..]),
+        let gap = match has_own_id {
+            true => 0,
+            false => event.position - self.next_position,
         };
-        self.ids.extend_from_slice(id);
-        self.encoded += push(&mut self.gaps, index, gap) + id.len();
+        if gap > 0 || !self.gaps.is_empty() {
+            self.encoded += push(&mut self.gaps, index, gap);
+        }
         self.next_position += gap + 1;
-        id.len()
+        if !has_own_id {
+            return 0;
+        }
+        self.ids.extend_from_slice(&event.id.0);
+        self.encoded += event.id.0.len();
+        event.id.0.len()
     }
+}
+
+/// The same bytes. Most requests have none of these, for which nothing is called.
+fn shared(bytes: &Bytes) -> Bytes {
+    match bytes.is_empty() {
+        true => Bytes::new(),
+        false => bytes.clone(),
+    }
+}
+
+/// Adds the text of event `index`, if it has one, to a column of texts and to that of their lengths. Returns by how much
+/// longer the latter encodes to.
+fn push_text(texts: &mut Vec<u8>, lens: &mut Vec<u32>, index: usize, text: Option<&[u8]>) -> usize {
+    texts.extend_from_slice(text.unwrap_or_default());
+    push(lens, index, text.map_or(0, |text| text.len() as u32 + 1))
 }
 
 /// Adds what event `index` has to a column that is empty as long as all have 0. Returns by how much longer it
 /// encodes to.
 fn push(column: &mut Vec<u32>, index: usize, value: u32) -> usize {
-    if value == 0 && column.is_empty() {
-        return 0;
-    }
     let before = index - column.len(); // those had 0
     column.resize(index, 0);
     column.push(value);

@@ -1,9 +1,11 @@
 //! A body into the open slabs: split, judged, and only then appended.
 
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::{
+    iter::repeat_with,
+    time::{Instant, SystemTime, UNIX_EPOCH},
+};
 
 use aguacero::{config::Stream, id::EventId};
-use smallvec::smallvec;
 
 use crate::{
     answer::{
@@ -49,7 +51,9 @@ impl Intake<'_> {
         let events = split::split(format, body, self.records_max)?;
         let mut outcomes = Outcomes {
             is_batch: events.is_batch,
-            records: smallvec![RecordOutcome::Unknown; events.ranges.len()],
+            records: repeat_with(|| RecordOutcome::Unknown)
+                .take(events.ranges.len())
+                .collect(),
             is_dry_run: self.preferences.dry_run,
             places: None,
         };
@@ -149,8 +153,10 @@ impl Good<'_> {
                 }
             }
         }
-        metric::not_stored(NotStored::Full, Refused::Full.detail(), full);
-        metric::not_stored(NotStored::Away, Refused::Away.detail(), away);
+        if full + away > 0 {
+            metric::not_stored(NotStored::Full, Refused::Full.detail(), full);
+            metric::not_stored(NotStored::Away, Refused::Away.detail(), away);
+        }
         drop(appending);
         for ticket in &mut tickets {
             ticket.attach(lane);
