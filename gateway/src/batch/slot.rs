@@ -17,7 +17,7 @@ pub(super) struct Slot {
     pub(super) open: Option<u64>,
     /// Closed or to be sent again, oldest first.
     pub(super) waiting: VecDeque<u64>,
-    /// OutgoingAnswer and not receipted, with the time of sending.
+    /// Sent and not receipted, with the time of sending.
     pub(super) sent: VecDeque<(u64, Instant)>,
     pub(super) bytes: usize,
     /// Number of the request that entered it last.

@@ -23,7 +23,7 @@ pub(super) struct Pending {
     pub(super) unsent: HashMap<Place, Delta>,
     /// What `unsent` takes in a frame, at most.
     pub(super) bytes: usize,
-    /// OutgoingAnswer; repeated unchanged until it is acknowledged.
+    /// Sent; repeated unchanged until it is acknowledged.
     pub(super) sent: Option<DeltaFrame>,
     pub(super) sequence: u64,
 }

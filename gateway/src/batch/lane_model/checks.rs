@@ -30,7 +30,7 @@ impl World {
             }
             Refused::Away => {
                 let away = !self.up && self.now - self.down_since > 1000;
-                let overdue = |known: &Known| known.state == State::OutgoingAnswer;
+                let overdue = |known: &Known| known.state == State::Sent;
                 assert!(away || self.slabs.values().any(overdue));
             }
         }

@@ -22,7 +22,7 @@ pub(super) struct Event {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
     Waiting,
-    OutgoingAnswer,
+    Sent,
     Done,
 }
 
@@ -68,7 +68,7 @@ pub(super) struct World {
     pub(super) session: u32,
     pub(super) producer: u32,
     pub(super) incarnation: u32,
-    /// OutgoingAnswer, and not read yet.
+    /// Sent, and not read yet.
     pub(super) wire: Vec<u64>,
     pub(super) held: Vec<PendingBytes>,
     pub(super) receipts: Vec<Receipt>,
@@ -137,7 +137,7 @@ impl World {
             Step::Repeat(which) if !self.delivered.is_empty() => {
                 let receipt = self.delivered[which.index(self.delivered.len())].clone();
                 // What it says of a slab that was sent again is no news of the second attempt.
-                if self.slabs[&receipt.slab].state != State::OutgoingAnswer {
+                if self.slabs[&receipt.slab].state != State::Sent {
                     self.receive(&receipt);
                 }
             }
@@ -275,7 +275,7 @@ impl World {
                 ),
             }
             known.attempts += 1;
-            known.state = State::OutgoingAnswer;
+            known.state = State::Sent;
             self.wire.push(slab.id);
             known.sent_as = Some(slab);
         }
@@ -359,7 +359,7 @@ impl World {
         let now = self.time();
         let finished = self.lane.receipt(receipt, now);
         let known = self.slabs.get_mut(&receipt.slab).unwrap();
-        if known.state != State::OutgoingAnswer {
+        if known.state != State::Sent {
             assert!(
                 finished.is_none(),
                 "a receipt that comes twice changes nothing"
@@ -415,7 +415,7 @@ impl World {
         let sent = self
             .slabs
             .values_mut()
-            .filter(|k| k.state == State::OutgoingAnswer);
+            .filter(|k| k.state == State::Sent);
         sent.for_each(|known| known.state = State::Waiting);
     }
 
