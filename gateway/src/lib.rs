@@ -19,11 +19,15 @@ pub mod app;
 mod worker;
 
 mod connection;
+
 mod request;
-// The order is that of an event's way.
-mod answer;
-mod batch;
+
 mod intake;
+
+mod batch;
+
+mod answer;
+
 mod live;
 
 mod file_watch;

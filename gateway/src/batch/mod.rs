@@ -1,9 +1,10 @@
 //! Events travel to the kafka-producer together, and come back as receipts.
 //!
-//! Events are appended ([`append`], as far as the [`budget`] allows) to the open slab of their topic-partition ([`slab`], [`slot`]), for whose
-//! receipt their requests wait ([`ticket`]). A worker's slabs are its lane ([`lane`]): pure state that decides what
-//! may be appended, sent, and sent again, at the [`pace`] at which each partition stores. The [`link`] drives it: a
-//! gRPC stream on which frames of slabs leave and receipts arrive, which become verdicts ([`verdict`]).
+//! Events are appended ([`append`], as far as the [`budget`] allows) to the open slab of their topic-partition
+//! ([`slab`], [`slot`]), for whose receipt their requests wait ([`ticket`]). A worker's slabs are its lane ([`lane`]):
+//! pure state that decides what may be appended, sent, and sent again, at the [`pace`] at which each partition stores.
+//! The [`link`] drives it: a gRPC stream on which frames of slabs leave and receipts arrive, which become verdicts
+//! ([`verdict`]).
 
 pub(crate) mod append;
 pub(crate) mod budget;

@@ -2,8 +2,9 @@
 //!
 //! They are accepted up to a bound ([`listen`], for which the process may have enough open files:
 //! [`descriptors`]), each address having its share ([`addresses`]); TLS is terminated ([`tls`], [`socket`]); then
-//! each is served ([`serve`], [`handshake`], [`state`]) as [`http1`] ([`request_target`]) or [`http2`] under the [`deadlines`] of its
-//! worker, and closed when its client takes nothing of an answer ([`write_timeout`]).
+//! each is served ([`serve`], [`handshake`], [`state`]) as [`http1`] ([`request_target`]) or [`http2`]
+//! ([`header_watch`]) under the [`deadlines`] of its worker, and closed when its client takes nothing of an answer
+//! ([`write_timeout`]).
 
 pub(crate) mod addresses;
 pub(crate) mod deadlines;

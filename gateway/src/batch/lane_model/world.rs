@@ -412,10 +412,7 @@ impl World {
         }
         let now = self.time();
         self.lane.disconnected(now);
-        let sent = self
-            .slabs
-            .values_mut()
-            .filter(|k| k.state == State::Sent);
+        let sent = self.slabs.values_mut().filter(|k| k.state == State::Sent);
         sent.for_each(|known| known.state = State::Waiting);
     }
 
