@@ -34,7 +34,7 @@ pub fn fault(json: &[u8]) -> Option<Refusal> {
     let mut at = offset_of(json, line, column);
     if what.starts_with("control character") {
         // serde_json tells the byte before that one.
-        let control = json[at..].iter().position(u8::is_ascii_control);
+        let control = json[at..].iter().position(|b| *b < b' ');
         at += control.unwrap_or_default();
     }
     Some(Refusal::malformed(at, format!("not JSON: {what}")))
@@ -114,6 +114,7 @@ mod tests {
             ("{\"a\":\"b\x01\"}", 7),
             ("{\"a\":\n\"\n\"}", 7),
             ("\"\x01\x02\"", 1),
+            ("\"\x7f\x02\"", 2),
         ] {
             assert_eq!(fault(json.as_bytes()).expect("no JSON").offset, Some(at));
         }
