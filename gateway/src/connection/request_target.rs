@@ -31,6 +31,11 @@ impl RequestTarget {
     /// After so many bytes more of the request.
     pub(crate) fn after(self, bytes: &[u8]) -> Self {
         let (known, rest) = match self {
+            // Empty lines before a request are ignored (RFC 9112, section 2.2): some clients end a body with one.
+            Self::Method(0) if matches!(bytes.first(), Some(b'\r' | b'\n')) => {
+                let blank = bytes.iter().take_while(|b| b"\r\n".contains(b)).count();
+                return self.after(&bytes[blank..]);
+            }
             Self::Method(known) => {
                 let missing = &METHOD[known..];
                 let (come, rest) = bytes.split_at(missing.len().min(bytes.len()));
@@ -62,6 +67,8 @@ mod tests {
         for (line, expected) in [
             ("POST /input#a HTTP/1.1\r\n", RequestTarget::HasFragment),
             ("POST http://x/#", RequestTarget::HasFragment),
+            ("\r\n\nPOST /#", RequestTarget::HasFragment),
+            ("\r\n", RequestTarget::Method(0)),
             (
                 "POST /input HTTP/1.1\r\nreferer: /#\r\n\r\n{\"#\":1}",
                 RequestTarget::Done,
