@@ -2,7 +2,7 @@
 
 use rdkafka::{ClientConfig, error::KafkaError};
 
-use crate::config::Kafka;
+use crate::{config::Kafka, log_limiter};
 
 /// Settings that every client of the broker shares. The client keeps the password and the certificates that
 /// the files have now: others are used by the next one that is made.
@@ -51,7 +51,11 @@ fn access(kafka: &Kafka, config: &mut ClientConfig) {
         match sasl.credentials.password() {
             Ok(password) => _ = config.set("sasl.password", password.expose()),
             // Without one no client is made, and that is an error of whoever wanted it.
-            Err(error) => tracing::error!("the password for Kafka: the file {error}"),
+            Err(error) => log_limiter::repeated(
+                "the password for Kafka",
+                "",
+                &format_args!("the file {error}"),
+            ),
         }
     }
 }

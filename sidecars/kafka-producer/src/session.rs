@@ -136,7 +136,11 @@ async fn read(
                     match columns::read(slab) {
                         Ok(slab) => producers.produce(slab, &receipts),
                         Err(error) => {
-                            tracing::error!(%error, "the gateway sent a slab that cannot be read: closing its stream");
+                            log_limiter::repeated(
+                                "the gateway sent a slab that cannot be read",
+                                "",
+                                &error,
+                            );
                             return;
                         }
                     }
