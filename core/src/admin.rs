@@ -20,9 +20,12 @@ pub struct Admin {
 impl Admin {
     /// Binds `address`; port 0 takes a free one.
     pub async fn bind(address: SocketAddr) -> io::Result<Self> {
-        let listener = TcpListener::bind(address)
-            .await
-            .map_err(|e| io::Error::new(e.kind(), format!("admin port {address}: {e}")))?;
+        let listener = TcpListener::bind(address).await.map_err(|e| {
+            io::Error::new(
+                e.kind(),
+                format!("admin port {address} (`admin` in this process's table): {e}"),
+            )
+        })?;
         let address = listener.local_addr()?;
         Ok(Self { listener, address })
     }

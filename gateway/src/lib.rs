@@ -35,6 +35,7 @@ mod file_watch;
 pub mod fuzzing;
 pub mod keys_command;
 mod metric;
+mod on_drop;
 #[doc(hidden)]
 pub mod stages;
 

@@ -33,6 +33,7 @@ use crate::{
     intake::{ids, judge::Judge, take::Intake},
     live::deltas::Live,
     metric::{self, Metrics},
+    on_drop::OnDrop,
     request::{
         body,
         body_budget::BodyBudget,
@@ -338,11 +339,12 @@ impl Worker {
         let worker = Rc::clone(self);
         worker.unreceipted.set(worker.unreceipted.get() + 1);
         tokio::task::spawn_local(async move {
+            let unreceipted = &worker.unreceipted;
+            let _receipted = OnDrop(|| unreceipted.set(unreceipted.get() - 1));
             for ticket in &mut tickets {
                 ticket.await_receipt(&mut outcomes).await;
             }
             worker.metrics.events(stream, &outcomes.records);
-            worker.unreceipted.set(worker.unreceipted.get() - 1);
         });
     }
 

@@ -36,6 +36,7 @@ use crate::{
         header_watch::HeaderWatch,
         write_timeout::ClientStream,
     },
+    on_drop::OnDrop,
     worker::{StreamPlace, Worker},
 };
 
@@ -84,8 +85,8 @@ impl<F: Future + 'static> Executor<F> for Streams {
         let (state, write_timeout) = (Rc::clone(&self.state), self.write_timeout);
         state.active.set(state.active.get() + 1);
         tokio::task::spawn_local(async move {
+            let _ended = OnDrop(|| state.active.set(state.active.get() - 1));
             _ = tokio::time::timeout(write_timeout, stream).await; // dropped, it is reset
-            state.active.set(state.active.get() - 1);
         });
     }
 }

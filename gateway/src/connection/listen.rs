@@ -16,6 +16,7 @@ use tokio::{
 use crate::{
     connection::{addresses::Peer, deadlines::Deadlines, descriptors, serve},
     metric,
+    on_drop::OnDrop,
     worker::Worker,
 };
 
@@ -117,12 +118,15 @@ impl Connections {
         worker.metrics.connection_opened();
         let serving = serve::serve(stream, peer, Rc::clone(worker), self.deadlines.watch());
         let connections = Rc::clone(self);
-        tokio::task::spawn_local(async move {
-            serving.await;
-            drop(place);
+        let closed = OnDrop(move || {
             connections.worker.metrics.connection_closed();
             connections.open.set(connections.open.get() - 1);
             connections.closed.notify_waiters();
+        });
+        tokio::task::spawn_local(async move {
+            let _closed = closed;
+            serving.await;
+            drop(place);
         });
     }
 

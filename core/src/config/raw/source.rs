@@ -110,9 +110,13 @@ impl Source {
         };
         for error in errors {
             let offset = error.span().map_or(0, |span| span.start);
+            let mend = match error.message() {
+                "duplicate key" => " (it is there already: write it once, a table with all its keys)",
+                _ => "",
+            };
             source.report(
                 &Spot::in_file("", offset),
-                format!("not TOML: {}", error.message()),
+                format!("not TOML: {}{mend}", error.message()),
             );
         }
         source
