@@ -111,7 +111,9 @@ impl Source {
         for error in errors {
             let offset = error.span().map_or(0, |span| span.start);
             let mend = match error.message() {
-                "duplicate key" => " (it is there already: write it once, a table with all its keys)",
+                "duplicate key" => {
+                    " (it is there already: write it once, a table with all its keys)"
+                }
                 _ => "",
             };
             source.report(
