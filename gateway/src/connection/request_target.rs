@@ -1,5 +1,7 @@
 //! Whether the target of a request has a `#` (HTTP/1): hyper cuts that off, with what is behind it, and whoever stands in
 //! front of us may have taken it for a part of the path.
+//!
+//! A request that comes in one read with the end of the one before is not looked at: where it begins, only hyper knows.
 
 /// The target of the request that is being read, as far as its first line has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
