@@ -129,12 +129,11 @@ impl Problems {
         count: u64,
         now: Instant,
     ) -> Option<Line> {
-        let is_known = self.0.contains_key(&(what, about.to_owned()));
-        let about = match is_known || self.0.len() < APART_MAX {
-            true => about,
-            false => "others",
-        };
-        let episode = self.0.entry((what, about.to_owned()));
+        let mut problem = (what, about.to_owned());
+        if self.0.len() >= APART_MAX && !self.0.contains_key(&problem) {
+            problem.1 = "others".to_owned();
+        }
+        let episode = self.0.entry(problem);
         let episode = episode.or_insert_with(|| Episode::new(now));
         episode.note(detail, count, now)
     }

@@ -15,6 +15,7 @@ mod declaration;
 mod eventually;
 mod exact;
 pub mod frames;
+mod interrupt;
 pub mod json;
 pub mod kafka;
 pub mod load;
@@ -33,6 +34,7 @@ pub mod wire;
 
 pub use client::{Answer, Client, Request, raw};
 pub use eventually::{DEADLINE, eventually, once};
+pub use interrupt::unless_interrupted;
 pub use pipeline::{Builder, Link, Pipeline, Pod};
 pub use process::{Kind, Process};
 pub use repository::{ON_THREE_BROKERS, edited, repository};

@@ -13,8 +13,8 @@ use e2e::{
     overload::{Offered, Plan, measure},
     progress::progress,
     seed::Dice,
+    unless_interrupted,
 };
-use tokio::signal::unix::{SignalKind, signal};
 
 /// Kills, freezes, restarts and empties everything under load, and checks that nothing is lost and
 /// nothing counted twice.
@@ -45,14 +45,7 @@ struct Arguments {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    let mut terminated = signal(SignalKind::terminate()).expect("signals");
-    // A round that is dropped takes its processes with it.
-    tokio::select! {
-        code = run(arguments) => code,
-        _ = tokio::signal::ctrl_c() => ExitCode::from(130),
-        _ = terminated.recv() => ExitCode::from(143),
-    }
+    unless_interrupted(run(Arguments::parse())).await
 }
 
 async fn run(arguments: Arguments) -> ExitCode {

@@ -11,8 +11,8 @@ use e2e::{
     Pipeline, eventually,
     progress::progress,
     rolling::{Clients, Plan, restart},
+    unless_interrupted,
 };
-use tokio::signal::unix::{SignalKind, signal};
 
 /// Ends the gateways by SIGTERM and starts them again, one after the other, while clients that keep their
 /// connections go on sending. Status 0 only if every request that was on its way got an answer, `/readyz`
@@ -45,14 +45,7 @@ struct Arguments {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    let mut terminated = signal(SignalKind::terminate()).expect("signals");
-    // A pipeline that is dropped takes its processes with it.
-    tokio::select! {
-        code = run(arguments) => code,
-        _ = tokio::signal::ctrl_c() => ExitCode::from(130),
-        _ = terminated.recv() => ExitCode::from(143),
-    }
+    unless_interrupted(run(Arguments::parse())).await
 }
 
 async fn run(arguments: Arguments) -> ExitCode {
