@@ -37,6 +37,8 @@ pub struct Owned {
     pub source: Arc<Source>,
     /// Every record below is archived and settled.
     pub finished: Option<i64>,
+    /// The lowest offset that can come next: what is between `finished` and this waits or is in flight.
+    pub next: Option<i64>,
     /// What the batch in flight is stamped with.
     pub in_flight: Option<Arc<Source>>,
 }
@@ -149,6 +151,7 @@ impl<S: Sink> Poller<S> {
             Some(Owned {
                 source: p.source.clone()?,
                 finished: p.finished,
+                next: p.next,
                 in_flight,
             })
         };
