@@ -14,11 +14,15 @@ use tokio::{
 use crate::{
     archiver::Archiver,
     metric,
-    periodic::{lag, missed_partitions, reconcile::Reconciler},
+    periodic::{audit::Auditor, lag, missed_partitions, reconcile::Reconciler},
     poll::{Incarnations, Poller},
     retry::RetryLimit,
     stores::Stores,
 };
+
+/// How long the last counters may take to be settled after the archive has everything; what is left is
+/// settled by whoever has the partitions next.
+const SETTLE_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// Pause before the group is joined again after a fatal error.
 const REJOIN_AFTER: std::time::Duration = std::time::Duration::from_secs(1);
@@ -45,7 +49,7 @@ impl App {
         self.admin.local_addr()
     }
 
-    /// Waits for Kafka, MongoDB and Redis, then archives until `shutdown`, and finishes what is in
+    /// Waits for Kafka and MongoDB, then archives until `shutdown`, and finishes what is in
     /// flight within the deadline.
     pub async fn run(self, shutdown: Shutdown) -> anyhow::Result<()> {
         metric::describe();
@@ -55,7 +59,7 @@ impl App {
         admin.spawn(essential("the admin port", serving));
 
         let stores = tokio::select! {
-            stores = Stores::connect(&self.config, RetryLimit::endless()) => stores?,
+            stores = Stores::connect(&self.config, RetryLimit::endless(), None) => stores?,
             () = shutdown.requested() => return Ok(()),
         };
         ready_sender.send_replace(true);
@@ -68,6 +72,7 @@ impl App {
 async fn consume(config: Arc<Config>, stores: Stores, shutdown: Shutdown) -> anyhow::Result<()> {
     let Stores {
         topics,
+        cluster,
         described,
         archive,
         settler,
@@ -86,7 +91,12 @@ async fn consume(config: Arc<Config>, stores: Stores, shutdown: Shutdown) -> any
     let until = until_drained.clone();
     let missed = missed_partitions::watch(config.clone(), topics, incarnations.clone(), until);
     tokio::spawn(essential("looking for missed partitions", missed));
+    settler.owns(owned.clone());
+    let auditor = Auditor::new(archive.clone(), settler.clone(), owned.clone());
+    let auditing = auditor.run(until_drained.clone());
+    tokio::spawn(essential("auditing the counters", auditing));
     let reconciler = Reconciler::new(
+        cluster,
         archive.clone(),
         settler.clone(),
         incarnations.clone(),
@@ -101,7 +111,7 @@ async fn consume(config: Arc<Config>, stores: Stores, shutdown: Shutdown) -> any
     let sink = Arc::new(Archiver::new(
         config.clone(),
         archive,
-        settler,
+        settler.clone(),
         incarnations.clone(),
     ));
     let result = loop {
@@ -129,6 +139,7 @@ async fn consume(config: Arc<Config>, stores: Stores, shutdown: Shutdown) -> any
             result => break result,
         }
     };
+    settler.idle(SETTLE_TIMEOUT).await;
     drained.fire();
     result
 }

@@ -1,12 +1,16 @@
-//! The sink that this process has: a batch into MongoDB, then the counters.
+//! The sink that this process has: a batch into MongoDB; the counters follow.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::SystemTime,
+};
 
-use aguacero::config::{Config, Stream};
+use aguacero::{config::Config, ledger::Position};
 
 use crate::{
     archive::{Archive, Archived, EventOutcome},
-    batch::Batch,
+    batch::{Batch, Source},
     decode::{
         Decoded,
         dead_letter::{DeadLetter, Reason},
@@ -14,16 +18,24 @@ use crate::{
     },
     metric,
     poll::Incarnations,
+    retry::Backoff,
     settle::{Settler, Written},
     sink::{Outcome, Sink},
 };
 
-/// Archives and settles.
+/// What the archive had of a partition when this process got it.
+struct Before {
+    epoch: u64,
+    highest: Option<i64>,
+}
+
+/// Archives, and has the counters settled.
 pub struct Archiver {
     config: Arc<Config>,
     archive: Arc<Archive>,
     settler: Arc<Settler>,
     incarnations: Arc<Incarnations>,
+    before: Mutex<HashMap<Position, Before>>,
 }
 
 impl Archiver {
@@ -40,21 +52,46 @@ impl Archiver {
             archive,
             settler,
             incarnations,
+            before: Mutex::default(),
         }
     }
 
-    /// Where the watermarks of the batch's streams are.
-    async fn watermarks(&self, batch: &Batch, decoded: &Decoded) -> Vec<(&Stream, Option<i64>)> {
-        let mut watermarks = Vec::with_capacity(decoded.streams.len());
-        for &stream in &decoded.streams {
-            let stream = &self.config.streams[stream];
-            watermarks.push((stream, self.settler.watermark(stream, &batch.source).await));
+    /// The highest offset that the archive had of the batch's partition when this process got it; of the
+    /// first batch MongoDB is asked, and waited for.
+    async fn archived_before(&self, source: &Source) -> Option<i64> {
+        let known = |before: &HashMap<Position, Before>| {
+            let before = before.get(&source.position)?;
+            (before.epoch == source.epoch).then_some(before.highest)
+        };
+        if let Some(highest) = known(&self.lock()) {
+            return highest;
         }
-        watermarks
+        let mut highest = None;
+        let streams = self.config.streams.iter();
+        for stream in streams.filter(|s| s.topic == source.topic) {
+            let mut backoff = Backoff::new();
+            loop {
+                match self.archive.highest(stream, &source.position).await {
+                    Ok(found) => break highest = highest.max(found),
+                    Err(error) => {
+                        let what = "the archive does not tell what it has";
+                        backoff.after(what, &stream.name, &error).await;
+                    }
+                }
+            }
+        }
+        let epoch = source.epoch;
+        let before = Before { epoch, highest };
+        self.lock().insert(source.position.clone(), before);
+        highest
     }
 
-    /// A record below a watermark was settled already, unless it belongs to another incarnation than it
-    /// seems to: then it would never be counted.
+    fn lock(&self) -> MutexGuard<'_, HashMap<Position, Before>> {
+        self.before.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A record below what the archive has was archived already, unless it belongs to another incarnation
+    /// than it seems to: then it would be taken for that.
     async fn is_of_another(&self, batch: &Batch) -> bool {
         let topic = &self.config.topics[batch.source.topic].name;
         !self
@@ -84,8 +121,7 @@ impl Archiver {
 impl Sink for Archiver {
     async fn write(&self, batch: Batch) -> Outcome {
         let mut decoded = decode(&self.config, &batch);
-        let watermarks = self.watermarks(&batch, &decoded).await;
-        let again = watermarks.iter().any(|(_, at)| *at >= batch.first());
+        let again = self.archived_before(&batch.source).await >= batch.first();
         if again && self.is_of_another(&batch).await {
             return Outcome::Unsure;
         }
@@ -102,10 +138,9 @@ impl Sink for Archiver {
                 events: &decoded.events,
                 archived: &archived,
             };
-            for (stream, from) in watermarks {
-                self.settler
-                    .settle_batch(stream, &batch.source, from, last, &written)
-                    .await;
+            for &stream in &decoded.streams {
+                let stream = &self.config.streams[stream];
+                self.settler.archived(stream, &batch.source, last, &written);
             }
         }
         self.report(&batch, &decoded, &archived);

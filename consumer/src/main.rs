@@ -25,6 +25,9 @@ enum Command {
     Rebuild {
         /// Name of the stream.
         stream: String,
+        /// The archive that the configuration names, and the Kafka cluster, are the stream's from now on
+        #[arg(long)]
+        adopt: bool,
         #[command(flatten)]
         file: cli::ConfigFile,
     },
@@ -48,12 +51,16 @@ async fn run(command: Command) -> anyhow::Result<()> {
             let shutdown = shutdown::on_signals()?;
             App::build(config).await?.run(shutdown).await
         }
-        Command::Rebuild { stream, file } => {
+        Command::Rebuild {
+            stream,
+            adopt,
+            file,
+        } => {
             let config = cli::load_for(&file, &FILES);
             rebuild::find(&config, &stream)?;
             telemetry::init("consumer");
             cli::warn(&config);
-            rebuild::rebuild(config, &stream).await
+            rebuild::rebuild(config, &stream, adopt).await
         }
         Command::DeadLetters(verb) => {
             let config = cli::load_for(verb.file(), &FILES);

@@ -20,13 +20,19 @@ pub const ARCHIVE_RETRIES: &str = "aguacero_consumer_archive_retries_total";
 pub const SETTLED: &str = "aguacero_consumer_settled_total";
 /// Streams whose counters were begun again, because the archive had changed below the watermark.
 pub const RECOUNTED: &str = "aguacero_consumer_recounts_total";
-/// From an event's arrival until it is archived and settled, of the oldest event of each batch.
+/// Positions whose counters were compared with the archive, by stream.
+pub const AUDITED: &str = "aguacero_consumer_audits_total";
+/// Seconds since which a stream's counters are not settled as far as its archive goes; 0 if they are.
+pub const BEHIND: &str = "aguacero_consumer_counters_behind_seconds";
+/// 1 for a stream whose counters in Redis were counted from somebody else's archive.
+pub const FOREIGN: &str = "aguacero_consumer_foreign_counters";
+/// From an event's arrival until it is archived, of the oldest event of each batch.
 pub const FRESHNESS: &str = "aguacero_consumer_freshness_seconds";
-/// Records in Kafka that are not archived and settled yet, by topic and partition.
+/// Records in Kafka that are not archived yet, by topic and partition.
 pub const LAG: &str = "aguacero_consumer_lag";
 /// Partitions that this process has.
 pub const ASSIGNED: &str = "aguacero_consumer_assigned_partitions";
-/// Partitions that are not fetched for now: the archive or the counters are behind, or Kafka was not heard.
+/// Partitions that are not fetched for now: the archive is behind, or Kafka was not heard.
 pub const PAUSED: &str = "aguacero_consumer_paused_partitions";
 /// 1 for a partition that stopped at a record that this release or configuration does not know.
 pub const STOPPED: &str = "aguacero_consumer_stopped_partition";
@@ -54,12 +60,22 @@ pub fn describe() {
     describe_histogram!(
         FRESHNESS,
         Unit::Seconds,
-        "From the arrival of a batch's oldest event until it is archived and settled"
+        "From the arrival of a batch's oldest event until it is archived"
+    );
+    describe_counter!(
+        AUDITED,
+        "Positions whose counters were compared with the archive"
     );
     describe_gauge!(
-        LAG,
-        "Records in Kafka that are not archived and settled yet"
+        BEHIND,
+        Unit::Seconds,
+        "Since when the counters are not settled as far as the archive goes"
     );
+    describe_gauge!(
+        FOREIGN,
+        "1 for a stream whose counters in Redis are of somebody else's archive"
+    );
+    describe_gauge!(LAG, "Records in Kafka that are not archived yet");
     describe_gauge!(ASSIGNED, "Partitions that this process has");
     describe_gauge!(PAUSED, "Partitions that are not fetched for now");
     describe_gauge!(
@@ -84,7 +100,17 @@ pub(crate) fn lost(topic: &str, partition: i32, records: u64) {
     metrics::counter!(LOST, &of_partition(topic, partition)).increment(records);
 }
 
-/// Records of a partition that are not archived and settled yet.
+/// Since how many seconds a stream's counters are behind its archive.
+pub(crate) fn counters_behind(stream: &str, seconds: f64) {
+    metrics::gauge!(BEHIND, "stream" => stream.to_owned()).set(seconds);
+}
+
+/// Whether the counters of a stream are somebody else's.
+pub(crate) fn foreign(stream: &str, foreign: bool) {
+    metrics::gauge!(FOREIGN, "stream" => stream.to_owned()).set(f64::from(u8::from(foreign)));
+}
+
+/// Records of a partition that are not archived yet.
 pub(crate) fn lag(topic: &str, partition: i32, records: i64) {
     metrics::gauge!(LAG, &of_partition(topic, partition)).set(records.max(0) as f64);
 }

@@ -105,7 +105,7 @@ impl Redis {
     /// The positions that have entries which are not settled, with the last offset of each entry.
     pub async fn pending(&self, stream: &Stream) -> BTreeMap<String, Vec<i64>> {
         let set = format!("{{{}}}:pending", stream.name);
-        let positions: Vec<String> = self.ask(redis::cmd("SMEMBERS").arg(&set)).await;
+        let positions: Vec<String> = self.ask(redis::cmd("HKEYS").arg(&set)).await;
         let mut pending = BTreeMap::new();
         for position in positions {
             let mut command = redis::cmd("ZRANGE");

@@ -2,7 +2,8 @@
 //!
 //! In reading order: how MongoDB is reached ([`options`]) and which indices it has ([`index`]); [`insert`]
 //! decides what is written and [`write`] writes it; [`dead_letters`] keeps what cannot be written; [`count`]
-//! says what a document adds to the counters, and [`totals`] reads back what all of them add. A write counts
+//! says what a document adds to the counters, [`totals`] reads back what all of them add, and [`origin`] whose
+//! they are. A write counts
 //! once the majority has it in its journal, and reading back sees exactly what counts.
 
 mod options;
@@ -14,6 +15,7 @@ mod write;
 mod dead_letters;
 
 mod count;
+mod origin;
 mod totals;
 
 use std::{sync::Arc, time::Duration};
@@ -31,7 +33,8 @@ pub use count::Counting;
 pub use dead_letters::{Filter, StoredDeadLetter};
 pub use insert::{Archived, EventOutcome};
 pub use options::client_options;
-pub use totals::Totals;
+pub use origin::{Origin, explain};
+pub use totals::{KEYS_MAX, Totals};
 
 /// How long the driver looks for a primary before it says that there is none.
 const SELECTION_TIMEOUT: Duration = Duration::from_secs(3);
@@ -50,6 +53,7 @@ pub struct Archive {
     of_stream: Vec<usize>,
     counting: Vec<Counting>,
     dead_letters: Collection<Document>,
+    concerns: CollectionOptions,
     /// Writes at the same time, over all partitions: a batch waits here in the order of arrival.
     writers: Semaphore,
 }
@@ -96,7 +100,9 @@ impl Archive {
                 .collect(),
             of_stream,
             counting: config.streams.iter().map(Counting::new).collect(),
-            dead_letters: database.collection_with_options(&config.mongodb.dead_letters, concerns),
+            dead_letters: database
+                .collection_with_options(&config.mongodb.dead_letters, concerns.clone()),
+            concerns,
             writers: Semaphore::new(config.consumer.writers.max(1)),
             client,
             config,
@@ -126,6 +132,16 @@ impl Archive {
 async fn in_time<T>(call: impl IntoFuture<Output = Result<T, Error>>) -> Result<T, Error> {
     match tokio::time::timeout(CALL_TIMEOUT, call.into_future()).await {
         Ok(result) => result,
-        Err(_) => Err(Error::custom(format!("no answer within {CALL_TIMEOUT:?}"))),
+        Err(_) => Err(Error::custom(no_answer())),
     }
+}
+
+fn no_answer() -> String {
+    format!("no answer within {CALL_TIMEOUT:?}")
+}
+
+/// Whether MongoDB has not answered in time.
+#[must_use]
+pub fn is_timeout(error: &Error) -> bool {
+    error.get_custom() == Some(&no_answer())
 }

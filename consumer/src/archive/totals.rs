@@ -1,11 +1,27 @@
 //! What the archive holds between two offsets: the totals that counters are settled to.
 
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
+
 use aguacero::{config::Stream, counts::Deltas, ledger::Position};
-use bson::{Document, doc};
-use mongodb::{ClientSession, Collection, error::Error, options::ReadConcern};
+use bson::{Document, RawDocument, doc};
+use mongodb::{
+    ClientSession, Collection,
+    error::Error,
+    options::{CountOptions, ReadConcern},
+};
 
 use super::{Archive, in_time, index};
 use crate::decode::document::OURS;
+
+/// Keys in the totals of one step: as many as Redis adds in some milliseconds.
+pub const KEYS_MAX: usize = 2000;
+/// A step that has taken so long ends where it is.
+const STEP_TIME: Duration = Duration::from_secs(5);
+/// Documents that MongoDB reads for one answer: large ones take their time.
+const ANSWER_DOCUMENTS: u32 = 1000;
 
 /// Totals of the offsets above one and up to another.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,13 +34,14 @@ pub struct Totals {
 
 impl Archive {
     /// Counts the documents of `stream` in `position` whose offset is above `from` (none: from the
-    /// beginning) and at most `to`, or as far as one step goes.
+    /// beginning) and at most `to`, or as far as one step goes: `step` offsets from the first that has a
+    /// document, 2,000 keys, 5 seconds.
     pub async fn totals(
         &self,
         stream: &Stream,
         position: &Position,
-        from: Option<i64>,
-        to: i64,
+        (from, to): (Option<i64>, i64),
+        step: i64,
     ) -> Result<Totals, Error> {
         // The session makes the second query wait until the majority has what the first could see:
         // a primary that was just elected may not know yet how much that is.
@@ -39,22 +56,31 @@ impl Archive {
         else {
             return Ok(totals);
         };
-        totals.to = to.min(first.saturating_add(self.config.consumer.settle_step.max(1) - 1));
-        let between = between(stream, position, from, totals.to);
+        totals.to = to.min(first.saturating_add(step.max(1) - 1));
         let counting = self.counting(stream);
         let find = self
             .collection(stream)
-            .find(between)
-            .hint(index::by_position());
-        let find = find.projection(counting.projection());
-        in_time(async {
-            let mut cursor = find.session(&mut session).await?;
-            while let Some(document) = cursor.next(&mut session).await.transpose()? {
-                counting.count(stream, &document, &mut totals.deltas);
+            .find(between(stream, position, from, totals.to))
+            .sort(index::position())
+            .hint(index::by_position())
+            .projection(counting.projection())
+            .batch_size(ANSWER_DOCUMENTS);
+        let (started, mut last) = (Instant::now(), first);
+        let mut cursor = in_time(async { find.session(&mut session).await }).await?;
+        while let Some(document) = in_time(next(&mut cursor, &mut session)).await? {
+            let offset = offset(&document).unwrap_or(last);
+            let is_full = || {
+                let keys = totals.deltas.counters.iter().map(HashMap::len);
+                keys.sum::<usize>() >= KEYS_MAX || started.elapsed() > STEP_TIME
+            };
+            if offset > last && is_full() {
+                totals.to = last;
+                break;
             }
-            Ok(totals)
-        })
-        .await
+            last = offset;
+            counting.count(stream, &document, &mut totals.deltas);
+        }
+        Ok(totals)
     }
 
     /// The first offset above `from` and up to `to` that has a document, with the majority or not.
@@ -69,13 +95,47 @@ impl Archive {
         let collection = self.collection(stream).clone_with_type::<Document>();
         let find = collection
             .find_one(between(stream, position, from, to))
-            .sort(doc! { format!("{OURS}.offset"): 1 })
+            .sort(index::position())
             .hint(index::by_position())
             .projection(doc! { "_id": 0, format!("{OURS}.offset"): 1 })
             .read_concern(ReadConcern::local())
             .session(session);
         let found = in_time(find).await?;
         Ok(found.and_then(|d| d.get_document(OURS).ok()?.get_i64("offset").ok()))
+    }
+
+    /// The highest offset of `position` that has a document of `stream`, with the majority or not.
+    pub async fn highest(
+        &self,
+        stream: &Stream,
+        position: &Position,
+    ) -> Result<Option<i64>, Error> {
+        let collection = self.collection(stream).clone_with_type::<Document>();
+        let backwards = doc! { "_aguacero.stream": -1, "_aguacero.incarnation": -1, "_aguacero.partition": -1, "_aguacero.offset": -1 };
+        let find = collection
+            .find_one(between(stream, position, None, i64::MAX))
+            .sort(backwards)
+            .hint(index::by_position())
+            .projection(doc! { "_id": 0, format!("{OURS}.offset"): 1 })
+            .read_concern(ReadConcern::local());
+        let found = in_time(find).await?;
+        Ok(found.and_then(|d| d.get_document(OURS).ok()?.get_i64("offset").ok()))
+    }
+
+    /// How many documents of `stream` there are in `position` whose offset is above `from` and at most `to`.
+    pub async fn count(
+        &self,
+        stream: &Stream,
+        position: &Position,
+        (from, to): (Option<i64>, i64),
+    ) -> Result<u64, Error> {
+        let options = CountOptions::builder().hint(index::by_position()).build();
+        let between = between(stream, position, from, to);
+        let count = self
+            .collection(stream)
+            .count_documents(between)
+            .with_options(options);
+        in_time(count).await
     }
 
     /// Every place that the archive has documents of `stream` from.
@@ -100,6 +160,17 @@ impl Archive {
             }
         }
     }
+}
+
+async fn next(
+    cursor: &mut mongodb::SessionCursor<bson::RawDocumentBuf>,
+    session: &mut ClientSession,
+) -> Result<Option<bson::RawDocumentBuf>, Error> {
+    cursor.next(session).await.transpose()
+}
+
+fn offset(document: &RawDocument) -> Option<i64> {
+    document.get_document(OURS).ok()?.get_i64("offset").ok()
 }
 
 /// The first place in the order of the index.

@@ -30,19 +30,23 @@ pub fn find<'a>(config: &'a Config, name: &str) -> anyhow::Result<&'a Stream> {
     })
 }
 
-/// Clears the stream called `name`, and settles everything that the archive has of it.
-pub async fn rebuild(config: Config, name: &str) -> anyhow::Result<()> {
+/// Clears the stream called `name`, and settles everything that the archive has of it. With `adopt`, its archive
+/// is this configuration's from now on, whosever it was.
+pub async fn rebuild(config: Config, name: &str, adopt: bool) -> anyhow::Result<()> {
     let config = Arc::new(config);
     let stream = find(&config, name)?;
     let topic = config.topic_of(stream).name.clone();
+    let limit = RetryLimit::of_a_command();
     let Stores {
         described,
         archive,
         settler,
         ..
-    } = Stores::connect(&config, RetryLimit::of_a_command()).await?;
-    let redis = || format!("Redis at {}", hosts(&config.redis.url));
-    settler.clear(stream).await.with_context(redis)?;
+    } = Stores::connect(&config, limit, adopt.then_some(name)).await?;
+    let redis = format!("Redis at {}", hosts(&config.redis.url));
+    limit.retry(&redis, || settler.redis().ping()).await?;
+    let cleared = settler.begin_again(stream, None);
+    cleared.await.context(redis)?;
     println!("{name}: cleared");
     let current = described.get(&topic).map(|t| t.incarnation.as_str());
     let positions = archive
@@ -54,7 +58,7 @@ pub async fn rebuild(config: Config, name: &str) -> anyhow::Result<()> {
     let finished = finished.with_context(|| format!("Kafka at {}", config.kafka.brokers))?;
     for (i, position) in positions.iter().enumerate() {
         if let Some(to) = end_of(position, current, &finished) {
-            settler.settle_archived(stream, position, None, to).await?;
+            settler.settle_archived(stream, position, to).await?;
         }
         println!(
             "{name}: {} of {} ledgers counted ({position})",

@@ -1,42 +1,61 @@
 //! The counters in Redis, made equal to the archive: after every batch, and whenever Redis turns out to
 //! know less than it should.
 //!
-//! `ledger::settle` moves a watermark from where the caller says that it is; here is where that
-//! knowledge comes from. In the usual case the watermark is where this process left it, and the batch
-//! that was just written says all that the archive holds beyond it. Otherwise the archive is asked.
+//! Counters are a view: the archive never waits for them. What a batch has archived is noted for its
+//! positions ([`ahead`]), and a task for each that has something to settle moves its watermark on
+//! ([`follow`]), with `ledger::settle`, which has to be told from where. In the usual case the watermark is where
+//! this process left it, and the batch says all that the archive holds beyond it. Otherwise, and after Redis
+//! was away, the archive is asked, in steps.
 
-mod advance;
+mod ahead;
 mod connection;
-mod memory;
+mod follow;
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::{Duration, Instant},
 };
 
 use aguacero::{
     config::{Config, Stream},
-    ledger::{LedgerError, Position},
+    ledger::{END, LedgerError, Look, Position, Settled},
     log_limiter,
 };
+use tokio::sync::watch;
 
-use advance::Advance;
+use ahead::Ahead;
+pub use ahead::Written;
 pub use connection::Connection;
-use memory::Memory;
-pub use memory::Written;
 
-use crate::{archive::Archive, batch::Source, metric, retry::Backoff};
+use crate::{
+    archive::{Archive, Origin, Totals, explain, is_timeout},
+    batch::Source,
+    metric,
+    poll::Owned,
+};
+
+/// A stream (its place in the configuration) and a position of it.
+type Key = (usize, Position);
+
+/// What the log says of counters that are counted again.
+const NEW_BELOW: &str = "events came below the watermark";
 
 /// Settles the streams of all partitions.
 pub struct Settler {
     config: Arc<Config>,
     archive: Arc<Archive>,
     redis: Connection,
-    /// By stream and position: in which epoch, and up to where, this process settled last.
-    left: Mutex<HashMap<(usize, Position), (u64, i64)>>,
+    /// By position.
+    ahead: Mutex<HashMap<Key, Ahead>>,
+    /// Tasks that settle now.
+    active: watch::Sender<usize>,
+    /// What is counted, by stream; none while it is not there.
+    origins: Mutex<Vec<Option<Origin>>>,
     /// Streams whose archive has changed below a watermark, and when that was last seen.
     stale: Mutex<HashMap<usize, Instant>>,
+    /// What this process has; none in a command.
+    owned: OnceLock<watch::Receiver<Vec<Owned>>>,
 }
 
 /// Why something could not be settled for now.
@@ -48,6 +67,38 @@ pub enum Failure {
     /// MongoDB.
     #[error("MongoDB: {0}")]
     Archive(#[from] mongodb::error::Error),
+    /// A part of the ledger is not as it was left.
+    #[error("Redis has lost {0}, or somebody else has changed it: the stream will be counted anew")]
+    Damaged(String),
+    /// Redis shows what was counted from another archive.
+    #[error("{0}")]
+    Foreign(String),
+    /// The collection is not there.
+    #[error("the collection of the archive is not there yet")]
+    NoArchive,
+}
+
+impl Failure {
+    /// Whether Redis holds what no script can work on: text where a number should be.
+    fn is_for_ever(&self) -> bool {
+        matches!(self, Self::Ledger(error @ LedgerError::Redis(_)) if !error.is_retryable())
+    }
+
+    /// Whether somebody took too long, so that less might go.
+    fn is_timeout(&self) -> bool {
+        match self {
+            Self::Ledger(LedgerError::Redis(error)) => error.is_timeout(),
+            Self::Archive(error) => is_timeout(error),
+            _ => false,
+        }
+    }
+}
+
+/// What a call to settle has come to.
+enum Progress {
+    Done,
+    Found(Option<i64>),
+    Most(i64),
 }
 
 impl Settler {
@@ -55,13 +106,23 @@ impl Settler {
     #[must_use]
     pub fn new(config: Arc<Config>, archive: Arc<Archive>) -> Self {
         let redis = Connection::new(&config.redis);
+        let origins = Mutex::new(vec![None; config.streams.len()]);
         Self {
             config,
             archive,
             redis,
-            left: Mutex::default(),
+            ahead: Mutex::default(),
+            active: watch::Sender::new(0),
+            origins,
             stale: Mutex::default(),
+            owned: OnceLock::new(),
         }
+    }
+
+    /// What every process was started with.
+    #[must_use]
+    pub fn config(&self) -> &Arc<Config> {
+        &self.config
     }
 
     /// Where Redis is asked directly.
@@ -70,118 +131,167 @@ impl Settler {
         &self.redis
     }
 
-    /// Where this process left the watermark in this epoch of the partition.
+    /// Tells which partitions this process has; once.
+    pub fn owns(&self, owned: watch::Receiver<Vec<Owned>>) {
+        _ = self.owned.set(owned);
+    }
+
+    /// What is counted from now on.
+    pub fn count_from(&self, origins: Vec<Option<Origin>>) {
+        *self.origins.lock().unwrap_or_else(PoisonError::into_inner) = origins;
+    }
+
+    /// What is counted of `stream`.
     #[must_use]
-    pub fn left_at(&self, stream: &Stream, source: &Source) -> Option<i64> {
-        let left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
-        let &(epoch, at) = left.get(&(stream.index, source.position.clone()))?;
-        (epoch == source.epoch).then_some(at)
+    pub fn origin(&self, stream: &Stream) -> Option<Origin> {
+        let origins = self.origins.lock().unwrap_or_else(PoisonError::into_inner);
+        origins.get(stream.index).cloned().flatten()
     }
 
-    fn leave_at(&self, stream: &Stream, source: &Source, at: i64) {
-        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
-        let entry = left
-            .entry((stream.index, source.position.clone()))
-            .or_insert((source.epoch, at));
-        if entry.0 < source.epoch || (entry.0 == source.epoch && entry.1 < at) {
-            *entry = (source.epoch, at);
-        }
-    }
-
-    /// Where the watermark is, as far as this process can know without settling. Waits for Redis.
-    pub async fn watermark(&self, stream: &Stream, source: &Source) -> Option<i64> {
-        if let Some(at) = self.left_at(stream, source) {
-            return Some(at);
-        }
-        let mut backoff = Backoff::new();
-        loop {
-            match self
-                .redis
-                .watermarks(stream, std::slice::from_ref(&source.position))
-                .await
-            {
-                Ok(found) => return found.first().copied().flatten(),
-                Err(error) => {
-                    backoff
-                        .after("a watermark cannot be read", &stream.name, &error)
-                        .await
-                }
-            }
-        }
-    }
-
-    /// Settles `stream` up to `to`, the end of a batch that was just written, however long it takes.
-    pub async fn settle_batch(
-        &self,
+    /// Notes what a batch that ends at `to` has archived of `stream`; it is settled soon, and nobody waits.
+    pub fn archived(
+        self: &Arc<Self>,
         stream: &Stream,
         source: &Source,
-        from: Option<i64>,
         to: i64,
         batch: &Written<'_>,
     ) {
-        let new = batch.first_new(stream);
-        let memory = self.left_at(stream, source).map(|left_at| Memory {
-            archive: &self.archive,
-            batch,
-            left_at,
+        let key = (stream.index, source.position.clone());
+        self.with(&key, |ahead| {
+            ahead.enter(source.epoch);
+            if ahead.epoch == source.epoch {
+                ahead.append(&self.archive, stream, to, batch);
+            }
         });
-        let mut advance = Advance {
-            stream,
-            position: &source.position,
-            from,
-            to,
-            memory,
-            found: from,
-            tried: None,
-        };
-        let mut backoff = Backoff::new();
-        while let Err(error) = self.advance(&mut advance).await {
-            backoff
-                .after("counters cannot be settled", &stream.name, &error)
-                .await;
-        }
-        if advance.from == Some(to) {
-            self.leave_at(stream, source, to);
-        }
-        if new.is_some_and(|new| advance.found >= Some(new)) {
-            let detail = format!("of {}; the counters are begun again", source.position);
-            log_limiter::repeated("events came below the watermark", &stream.name, &detail);
-            self.mark_stale(stream);
+        self.start(key);
+    }
+
+    /// Has a position of ours settled up to `to` from the archive, wherever its watermark is.
+    pub fn catch_up(self: &Arc<Self>, stream: &Stream, source: &Source, to: i64) {
+        let key = (stream.index, source.position.clone());
+        self.with(&key, |ahead| {
+            ahead.enter(source.epoch);
+            if ahead.epoch == source.epoch {
+                ahead.ask_archive(to, None);
+                ahead.left = None;
+            }
+        });
+        self.start(key);
+    }
+
+    /// Settles what the archive holds of a position that is gone, and closes it.
+    pub fn close(self: &Arc<Self>, stream: &Stream, position: &Position) {
+        let key = (stream.index, position.clone());
+        self.with(&key, |ahead| {
+            ahead.ask_archive(END, None);
+            ahead.left = None;
+        });
+        self.start(key);
+    }
+
+    /// Where this process left the watermark in this epoch of the partition, if it is not about to move it.
+    #[must_use]
+    pub fn left_at(&self, stream: &Stream, source: &Source) -> Option<i64> {
+        self.with(&(stream.index, source.position.clone()), |ahead| {
+            ahead.left.filter(|_| ahead.epoch == source.epoch)
+        })
+    }
+
+    /// Whether a position is being settled now.
+    #[must_use]
+    pub fn is_busy(&self, stream: &Stream, position: &Position) -> bool {
+        self.with(&(stream.index, position.clone()), |ahead| ahead.running)
+    }
+
+    /// Waits until nothing is being settled, for at most `timeout`.
+    pub async fn idle(&self, timeout: Duration) {
+        let mut active = self.active.subscribe();
+        let idle = active.wait_for(|n| *n == 0);
+        if tokio::time::timeout(timeout, idle).await.is_err() {
+            let detail = "whoever has the partitions next settles them from the archive";
+            log_limiter::repeated("counters are left unsettled", "", &detail);
         }
     }
 
-    /// Settles from the archive alone, from `from` or wherever the watermark turns out to be.
+    /// Settles from the archive alone, from wherever the watermark turns out to be, until it is at `to`.
     pub async fn settle_archived(
         &self,
         stream: &Stream,
         position: &Position,
-        from: Option<i64>,
         to: i64,
     ) -> Result<(), Failure> {
-        let mut advance = Advance {
-            stream,
-            position,
-            from,
-            to,
-            memory: None,
-            found: None,
-            tried: None,
-        };
-        self.advance(&mut advance).await
+        let step = self.config.consumer.settle_step;
+        let (mut from, mut until) = (self.watermark(stream, position).await?, to);
+        while from < Some(to) {
+            let totals = self.archive.totals(stream, position, (from, until), step);
+            let totals = totals.await?;
+            until = to;
+            match self.settle(stream, position, from, &totals).await? {
+                Progress::Done => from = Some(totals.to),
+                Progress::Found(at) => from = at,
+                Progress::Most(most) => until = most,
+            }
+        }
+        Ok(())
     }
 
-    /// The same, of a partition that this process has: it knows then where it left the watermark.
-    pub async fn settle_owned(
+    async fn watermark(
         &self,
         stream: &Stream,
-        source: &Source,
+        position: &Position,
+    ) -> Result<Option<i64>, Failure> {
+        let look = self.look(stream, std::slice::from_ref(position)).await?;
+        Ok(look.of.first().and_then(|p| p.watermark))
+    }
+
+    /// How the stream's ledger stands.
+    pub async fn look(&self, stream: &Stream, positions: &[Position]) -> Result<Look, Failure> {
+        Ok(self.redis.look(stream, positions).await?)
+    }
+
+    async fn settle(
+        &self,
+        stream: &Stream,
+        position: &Position,
         from: Option<i64>,
-        to: i64,
-    ) -> Result<(), Failure> {
-        self.settle_archived(stream, &source.position, from, to)
-            .await?;
-        self.leave_at(stream, source, to);
-        Ok(())
+        totals: &Totals,
+    ) -> Result<Progress, Failure> {
+        let origin = self.origin(stream).ok_or(Failure::NoArchive)?;
+        let name = origin.to_string();
+        let settled = self.redis.settle(stream, position, from, totals, &name);
+        Ok(match settled.await? {
+            Settled::Done => Progress::Done,
+            Settled::Found(at) => Progress::Found(at),
+            Settled::Step(most) => Progress::Most(most),
+            Settled::Damaged(part) => return Err(Failure::Damaged(part)),
+            Settled::Origin(found) => return Err(foreign(stream, &found, &origin)),
+        })
+    }
+
+    /// The archive has got something new below a watermark: the stream has to be counted anew. It is noted
+    /// in Redis, so that it holds also if this process is killed now. A partition that this process has no
+    /// longer is somebody else's, who has settled what this one had archived.
+    async fn new_below(&self, stream: &Stream, position: &Position, epoch: u64) {
+        if !self.has(position, epoch) {
+            return;
+        }
+        let detail = format!("of {position}; the counters are begun again");
+        log_limiter::repeated(NEW_BELOW, &stream.name, &detail);
+        self.mark_stale(stream);
+        self.want_recount(stream, NEW_BELOW).await;
+    }
+
+    async fn want_recount(&self, stream: &Stream, why: &str) {
+        if let Err(error) = self.redis.want_recount(stream, why).await {
+            log_limiter::repeated("Redis cannot be told to count anew", &stream.name, &error);
+        }
+    }
+
+    /// Whether this process still has the partition; a command has none, and need not.
+    fn has(&self, position: &Position, epoch: u64) -> bool {
+        let is_ours = |o: &Owned| o.source.position == *position && o.source.epoch == epoch;
+        let owned = self.owned.get();
+        owned.is_none_or(|owned| owned.borrow().iter().any(is_ours))
     }
 
     fn mark_stale(&self, stream: &Stream) {
@@ -191,33 +301,39 @@ impl Settler {
             .insert(stream.index, Instant::now());
     }
 
-    /// Streams to begin again, because nothing more has come below their watermarks for `quiet`.
-    pub fn take_stale(&self, quiet: Duration) -> Vec<usize> {
-        let mut stale = self.stale.lock().unwrap_or_else(PoisonError::into_inner);
-        let streams: Vec<_> = stale
-            .iter()
-            .filter(|(_, seen)| seen.elapsed() >= quiet)
-            .map(|(s, _)| *s)
-            .collect();
-        stale.retain(|stream, _| !streams.contains(stream));
-        streams
-    }
-
-    /// Forgets everything that Redis shows of `stream`: whoever has a partition sees that its watermark
-    /// is gone, and settles again.
-    pub async fn clear(&self, stream: &Stream) -> Result<(), Failure> {
-        let cleared = self.redis.clear(stream).await;
-        if cleared.is_err() {
-            self.mark_stale(stream);
-        }
-        cleared?;
-        metrics::counter!(metric::RECOUNTED, "stream" => stream.name.clone()).increment(1);
-        Ok(())
-    }
-
-    /// What every process was started with.
+    /// When something last came below a watermark of the stream.
     #[must_use]
-    pub fn config(&self) -> &Arc<Config> {
-        &self.config
+    pub fn stale_since(&self, stream: &Stream) -> Option<Duration> {
+        let stale = self.stale.lock().unwrap_or_else(PoisonError::into_inner);
+        stale.get(&stream.index).map(Instant::elapsed)
+    }
+
+    /// Forgets everything that Redis shows of `stream`, if it is still of `generation`: whoever has a partition
+    /// sees that its watermark is gone, and settles again. Says whether it did.
+    pub async fn begin_again(
+        &self,
+        stream: &Stream,
+        generation: Option<&str>,
+    ) -> Result<bool, Failure> {
+        let origin = self.origin(stream).map(|o| o.to_string());
+        let cleared = self
+            .redis
+            .clear(stream, generation, origin.as_deref())
+            .await?;
+        if cleared {
+            metrics::counter!(metric::RECOUNTED, "stream" => stream.name.clone()).increment(1);
+        }
+        let mut stale = self.stale.lock().unwrap_or_else(PoisonError::into_inner);
+        stale.remove(&stream.index);
+        Ok(cleared)
+    }
+}
+
+/// Redis shows `found`: an earlier collection of the same archive, or somebody else's.
+fn foreign(stream: &Stream, found: &str, ours: &Origin) -> Failure {
+    match Origin::parse(found) {
+        Some(found) if found.is_ours(ours) => Failure::Damaged("the origin".into()),
+        Some(found) => Failure::Foreign(explain(&stream.name, &found, ours)),
+        None => Failure::Damaged("the origin".into()),
     }
 }

@@ -175,7 +175,7 @@ async fn a_rebuild_counts_the_archive_again() {
         .query_async(&mut world.redis)
         .await
         .unwrap();
-    consumer::rebuild(world.config.clone(), &world.stream().name.clone())
+    consumer::rebuild(world.config.clone(), &world.stream().name.clone(), false)
         .await
         .unwrap();
     assert_eq!(
@@ -183,7 +183,7 @@ async fn a_rebuild_counts_the_archive_again() {
         world.shown(world.stream()).await
     );
     let running = world.start().await;
-    consumer::rebuild(world.config.clone(), &world.stream().name.clone())
+    consumer::rebuild(world.config.clone(), &world.stream().name.clone(), false)
         .await
         .unwrap();
     world.send(0, &borrowed(&events(5)));

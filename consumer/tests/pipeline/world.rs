@@ -471,7 +471,7 @@ impl Drop for World {
             tokio::task::block_in_place(|| {
                 handle.block_on(async {
                     _ = database.drop().await;
-                    _ = ledger::clear(&mut redis, &stream).await;
+                    _ = ledger::clear(&mut redis, &stream, None, None).await;
                     _ = self
                         .admin()
                         .delete_topics(&[self.topic()], &AdminOptions::new())
@@ -485,7 +485,8 @@ impl Drop for World {
 /// Empties Redis as far as it concerns this test: everything under the streams' tags.
 pub(crate) async fn forget(world: &mut World) {
     for stream in world.config.streams.clone() {
-        ledger::clear(&mut world.redis, &stream).await.unwrap();
+        let cleared = ledger::clear(&mut world.redis, &stream, None, None).await;
+        assert!(cleared.unwrap());
         let meta = format!("{{{}}}:meta", stream.name);
         let () = redis::cmd("DEL")
             .arg(meta)

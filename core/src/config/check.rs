@@ -255,6 +255,7 @@ fn consumer(table: Table<'_>) -> Consumer {
         buffer_bytes_max: table.number("buffer_bytes_max", 64 * MIB, 1..=64 * GIB),
         writers: table.number("writers", 2, 1..=256),
         settle_step: table.number("settle_step", 50_000, 1..=10_000_000),
+        audit_interval: table.millis("audit_interval_ms", 600_000, 1_000..=24 * HOUR_MS),
         drain_timeout: table.millis("drain_timeout_ms", 10_000, 0..=HOUR_MS),
     };
     table.done();

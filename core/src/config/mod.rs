@@ -111,6 +111,9 @@ impl fmt::Debug for Redis {
     }
 }
 
+/// Collection that says whose the archives of a database are.
+pub const ARCHIVES: &str = "aguacero_archives";
+
 /// `[mongodb]`
 #[derive(Clone)]
 pub struct Mongodb {
@@ -263,6 +266,8 @@ pub struct Consumer {
     pub writers: usize,
     /// Offsets that one settle may read back from the archive.
     pub settle_step: i64,
+    /// How often the counters of a partition are compared with the archive.
+    pub audit_interval: Duration,
     /// How long a partition that is taken away may finish its batch; also from SIGTERM to the end.
     pub drain_timeout: Duration,
 }

@@ -1,7 +1,14 @@
 //! Names and addresses: each function says what is wrong with one, if anything.
 
 /// Counters' keys in Redis that are ours begin with these.
-const RESERVED_COUNTERS: [&str; 5] = ["total", "overflow", "meta", "watermark", "pending"];
+const RESERVED_COUNTERS: [&str; 6] = [
+    "total",
+    "overflow",
+    "meta",
+    "watermark",
+    "pending",
+    "settled",
+];
 
 /// The longest path that a Unix socket can have, with some room (`sun_path` has 108 bytes).
 const SOCKET_BYTES_MAX: usize = 100;

@@ -123,6 +123,12 @@ impl Topics {
         Ok(*answering.insert(metadata.orig_broker_id()))
     }
 
+    /// Kafka's id of the cluster.
+    pub async fn cluster(&self) -> Result<String, TopicError> {
+        let id = self.admin.inner().fetch_cluster_id(CALL_TIMEOUT);
+        id.ok_or_else(|| TopicError::Barred("the cluster has no id yet".into()))
+    }
+
     /// The consumer group called `name`, as its coordinator has it. Blocks for up to some seconds.
     pub fn group(&self, name: &str) -> Result<GroupList, KafkaError> {
         self.admin

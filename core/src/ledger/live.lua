@@ -13,6 +13,10 @@ end
 claim()
 redis.call('SET', run, ARGV[4], 'EX', 86400)
 
+-- An entry that others were merged into names at most so many keys of a counter; what comes beyond counts
+-- as overflow until it is settled. Merging has to read and write the whole entry.
+local MERGED_MAX = 2000
+
 -- Where the keys of a counter's deltas are shown until they are settled: those that have a field, and
 -- as many new ones as there is room for, by name; the others in the overflow. Settled keys may have
 -- taken names beyond the room that pending ones had left: then those get no more by theirs, so that
@@ -46,6 +50,47 @@ local function place(i, deltas)
   return {named, overflow}
 end
 
+local function show_placed(placed)
+  local named, overflow = {}, {}
+  for i = 1, #counters do
+    named[i], overflow[i] = {}, placed[1 + i][2]
+    sum(named[i], placed[1 + i][1], 1)
+  end
+  show(placed[1], named, overflow)
+end
+
+-- Adds `placed` to the entry `newest`, and moves to the overflow of `placed` what that has no room for.
+local function merge(newest, placed)
+  newest[1] = newest[1] + placed[1]
+  for i = 1, #counters do
+    local into, from = newest[1 + i], placed[1 + i]
+    local keys, at = into[1], {}
+    for k = 1, #keys, 2 do
+      at[keys[k]] = k + 1
+    end
+    local named = {}
+    for k = 1, #from[1], 2 do
+      local key, n = from[1][k], from[1][k + 1]
+      local here = at[key]
+      if here then
+        keys[here] = keys[here] + n
+      elseif #keys < 2 * MERGED_MAX then
+        keys[#keys + 1] = key
+        keys[#keys + 1] = n
+        at[key] = #keys
+      else
+        from[2] = from[2] + n
+      end
+      if at[key] then
+        named[#named + 1] = key
+        named[#named + 1] = n
+      end
+    end
+    from[1] = named
+    into[2] = into[2] + from[2]
+  end
+end
+
 local pending_max = tonumber(ARGV[5])
 local added, merged, settled = 0, 0, 0
 for index = 6, #ARGV do
@@ -59,24 +104,25 @@ for index = 6, #ARGV do
     for i = 1, #counters do
       placed[1 + i] = place(i, deltas[1 + i])
     end
-    local pending = tag .. ':pending:' .. position
+    local pending = entries_of(position)
     if redis.call('ZCARD', pending) < math.max(pending_max, 1) then
       -- NX: what is pending already, byte for byte, is shown already.
       local member = cmsgpack.pack({ARGV[3], ARGV[4], index, placed})
       if redis.call('ZADD', pending, 'NX', last, member) == 1 then
-        show(placed)
+        show_placed(placed)
+        count_entries(position, 1)
         added = added + 1
       end
     else
       local member, score = unpack(redis.call('ZREVRANGE', pending, 0, 0, 'WITHSCORES'))
       local newest = cmsgpack.unpack(member)
-      newest[4] = sum(newest[4], placed, 1)
+      merge(newest[4], placed)
       redis.call('ZREM', pending, member)
       redis.call('ZADD', pending, math.max(tonumber(score), last), cmsgpack.pack(newest))
-      show(placed)
+      show_placed(placed)
       merged = merged + 1
     end
-    redis.call('SADD', tag .. ':pending', position)
   end
 end
+save()
 return {'applied', added, merged, settled}

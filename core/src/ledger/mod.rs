@@ -10,8 +10,13 @@
 //!
 //! and whoever was killed in between, the next settle comes out at the archive's figures. A stream's
 //! ledger is changed by three Lua scripts alone: `live.lua`, `settle.lua` and `clear.lua`. Each runs
-//! whole or not at all, may be repeated, and changes nothing for a caller whose counters are declared
-//! differently from those that are shown ([`LedgerError::Fingerprint`]).
+//! whole or not at all, may be repeated, changes nothing for a caller whose counters are declared
+//! differently from those that are shown ([`LedgerError::Fingerprint`]), and is bounded, since Redis does
+//! nothing else meanwhile: a large frame or settle is several calls.
+//!
+//! The counters are a view of the archive, and Redis may lose any part of it. What `meta` says of the other
+//! keys shows when one of them is not as the scripts left it ([`look()`], and [`check()`] for the figures of
+//! each key). Then nothing is settled any more, and somebody begins again from the archive ([`clear()`]).
 //!
 //! # Keys
 //! All keys of a stream begin with its hash tag, so that a cluster keeps them in one slot; the scripts
@@ -24,10 +29,11 @@
 //! | `{weather}:settled:NAME` | set | the keys of NAME that are settled by name |
 //! | `{weather}:overflow` | hash | NAME → what its keys count that have no field of their own |
 //! | `{weather}:watermark` | hash | `incarnation/partition` → offset |
-//! | `{weather}:pending` | set | each `incarnation/partition` that has pending entries |
+//! | `{weather}:settled` | hash | `incarnation/partition` → events that are settled |
+//! | `{weather}:pending` | hash | `incarnation/partition` → its pending entries |
 //! | `{weather}:pending:incarnation/partition` | sorted set | entries by last offset; a member is unique by (run, sequence, index) and carries what was added for it (MessagePack) |
 //! | `{weather}:run:RUN` | string | the highest sequence seen of a gateway's run; expires after a day |
-//! | `{weather}:meta` | hash | `counters`: fingerprint of their declaration |
+//! | `{weather}:meta` | hash | `counters`: fingerprint of their declaration; `format`: 2; `generation`: of this count; `origin`: the archive that is counted; `recount`: why to count anew; `changes`: how often it was changed; and of the other keys `events`, `positions`, `pending`, `fields:NAME`, `owners:NAME` (how many) and `check:NAME` (a checksum) |
 //!
 //! The configuration therefore refuses a counter by one of these names. No field of the figures stays
 //! at zero.
@@ -44,11 +50,14 @@
 //! then there may be up to twice `max_distinct` fields, and what is pending of a key may be in both
 //! places. A field that comes to zero is removed.
 
+mod check;
+mod clear;
 mod live;
+mod look;
 mod pack;
-mod read;
 mod script;
 mod settle;
+mod shown;
 
 use std::{fmt, time::Duration};
 
@@ -57,9 +66,12 @@ use redis::{
     TlsCertificates, aio::MultiplexedConnection,
 };
 
+pub use check::check;
+pub use clear::clear;
 pub use live::{Applied, Part, live};
-pub use read::{Shown, positions, shown, watermarks};
-pub use settle::{Settled, clear, settle};
+pub use look::{Look, Standing, look, want_recount};
+pub use settle::{Settled, settle};
+pub use shown::{Shown, shown};
 
 use crate::{
     config::{AccessError, Redis, read},

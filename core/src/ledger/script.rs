@@ -6,19 +6,17 @@ use redis::Script;
 
 use crate::config::Stream;
 
-pub(super) static LIVE: LazyLock<Script> = LazyLock::new(|| {
-    Script::new(concat!(
-        include_str!("common.lua"),
-        include_str!("live.lua")
-    ))
-});
+macro_rules! with_common {
+    ($name:ident, $file:literal) => {
+        pub(super) static $name: LazyLock<Script> =
+            LazyLock::new(|| Script::new(concat!(include_str!("common.lua"), include_str!($file))));
+    };
+}
 
-pub(super) static SETTLE: LazyLock<Script> = LazyLock::new(|| {
-    Script::new(concat!(
-        include_str!("common.lua"),
-        include_str!("settle.lua")
-    ))
-});
+with_common!(LIVE, "live.lua");
+with_common!(SETTLE, "settle.lua");
+with_common!(LOOK, "look.lua");
+with_common!(CHECK, "check.lua");
 
 pub(super) static CLEAR: LazyLock<Script> =
     LazyLock::new(|| Script::new(include_str!("clear.lua")));

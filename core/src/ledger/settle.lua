@@ -4,13 +4,62 @@
 -- ARGV[4]  the watermark that the caller knows, '' for none
 -- ARGV[5]  the watermark to be
 -- ARGV[6]  deltas of the archive between them
+-- ARGV[7]  what is counted: the archive's origin, '' for any
+--
+-- One call is bounded: where more is pending than VISITS_MAX keys, it changes nothing and says how far
+-- the watermark may go in one step. (Measured: 10,000 keys are read and summed in 3 ms.)
 
-local position, from, to = ARGV[3], ARGV[4], ARGV[5]
+local VISITS_MAX = 10000
+
+local position, from, to, origin = ARGV[3], ARGV[4], ARGV[5], ARGV[7]
+local part = damage()
+if part then
+  return {'damaged', part}
+end
+if meta.recount then
+  return {'damaged', 'recount'}
+end
+if origin ~= '' and meta.origin and meta.origin ~= origin then
+  return {'origin', meta.origin}
+end
+if entries_differ(position) then
+  return {'damaged', 'pending:' .. position}
+end
 local watermark = redis.call('HGET', tag .. ':watermark', position)
 if (watermark or '') ~= from then
   return {'found', watermark}
 end
-claim()
+local pending = entries_of(position)
+
+-- What has been shown for the range, or at least for the beginning of it: an entry that ends beyond
+-- `to` stays pending, and is taken out by the settle that reaches its end.
+local archived = cmsgpack.unpack(ARGV[6])
+local events, named, overflow = archived[1], {}, {}
+for i = 1, #counters do
+  named[i], overflow[i] = {}, 0
+end
+local visits, done, last = 0, 0, nil
+while true do
+  local page = redis.call('ZRANGEBYSCORE', pending, '-inf', to, 'WITHSCORES', 'LIMIT', done, 64)
+  for e = 1, #page, 2 do
+    if visits >= VISITS_MAX and page[e + 1] ~= last then
+      return {'step', last}
+    end
+    local placed = cmsgpack.unpack(page[e])[4]
+    events = events - placed[1]
+    for i = 1, #counters do
+      local keys = placed[1 + i][1]
+      sum(named[i], keys, -1)
+      overflow[i] = overflow[i] - placed[1 + i][2]
+      visits = visits + #keys / 2
+    end
+    visits, last = visits + 1, page[e + 1]
+  end
+  done = done + #page / 2
+  if #page < 128 then
+    break
+  end
+end
 
 -- Where the archive's keys are shown: by name those that are settled by name already, and new ones
 -- until they are max_distinct; the others in the overflow. What is pending does not matter, and none
@@ -23,52 +72,45 @@ claim()
 -- overflow; each entry is taken out from where it was placed.
 local function place(i, deltas)
   local shown, owners = tag .. ':' .. counters[i][1], tag .. ':settled:' .. counters[i][1]
-  local keys, overflow = deltas[1], deltas[2]
+  local keys = deltas[1]
   local room = counters[i][2] - redis.call('SCARD', owners)
-  local named, new = {}, {}
+  local new = {}
+  overflow[i] = overflow[i] + deltas[2]
   for k = 1, #keys, 2 do
     if redis.call('SISMEMBER', owners, keys[k]) == 1 then
-      named[#named + 1] = keys[k]
-      named[#named + 1] = keys[k + 1]
+      named[i][keys[k]] = (named[i][keys[k]] or 0) + keys[k + 1]
     else
       new[#new + 1] = k
-      overflow = overflow + keys[k + 1]
+      overflow[i] = overflow[i] + keys[k + 1]
     end
   end
   -- Of the new ones those first that are shown already: a reader sees no name change for another.
   for _, already in ipairs({1, 0}) do
     for _, k in ipairs(new) do
       if room > 0 and redis.call('HEXISTS', shown, keys[k]) == already then
-        redis.call('SADD', owners, keys[k])
+        raise('owners:' .. counters[i][1], redis.call('SADD', owners, keys[k]))
         room = room - 1
-        named[#named + 1] = keys[k]
-        named[#named + 1] = keys[k + 1]
-        overflow = overflow - keys[k + 1]
+        named[i][keys[k]] = (named[i][keys[k]] or 0) + keys[k + 1]
+        overflow[i] = overflow[i] - keys[k + 1]
       end
     end
   end
-  return {named, overflow}
 end
 
--- What has been shown for the range, or at least for the beginning of it: an entry that ends beyond
--- `to` stays pending, and is taken out by the settle that reaches its end. This comes before anything
--- is added: where Redis is full, it allows a script what follows a write that makes room.
-local archived = cmsgpack.unpack(ARGV[6])
-local pending = tag .. ':pending:' .. position
-local entries = redis.call('ZRANGEBYSCORE', pending, '-inf', to)
-redis.call('ZREMRANGEBYSCORE', pending, '-inf', to)
-if redis.call('EXISTS', pending) == 0 then
-  redis.call('SREM', tag .. ':pending', position)
-end
+-- This comes before anything is added: where Redis is full, it allows a script what follows a write that
+-- makes room.
+claim()
+count_entries(position, -redis.call('ZREMRANGEBYSCORE', pending, '-inf', to))
 
 -- Shown at once as the difference, so that a key that was pending and is archived keeps its field.
-local change = {archived[1]}
 for i = 1, #counters do
-  change[1 + i] = place(i, archived[1 + i])
+  place(i, archived[1 + i])
 end
-for _, member in ipairs(entries) do
-  change = sum(change, cmsgpack.unpack(member)[4], -1)
+show(events, named, overflow)
+redis.call('HINCRBY', tag .. ':settled', position, archived[1])
+raise('positions', redis.call('HSET', tag .. ':watermark', position, to))
+if origin ~= '' and not meta.origin then
+  redis.call('HSET', tag .. ':meta', 'origin', origin)
 end
-show(change)
-redis.call('HSET', tag .. ':watermark', position, to)
+save()
 return {'done'}

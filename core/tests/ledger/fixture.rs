@@ -9,7 +9,7 @@ use std::{
 use aguacero::{
     config::{Access, Counter, Partitioning, Redis, Spread, Stream},
     counts::Deltas,
-    ledger::{self, Applied, Entry, LedgerError, Part, Position, Settled},
+    ledger::{self, Applied, Entry, LedgerError, Look, Part, Position, Settled},
 };
 use redis::aio::MultiplexedConnection;
 
@@ -186,17 +186,28 @@ impl Ledger {
             &mut self.con.clone(),
             &self.stream,
             position,
-            from,
-            to,
+            (from, to),
             &archived,
+            None,
         )
         .await
     }
 
     /// The watermark of partition 0.
     pub(crate) async fn watermark(&self) -> Option<i64> {
-        let found = ledger::watermarks(&mut self.con.clone(), &self.stream, &[at(0)]).await;
-        found.expect("readable")[0]
+        self.look(&[at(0)]).await.of[0].watermark
+    }
+
+    /// How the ledger stands.
+    pub(crate) async fn look(&self, positions: &[Position]) -> Look {
+        let look = ledger::look(&mut self.con.clone(), &self.stream, positions).await;
+        look.expect("readable")
+    }
+
+    /// Begins the count again.
+    pub(crate) async fn clear(&self) {
+        let cleared = ledger::clear(&mut self.con.clone(), &self.stream, None, None).await;
+        assert!(cleared.expect("cleared"));
     }
 
     /// The figures.
@@ -229,11 +240,11 @@ impl Ledger {
     /// Positions that Redis believes to have pending entries.
     pub(crate) async fn pending_positions(&self) -> usize {
         let key = format!("{{{}}}:pending", self.stream.name);
-        redis::cmd("SCARD")
+        redis::cmd("HLEN")
             .arg(key)
             .query_async(&mut self.con.clone())
             .await
-            .expect("a set or nothing")
+            .expect("a hash or nothing")
     }
 
     /// Fields at zero of all that is shown, which there should not be, as `hash field`.
@@ -269,15 +280,28 @@ impl Ledger {
     /// Redis has lost everything.
     pub(crate) async fn empty_redis(&self) {
         for key in self.keys().await {
-            let _: () = redis::cmd("DEL")
-                .arg(key)
-                .query_async(&mut self.con.clone())
-                .await
-                .expect("deleted");
+            self.delete(&key).await;
         }
     }
 
-    async fn keys(&self) -> Vec<Vec<u8>> {
+    /// Redis has lost a key.
+    pub(crate) async fn delete(&self, key: &[u8]) {
+        self.command("DEL", &[key]).await;
+    }
+
+    /// Somebody does this to a key of ours.
+    pub(crate) async fn command(&self, name: &str, args: &[&[u8]]) {
+        let mut command = redis::cmd(name);
+        let done = command.arg(args).query_async(&mut self.con.clone()).await;
+        let _: redis::Value = done.expect("done");
+    }
+
+    /// The name of a key of the ledger.
+    pub(crate) fn key(&self, part: &str) -> Vec<u8> {
+        format!("{{{}}}:{part}", self.stream.name).into_bytes()
+    }
+
+    pub(crate) async fn keys(&self) -> Vec<Vec<u8>> {
         let pattern = format!("{{{}}}*", self.stream.name);
         redis::cmd("KEYS")
             .arg(pattern)

@@ -199,17 +199,37 @@ impl World {
                 self.expected = Expected::default();
             }
             965..970 => {
-                let con = &mut self.ledger.con.clone();
-                let cleared = ledger::clear(con, &self.ledger.stream).await;
-                cleared.expect("cleared");
+                self.ledger.clear().await;
                 self.expected = Expected::default();
             }
             970..985 => self.recreate(partition).await,
+            985..990 => self.lose_a_part().await,
             _ => {
                 let who = self.chance.below(2);
                 self.consumers[who] = self.new_consumer();
             }
         }
+    }
+
+    /// A key of the ledger is gone: that is noticed, whichever it was, and the count begins again.
+    async fn lose_a_part(&mut self) {
+        let mut keys = self.ledger.keys().await;
+        keys.retain(|key| !String::from_utf8_lossy(key).contains(":run:"));
+        keys.sort();
+        if keys.is_empty() {
+            return;
+        }
+        let lost = keys.swap_remove(self.chance.below(keys.len()));
+        self.ledger.delete(&lost).await;
+        let look = self.ledger.look(&[]).await;
+        let lost = String::from_utf8_lossy(&lost);
+        let again = self.again();
+        assert!(
+            look.damage.is_some() || keys.is_empty(),
+            "{lost} was not missed: {again}"
+        );
+        self.ledger.clear().await;
+        self.expected = Expected::default();
     }
 
     fn position(&self, partition: usize) -> Position {
@@ -386,16 +406,15 @@ impl World {
     async fn settle(&mut self, position: &Position, known: Option<i64>, to: i64) -> Option<i64> {
         let mut from = known;
         if from.is_some_and(|from| from >= to) {
-            let (con, stream) = (&mut self.ledger.con.clone(), &self.ledger.stream);
-            from = ledger::watermarks(con, stream, std::slice::from_ref(position))
-                .await
-                .expect("readable")[0];
+            let look = self.ledger.look(std::slice::from_ref(position)).await;
+            from = look.of[0].watermark;
         }
         while from.is_none_or(|from| from < to) {
             let archived = self.archived(position, from, to);
             match self.settle_once(position, from, to, &archived).await {
                 Settled::Done => return Some(to),
                 Settled::Found(found) => from = found,
+                other => panic!("{other:?}: {}", self.again()),
             }
         }
         from
@@ -409,7 +428,7 @@ impl World {
         archived: &Deltas,
     ) -> Settled {
         let (con, stream) = (&mut self.ledger.con.clone(), &self.ledger.stream);
-        let settled = ledger::settle(con, stream, position, from, to, archived).await;
+        let settled = ledger::settle(con, stream, position, (from, to), archived, None).await;
         let settled = settled.expect("settled");
         let expected = self.expected.settle(position, from, to, archived);
         assert_eq!(settled, expected, "{}", self.again());
@@ -486,9 +505,7 @@ impl World {
             // A zombie may have committed less, never more, than what is archived.
             self.consume_all(&mut consumer, &position).await;
         }
-        let held = ledger::positions(&mut self.ledger.con.clone(), &self.ledger.stream)
-            .await
-            .expect("listed");
+        let held = self.ledger.look(&[]).await.positions;
         for position in self.logs.keys().cloned().chain(held).collect::<Vec<_>>() {
             self.settle(&position, None, END).await;
         }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use aguacero::{counts::Deltas, ledger};
 
-use crate::fixture::{Ledger, PENDING_MAX, at, counter};
+use crate::fixture::{Ledger, PENDING_MAX, at, counter, frame};
 
 #[tokio::test]
 async fn keys_may_contain_anything() {
@@ -48,9 +48,10 @@ async fn there_may_be_more_keys_than_lua_can_unpack() {
     let ledger = Ledger::counting("many-keys", vec![counter("by_key", 50_000, &[])]).await;
     let names: Vec<String> = (0..30_000).map(|i| format!("key {i}")).collect();
     let keys: Vec<&str> = names.iter().map(String::as_str).collect();
-    ledger
-        .live(1, 1, vec![ledger.entry(0, 29_999, &keys)])
-        .await;
+    let entry = ledger.entry(0, 29_999, &keys);
+    let part = frame(&ledger, 1, 1, vec![entry]);
+    let applied = ledger::live(&mut ledger.con.clone(), 100, &[part]).await;
+    applied.expect("Redis answers").remove(0).expect("applied");
     assert_eq!(ledger.shown().await.counters[0].len(), 30_000);
     ledger.settle(None, 29_999, &keys[1..]).await;
     let shown = ledger.shown().await;
@@ -227,9 +228,9 @@ async fn large_numbers_stay_exact() {
         &mut ledger.con.clone(),
         &ledger.stream,
         &at(0),
-        None,
-        0,
+        (None, 0),
         &archived,
+        None,
     )
     .await
     .expect("settled");

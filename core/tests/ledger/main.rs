@@ -4,6 +4,7 @@
 //! `history` does what chance comes up with, and `expected` says what must come of it; the tests here
 //! each name one thing that can go wrong.
 
+mod damage;
 mod expected;
 mod fixture;
 mod history;

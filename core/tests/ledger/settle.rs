@@ -141,9 +141,7 @@ async fn a_rebuild_begins_with_nothing_and_ends_exact() {
     ledger.settle(None, 1, &["a", "b"]).await;
     ledger.live(1, 1, vec![ledger.entry(2, 2, &["c"])]).await;
 
-    ledger::clear(&mut ledger.con.clone(), &ledger.stream)
-        .await
-        .expect("cleared");
+    ledger.clear().await;
     assert_eq!(ledger.dump().await.len(), 1, "only the fingerprint is left");
     ledger.live(1, 2, vec![ledger.entry(3, 3, &["d"])]).await;
     ledger.settle(None, 3, &["a", "b", "c", "d"]).await;
@@ -186,16 +184,14 @@ async fn counters_of_another_declaration_are_refused_and_nothing_changes() {
     refused(other.settle_at(&at(0), Some(0), 1, &["b"]).await.err());
     refused(other.settle_at(&at(0), Some(4), 5, &["b"]).await.err());
     refused(
-        ledger::watermarks(&mut other.con.clone(), &other.stream, &[at(0)])
+        ledger::look(&mut other.con.clone(), &other.stream, &[at(0)])
             .await
             .err(),
     );
     assert_eq!(ledger.dump().await, before);
 
     // A rebuild changes hands: from then on it is the first declaration that is refused.
-    ledger::clear(&mut other.con.clone(), &other.stream)
-        .await
-        .expect("cleared");
+    other.clear().await;
     assert!(
         ledger
             .try_live(1, 2, vec![ledger.entry(2, 2, &["c"])])
@@ -230,36 +226,23 @@ async fn every_ledger_that_redis_holds_is_listed() {
         .live(1, 2, vec![ledger.entry_at(at(1), 1, 1, &["a"])])
         .await;
 
-    let listed = async || {
-        ledger::positions(&mut ledger.con.clone(), &ledger.stream)
-            .await
-            .expect("listed")
-    };
+    let listed = async || ledger.look(&[]).await.positions;
     let mut expected = vec![at(0), at(1), odd];
     expected.sort();
     assert_eq!(listed().await, expected);
 
     for position in &expected {
-        let from = ledger::watermarks(
-            &mut ledger.con.clone(),
-            &ledger.stream,
-            std::slice::from_ref(position),
-        )
-        .await
-        .expect("read")[0];
+        let look = ledger.look(std::slice::from_ref(position)).await;
+        let from = look.of[0].watermark;
         ledger
             .settle_at(position, from, 7, &[])
             .await
             .expect("settled");
     }
     assert_eq!(listed().await, expected, "now by their watermarks");
-    let watermarks = ledger::watermarks(
-        &mut ledger.con.clone(),
-        &ledger.stream,
-        &[at(9), at(0), at(1)],
-    )
-    .await;
-    assert_eq!(watermarks.expect("read"), [None, Some(7), Some(7)]);
+    let look = ledger.look(&[at(9), at(0), at(1)]).await;
+    let watermarks: Vec<_> = look.of.iter().map(|p| p.watermark).collect();
+    assert_eq!(watermarks, [None, Some(7), Some(7)]);
 }
 
 #[tokio::test]

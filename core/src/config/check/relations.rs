@@ -4,7 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use ipnet::IpNet;
 
-use crate::config::{Config, Type, raw::Source};
+use crate::config::{ARCHIVES, Config, Type, raw::Source};
 
 /// One side of a relation: the key and its value.
 type Side = (&'static str, u64);
@@ -257,7 +257,16 @@ fn sockets(source: &Source, config: &Config) {
 
 /// What cannot be archived does not go among what was.
 fn collections(source: &Source, config: &Config) {
+    if config.mongodb.dead_letters == ARCHIVES {
+        let what = "is the collection that says whose the archives are: give it another name";
+        source.report_absence(&source.at("mongodb.dead_letters"), what);
+    }
     for stream in &config.streams {
+        if stream.archive == ARCHIVES {
+            let at = source.at(&format!("streams.{}.archive", stream.name));
+            let what = "is the collection that says whose the archives are: give it another name";
+            source.report_absence(&at, what);
+        }
         if stream.archive == config.mongodb.dead_letters {
             let archive = format!("streams.{}.archive", stream.name);
             differ(source, "mongodb.dead_letters", &archive, &stream.archive);

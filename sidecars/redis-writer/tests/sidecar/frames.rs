@@ -82,7 +82,9 @@ async fn counters_that_redis_shows_by_another_declaration_are_reported() {
     let mut con = ledger::connect(&writer.config.redis, PATIENCE)
         .await
         .expect("Redis");
-    ledger::clear(&mut con, &other).await.expect("cleared");
+    ledger::clear(&mut con, &other, None, None)
+        .await
+        .expect("cleared");
 
     let mut gateway = writer.gateway(1).await;
     let mut neighbour = writer.deltas(0, &["a"]);

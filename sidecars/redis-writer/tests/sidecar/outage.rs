@@ -31,11 +31,18 @@ async fn assert_silent(gateway: &mut Gateway) {
 /// A consumer settles the first offset of the only position, which the archive holds nothing of.
 async fn settle_first(redis: &OwnRedis, writer: &Writer) {
     let mut con = redis.connect().await;
-    let held = ledger::positions(&mut con, writer.stream())
-        .await
-        .expect("listed");
+    let look = ledger::look(&mut con, writer.stream(), &[]).await;
+    let held = look.expect("listed").positions;
     let nothing = Deltas::none(writer.stream());
-    let settled = ledger::settle(&mut con, writer.stream(), &held[0], None, 0, &nothing).await;
+    let settled = ledger::settle(
+        &mut con,
+        writer.stream(),
+        &held[0],
+        (None, 0),
+        &nothing,
+        None,
+    )
+    .await;
     assert_eq!(settled.expect("settled"), Settled::Done);
 }
 
@@ -133,7 +140,7 @@ async fn scripts_that_are_forgotten_between_two_calls_are_loaded_each_time() {
     assert_eq!(writer.shown().await, (2, keys(&[("a", 2)])));
 
     redis.forget_scripts().await;
-    let cleared = ledger::clear(&mut redis.connect().await, writer.stream()).await;
+    let cleared = ledger::clear(&mut redis.connect().await, writer.stream(), None, None).await;
     cleared.expect("cleared");
     assert_eq!(writer.shown().await, (0, keys(&[])));
 }

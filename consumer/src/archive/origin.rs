@@ -1,0 +1,143 @@
+//! Whose an archive is: of which Kafka cluster, and which collection it was when it was counted.
+//!
+//! A small document for each stream says so in MongoDB, beside the archives, so that a changed
+//! configuration, or a second cluster that was given the same database, is told at the start. What is
+//! counted in Redis bears the origin's name, so that a collection that was dropped is counted anew.
+
+use std::fmt;
+
+use aguacero::config::{ARCHIVES, Stream};
+use bson::{Binary, Document, doc};
+use futures_util::TryStreamExt as _;
+use mongodb::{Collection, error::Error};
+
+use super::{Archive, in_time};
+
+/// What a stream's counters are counted from. `Display` is how Redis keeps it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    /// Kafka's id of the cluster.
+    pub cluster: String,
+    /// Database and collection.
+    pub archive: String,
+    /// MongoDB's id of the collection, another one each time that it is made.
+    pub uuid: String,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}/{}", self.cluster, self.archive, self.uuid)
+    }
+}
+
+impl Origin {
+    /// Reads what `Display` writes.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (rest, uuid) = text.rsplit_once('/')?;
+        let (cluster, archive) = rest.split_once('/')?;
+        Some(Self {
+            cluster: cluster.to_owned(),
+            archive: archive.to_owned(),
+            uuid: uuid.to_owned(),
+        })
+    }
+
+    /// Whether `other` is this archive, perhaps with a collection that was made again or renamed, and not
+    /// somebody else's.
+    #[must_use]
+    pub fn is_ours(&self, other: &Self) -> bool {
+        self.cluster == other.cluster && (self.archive == other.archive || self.uuid == other.uuid)
+    }
+}
+
+impl Archive {
+    /// The origin of each stream; none where the collection is not there. `cluster` is Kafka's id.
+    pub async fn origins(&self, cluster: &str) -> Result<Vec<Option<Origin>>, Error> {
+        let database = self.client.database(&self.config.mongodb.database);
+        let names: Vec<_> = self.collections.iter().map(|c| c.name()).collect();
+        let ask = async {
+            let list = database.list_collections();
+            let list = list.filter(doc! { "name": { "$in": names } }).await?;
+            list.try_collect::<Vec<_>>().await
+        };
+        let there = in_time(ask).await?;
+        let uuid = |name: &str| {
+            let found = there.iter().find(|c| c.name == name)?;
+            Some(hex(found.info.uuid.as_ref()?))
+        };
+        let origin = |stream: &Stream| {
+            Some(Origin {
+                cluster: cluster.to_owned(),
+                archive: format!("{}.{}", self.config.mongodb.database, stream.archive),
+                uuid: uuid(&stream.archive)?,
+            })
+        };
+        Ok(self.config.streams.iter().map(origin).collect())
+    }
+
+    /// Notes whose the archives are, where nobody has, and says which were somebody else's: one sentence for
+    /// each. `adopt` names a stream that is ours from now on.
+    pub async fn claim(&self, cluster: &str, adopt: Option<&str>) -> Result<Vec<String>, Error> {
+        let origins = self.origins(cluster).await?;
+        let mut mistakes = Vec::new();
+        for (stream, origin) in self.config.streams.iter().zip(origins) {
+            let Some(ours) = origin else { continue };
+            let by_name = doc! { "_id": &stream.name };
+            let noted = in_time(self.marks().find_one(by_name.clone())).await?;
+            let noted = noted.as_ref().and_then(read);
+            match noted {
+                Some(noted) if noted == ours => continue,
+                Some(noted) if !noted.is_ours(&ours) && adopt != Some(stream.name.as_str()) => {
+                    mistakes.push(explain(&stream.name, &noted, &ours));
+                }
+                _ => {
+                    let mark = doc! { "cluster": &ours.cluster, "archive": &ours.archive, "uuid": &ours.uuid };
+                    let marks = self.marks();
+                    let update = marks.update_one(by_name, doc! { "$set": mark });
+                    in_time(update.upsert(true)).await?;
+                }
+            }
+        }
+        Ok(mistakes)
+    }
+
+    fn marks(&self) -> Collection<Document> {
+        let database = self.client.database(&self.config.mongodb.database);
+        database.collection_with_options(ARCHIVES, self.concerns.clone())
+    }
+}
+
+fn read(mark: &Document) -> Option<Origin> {
+    let text = |field| mark.get_str(field).ok().map(str::to_owned);
+    Some(Origin {
+        cluster: text("cluster")?,
+        archive: text("archive")?,
+        uuid: text("uuid")?,
+    })
+}
+
+/// What is wrong, and how to mend it.
+#[must_use]
+pub fn explain(stream: &str, theirs: &Origin, ours: &Origin) -> String {
+    if theirs.cluster == ours.cluster {
+        return format!(
+            "stream {stream} was archived in the collection {} until now, and the configuration says {}: events that are sent \
+             again would be stored twice. Name the old one, or rename it in MongoDB (renameCollection); to leave its \
+             documents where they are, uncounted: `consumer rebuild {stream} --adopt`",
+            theirs.archive, ours.archive
+        );
+    }
+    format!(
+        "stream {stream} of {} belongs to the Kafka cluster {}, and this one is {}. Give each its own database in MongoDB and \
+         in Redis; if the cluster was replaced for good: `consumer rebuild {stream} --adopt`",
+        theirs.archive, theirs.cluster, ours.cluster
+    )
+}
+
+fn hex(uuid: &Binary) -> String {
+    uuid.bytes
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
