@@ -190,3 +190,161 @@ async fn a_rebuild_counts_the_archive_again() {
     world.settled(65).await;
     running.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_redis_loses_of_a_stream_is_counted_anew_within_seconds() {
+    let mut world = World::new(2).await;
+    world.send(0, &borrowed(&events(60)));
+    world.send(1, &borrowed(&events(40)));
+    let running = world.start().await;
+    world.settled(100).await;
+    let position = world.position(0);
+    let pending = format!("pending:{position}");
+    for part in [
+        "watermark",
+        "by_country",
+        "total",
+        "settled",
+        "settled:by_country",
+        "meta",
+        "pending",
+        &pending,
+    ] {
+        // Something is pending, which the archive will never have.
+        let beyond = (1000, 1001);
+        world
+            .live(position.clone(), beyond, &["Perú", "Chile"])
+            .await;
+        eventually("it was there", async || {
+            match delete(&mut world, part).await {
+                1 => Ok(()),
+                n => Err(format!("{part}: {n}")),
+            }
+        })
+        .await;
+        world.settled(100).await;
+    }
+    running.stop().await;
+    // While nobody was there to see it, and with live deltas on top.
+    let mut sent = 100;
+    for part in ["watermark", "by_country", "settled"] {
+        assert_eq!(delete(&mut world, part).await, 1);
+        let last = world.send(0, &borrowed(&events(3)));
+        world
+            .live(position.clone(), (last - 2, last), &["Perú"])
+            .await;
+        let running = world.start().await;
+        sent += 3;
+        world.settled(sent).await;
+        running.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn figures_that_somebody_else_has_changed_mend_themselves_also_after_a_restart() {
+    let mut world = World::with(2, "audit_interval_ms = 1000", "").await;
+    world.send(0, &borrowed(&events(60)));
+    let running = world.start().await;
+    world.settled(60).await;
+    let by_country = format!("{{{}}}:by_country", world.stream().name);
+    let change = async |world: &mut World| {
+        let mut change = redis::cmd("HINCRBY");
+        let change = change.arg(&by_country).arg("Perú").arg(5);
+        let _: i64 = change.query_async(&mut world.redis).await.unwrap();
+    };
+    change(&mut world).await;
+    world.settled(60).await;
+    running.stop().await;
+    change(&mut world).await;
+    let running = world.start().await;
+    world.settled(60).await;
+    // Documents that somebody deletes are counted no more.
+    let some = bson::doc! { "_aguacero.offset": { "$lt": 20 } };
+    world.archive().delete_many(some).await.unwrap();
+    world.settled(40).await;
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_came_below_a_watermark_is_counted_also_if_the_consumer_is_killed_at_once() {
+    let world = World::new(1).await;
+    world.send(0, &borrowed(&events(250)));
+    let running = world.start().await;
+    world.settled(250).await;
+    running.stop().await;
+    let some = bson::doc! { "_aguacero.offset": { "$lt": 50 } };
+    world.archive().delete_many(some).await.unwrap();
+    world.reset(0, 0);
+    let process = world.spawn("one");
+    world.has_archived(250).await;
+    drop(process);
+    let running = world.start().await;
+    world.settled(250).await;
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_pending_below_the_end_of_the_archive_is_settled_whosever_the_end_is() {
+    let mut world = World::with(1, "batch_records_max = 7", &second_stream("NAME")).await;
+    let running = world.start().await;
+    let position = world.position(0);
+    let mut sent = 0;
+    for _ in 0..3 {
+        // A slab of both, with one event of the first, whose entry reaches to the slab's end.
+        let all = events(20);
+        let mixed: Vec<_> = all
+            .iter()
+            .enumerate()
+            .map(|(i, (id, json))| (usize::from(i > 0), *id, &json[..]))
+            .collect();
+        let last = world.send_mixed(0, &mixed);
+        sent += 20;
+        world.settled(sent).await;
+        // A frame that comes late, and a repeat that the archive knows.
+        world
+            .live(position.clone(), (last - 3, last), &["Perú"])
+            .await;
+        let last = world.send_mixed(0, &mixed);
+        world
+            .live_of(0, position.clone(), (last - 19, last), &["Perú"])
+            .await;
+        world.settled(sent).await;
+    }
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_collection_or_database_that_was_dropped_is_counted_right_with_redis_or_without() {
+    let mut world = World::new(2).await;
+    world.send(0, &borrowed(&events(60)));
+    world.send(1, &borrowed(&events(10)));
+    let running = world.start().await;
+    world.settled(70).await;
+    let mut later = 0;
+    for what in ["collection", "database", "collection and Redis"] {
+        match what {
+            "database" => world.database.drop().await.unwrap(),
+            _ => world.archive().drop().await.unwrap(),
+        }
+        if what == "collection and Redis" {
+            forget(&mut world).await;
+        }
+        world.settled(0).await;
+        later += 5;
+        world.send(0, &borrowed(&events(later)));
+        world.settled(later as i64).await;
+    }
+    running.stop().await;
+    // While nobody was there to see it.
+    world.archive().drop().await.unwrap();
+    let running = world.start().await;
+    world.send(0, &borrowed(&events(3)));
+    world.settled(3).await;
+    running.stop().await;
+}
+
+async fn delete(world: &mut World, part: &str) -> i32 {
+    let key = format!("{{{}}}:{part}", world.stream().name);
+    let mut delete = redis::cmd("DEL");
+    delete.arg(key).query_async(&mut world.redis).await.unwrap()
+}

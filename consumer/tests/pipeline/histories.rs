@@ -1,5 +1,6 @@
 //! Random histories, as the ledger's model has them, on the real thing: events that are sent again, lost
-//! and late frames, killed consumers, an emptied Redis, topics that are made again.
+//! and late frames, two streams in one slab, killed consumers, an emptied Redis and one that has lost a key,
+//! topics that are made again.
 //!
 //! `AGUACERO_HISTORY_STEPS` makes them longer, `AGUACERO_HISTORY_SEED` repeats one.
 
@@ -7,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use aguacero::{id::EventId, ledger::Position};
 
-use crate::world::{Process, World, borrowed, events, eventually, forget};
+use crate::world::{Process, World, events, eventually, forget, second_stream};
 
 const PARTITIONS: i32 = 3;
 
@@ -15,9 +16,10 @@ struct History {
     world: World,
     consumers: [Option<Process>; 2],
     random: u64,
-    sent: Vec<(EventId, String)>,
+    /// With the number of its stream.
+    sent: Vec<(usize, EventId, String)>,
     /// What a gateway has added, or should have.
-    frames: Vec<(Position, (i64, i64), Vec<&'static str>)>,
+    frames: Vec<(usize, Position, (i64, i64), Vec<&'static str>)>,
 }
 
 const COUNTRIES: [&str; 5] = ["Perú", "Chile", "España", "México", "Corea del Sur"];
@@ -33,13 +35,14 @@ impl History {
     }
 
     async fn step(&mut self) {
-        match self.below(20) {
+        match self.below(21) {
             0..=9 => self.send().await,
             10..=12 => {
                 if !self.frames.is_empty() {
                     let late = self.below(self.frames.len());
-                    let (position, offsets, countries) = self.frames[late].clone();
-                    self.world.live(position, offsets, &countries).await;
+                    let (stream, position, offsets, countries) = self.frames[late].clone();
+                    let world = &mut self.world;
+                    world.live_of(stream, position, offsets, &countries).await;
                 }
             }
             13..=15 => {
@@ -48,6 +51,7 @@ impl History {
                 self.consumers[which] = Some(self.world.spawn(&format!("c{which}")));
             }
             16 => forget(&mut self.world).await,
+            18 => self.lose_a_part().await,
             17 => {
                 self.world.delete_topic().await;
                 self.world.create_topic().await;
@@ -59,26 +63,74 @@ impl History {
         }
     }
 
-    /// New events and some that were sent before, and the frame of their receipt, unless it is lost.
+    /// New events of both streams and some that were sent before, in any order, and the frame of their receipt,
+    /// unless it is lost. An entry has its stream's first and last offset, or the whole slab's.
     async fn send(&mut self) {
         let partition = self.below(PARTITIONS as usize) as i32;
-        let mut batch = events(1 + self.below(40) as u64);
+        let mut batch = Vec::new();
+        for (id, json) in events(1 + self.below(40) as u64) {
+            batch.push((self.below(2), id, json));
+        }
         for _ in 0..self.below(10) {
             if !self.sent.is_empty() {
-                let again = self.below(self.sent.len());
-                batch.push(self.sent[again].clone());
+                let (again, at) = (self.below(self.sent.len()), self.below(batch.len()));
+                batch.insert(at, self.sent[again].clone());
             }
         }
         let position = self.world.position(partition);
-        let last = self.world.send(partition, &borrowed(&batch));
-        let country = |(_, json): &(_, String)| COUNTRIES.into_iter().find(|c| json.contains(c));
-        let countries: Vec<_> = batch.iter().filter_map(country).collect();
-        let frame = (position, (last + 1 - batch.len() as i64, last), countries);
-        self.sent.extend(batch);
-        if self.below(10) < 7 {
-            self.world.live(frame.0.clone(), frame.1, &frame.2).await;
+        let borrowed: Vec<_> = batch
+            .iter()
+            .map(|(s, id, json)| (*s, *id, &json[..]))
+            .collect();
+        let last = self.world.send_mixed(partition, &borrowed);
+        let first = last + 1 - batch.len() as i64;
+        let (is_whole, is_lost) = (self.below(4) == 0, self.below(10) >= 7);
+        for stream in 0..2 {
+            let ours = (first..).zip(&batch).filter(|(_, (s, ..))| *s == stream);
+            let ours: Vec<_> = ours.collect();
+            let (Some((from, _)), Some((to, _))) = (ours.first(), ours.last()) else {
+                continue;
+            };
+            let country = |(_, (_, _, json)): &(i64, &(usize, EventId, String))| {
+                COUNTRIES.into_iter().find(|c| json.contains(c))
+            };
+            let countries: Vec<_> = ours.iter().filter_map(country).collect();
+            let offsets = if is_whole {
+                (first, last)
+            } else {
+                (*from, *to)
+            };
+            if !is_lost {
+                let position = position.clone();
+                self.world
+                    .live_of(stream, position, offsets, &countries)
+                    .await;
+            }
+            self.frames
+                .push((stream, position.clone(), offsets, countries));
         }
-        self.frames.push(frame);
+        self.sent.extend(batch);
+    }
+
+    /// A key of the ledger is gone.
+    async fn lose_a_part(&mut self) {
+        let stream = self.below(2);
+        let stream = self.world.config.streams[stream].name.clone();
+        let mut keys: Vec<Vec<u8>> = redis::cmd("KEYS")
+            .arg(format!("{{{stream}}}:*"))
+            .query_async(&mut self.world.redis)
+            .await
+            .unwrap();
+        keys.sort();
+        if !keys.is_empty() {
+            let lost = keys.swap_remove(self.below(keys.len()));
+            let mut delete = redis::cmd("DEL");
+            let () = delete
+                .arg(lost)
+                .query_async(&mut self.world.redis)
+                .await
+                .unwrap();
+        }
     }
 
     /// Everything is consumed, and Redis shows what the archive holds, and goes on doing so.
@@ -90,13 +142,13 @@ impl History {
                 self.world.has_committed(partition, end).await;
             }
         }
-        let stream = self.world.stream();
         let mut in_a_row = 0;
         eventually("Redis shows what the archive holds", async || {
-            let (archived, shown) = (
-                self.world.archive_counts(stream).await,
-                self.world.shown(stream).await,
-            );
+            let (mut archived, mut shown) = (Vec::new(), Vec::new());
+            for stream in &self.world.config.streams {
+                archived.push(self.world.archive_counts(stream).await);
+                shown.push(self.world.shown(stream).await);
+            }
             in_a_row = if archived == shown { in_a_row + 1 } else { 0 };
             if in_a_row > 100 {
                 Ok(())
@@ -118,8 +170,8 @@ async fn any_history_ends_with_counters_that_equal_the_archive() {
     println!("AGUACERO_HISTORY_SEED={random}");
     let world = World::with(
         PARTITIONS,
-        "session_timeout_ms = 6000\nbatch_records_max = 20\nsettle_step = 11",
-        "",
+        "session_timeout_ms = 6000\nbatch_records_max = 20\nsettle_step = 11\naudit_interval_ms = 1000",
+        &second_stream("NAME"),
     )
     .await;
     let consumers = [0, 1].map(|i| Some(world.spawn(&format!("c{i}"))));

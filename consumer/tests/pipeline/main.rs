@@ -6,6 +6,7 @@ mod archiving;
 mod attempts;
 mod counters;
 mod histories;
+mod origins;
 mod outages;
 mod panics;
 mod proxy;

@@ -221,14 +221,38 @@ impl World {
         }
     }
 
+    /// Puts records of several streams (by number) into `partition`, as they come; says the offset of the last.
+    pub(crate) fn send_mixed(&self, partition: i32, events: &[(usize, EventId, &str)]) -> i64 {
+        let header =
+            |(stream, id, _): &(usize, EventId, &str)| header(&self.config.streams[*stream], *id);
+        let headers: Vec<_> = events.iter().map(header).collect();
+        let records: Vec<_> = headers
+            .iter()
+            .zip(events)
+            .map(|(header, (.., json))| (Some(&header[..]), Some(json.as_bytes())))
+            .collect();
+        self.send_to(self.topic(), partition, &records)
+    }
+
     /// Adds live what a gateway would have added for these records.
     pub(crate) async fn live(
         &mut self,
         position: Position,
+        offsets: (i64, i64),
+        countries: &[&str],
+    ) {
+        self.live_of(0, position, offsets, countries).await;
+    }
+
+    /// [`Self::live`], for the stream of this number.
+    pub(crate) async fn live_of(
+        &mut self,
+        stream: usize,
+        position: Position,
         (first, last): (i64, i64),
         countries: &[&str],
     ) {
-        let mut deltas = Deltas::none(self.stream());
+        let mut deltas = Deltas::none(&self.config.streams[stream]);
         for country in countries {
             deltas.events += 1;
             *deltas.counters[0].entry((*country).to_owned()).or_default() += 1;
@@ -241,7 +265,7 @@ impl World {
             deltas,
         }];
         let part = Part {
-            stream: &self.config.streams[0],
+            stream: &self.config.streams[stream],
             run: [7; 16],
             sequence: self.sequence,
             entries,

@@ -35,7 +35,7 @@ pub(crate) struct Slab {
     /// The frame that it is counted in.
     pub(crate) frame: Option<u64>,
     /// What its events add to the counters of each stream.
-    pub(crate) deltas: SmallVec<[(usize, Deltas); 1]>,
+    pub(crate) shares: SmallVec<[Share; 1]>,
     /// Somebody wants to know where each event is.
     pub(crate) tells_offsets: bool,
     events: u32,
@@ -44,6 +44,19 @@ pub(crate) struct Slab {
     /// Afterwards: what is sent, as often as it must be.
     encoded: Bytes,
     waiting: Vec<Waiting>,
+}
+
+/// A stream's share of a slab.
+#[derive(Debug, Clone)]
+pub(crate) struct Share {
+    /// Position in `Config::streams`.
+    pub(crate) stream: usize,
+    /// What its events add.
+    pub(crate) deltas: Deltas,
+    /// Position of its first event in the slab.
+    pub(crate) first: u32,
+    /// Of its last one.
+    pub(crate) last: u32,
 }
 
 /// The columns of [`produce::Slab`], as they grow.
@@ -57,7 +70,7 @@ struct Columns {
     names: Vec<u8>,
     name_lens: Vec<u32>,
     gaps: Vec<u32>,
-    /// As in `deltas`.
+    /// As in `shares`.
     streams: Vec<String>,
     requests: Vec<produce::Request>,
     /// Number of the last one.
@@ -82,7 +95,7 @@ impl Slab {
             bytes: 0,
             attempts: 0,
             frame: None,
-            deltas: SmallVec::new(),
+            shares: SmallVec::new(),
             tells_offsets: false,
             events: 0,
             columns: Columns {
@@ -113,25 +126,31 @@ impl Slab {
         if self.columns.request != request || index == 0 {
             self.bytes += origin.bytes() + REQUEST_OVERHEAD;
             self.tells_offsets |= origin.tells_offsets;
-            let stream = self.stream(origin.stream);
+            let stream = self.stream(origin.stream, index);
             self.columns.begin(origin, request, stream);
         }
         self.bytes += self.columns.append(origin, event, index as usize);
         let stream = self.columns.requests.last().map_or(0, |r| r.stream);
-        if let Some((_, deltas)) = self.deltas.get_mut(stream as usize) {
-            self.bytes += deltas.count_keys(&event.counter_keys);
+        if let Some(share) = self.shares.get_mut(stream as usize) {
+            self.bytes += share.deltas.count_keys(&event.counter_keys);
+            share.last = index;
         }
         index
     }
 
-    /// Position of a stream among those that it has events of.
-    fn stream(&mut self, stream: &Stream) -> u32 {
-        let known = self.deltas.iter().position(|(s, _)| *s == stream.index);
+    /// Position of a stream among those that it has events of, the first of which may be at `index`.
+    fn stream(&mut self, stream: &Stream, index: u32) -> u32 {
+        let known = self.shares.iter().position(|s| s.stream == stream.index);
         let at = known.unwrap_or_else(|| {
-            self.deltas.push((stream.index, Deltas::none(stream)));
+            self.shares.push(Share {
+                stream: stream.index,
+                deltas: Deltas::none(stream),
+                first: index,
+                last: index,
+            });
             self.columns.streams.push(stream.name.clone());
             self.columns.encoded += stream.name.len() + STREAM_ENCODED;
-            self.deltas.len() - 1
+            self.shares.len() - 1
         });
         at as u32
     }
@@ -187,8 +206,8 @@ impl Slab {
     pub(crate) fn events(&self) -> Vec<(usize, Bytes)> {
         let slab = produce::Slab::decode(self.encoded()).unwrap_or_default(); // it is what was encoded
         let streams = slab.requests.iter().flat_map(|request| {
-            let (stream, _) = &self.deltas[request.stream as usize];
-            std::iter::repeat_n(*stream, request.events as usize)
+            let stream = self.shares[request.stream as usize].stream;
+            std::iter::repeat_n(stream, request.events as usize)
         });
         let starts = std::iter::once(0).chain(slab.ends.iter().copied());
         let values = starts

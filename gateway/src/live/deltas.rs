@@ -13,7 +13,7 @@ use smallvec::SmallVec;
 use tokio::sync::Notify;
 
 use crate::{
-    batch::{lane::Finished, verdict::Outcome},
+    batch::{lane::Finished, slab::Share, verdict::Outcome},
     live::pending::{Delta, Pending, Place},
 };
 
@@ -42,59 +42,67 @@ impl Live {
     }
 
     /// Counts the stored events of a slab. Those whose offsets nobody knows are left to the settling.
+    ///
+    /// Each stream has offsets of its own. Those of the slab follow each other unless others' records came
+    /// in between: then a stream's are within what is told.
     pub(crate) fn stored(&self, finished: Finished) {
         let Some((first, last)) = finished.offsets else {
             return;
         };
-        let deltas = if finished.verdict.exceptions.is_empty() {
-            finished.slab.deltas
+        let (events, shares) = if finished.verdict.exceptions.is_empty() {
+            (finished.slab.len() as u32, finished.slab.shares)
         } else {
             self.recount(&finished)
         };
         let mut pending = self.pending.borrow_mut();
-        for (stream, deltas) in deltas {
+        for share in shares.into_iter().filter(|s| s.deltas.events > 0) {
             let place = Place {
-                stream,
+                stream: share.stream,
                 incarnation: finished.incarnation.clone(),
                 partition: finished.partition,
             };
-            pending.merge(
-                place,
-                Delta {
-                    first,
-                    last,
-                    deltas,
-                },
-            );
+            let after = events.saturating_sub(share.last + 1);
+            let delta = Delta {
+                first: first + i64::from(share.first),
+                last: last - i64::from(after),
+                deltas: share.deltas,
+            };
+            pending.merge(place, delta);
         }
         drop(pending);
         self.stored.notify_one();
     }
 
-    /// The deltas of a slab without the events that were not stored.
-    fn recount(&self, finished: &Finished) -> SmallVec<[(usize, Deltas); 1]> {
+    /// How many events of a slab were stored, and the shares of those alone.
+    fn recount(&self, finished: &Finished) -> (u32, SmallVec<[Share; 1]>) {
         let mut decoder = Decoder::new(self.config.gateway.event_bytes_max);
-        let mut counted: SmallVec<[(usize, Deltas); 1]> = finished
-            .slab
-            .deltas
-            .iter()
-            .map(|(s, _)| (*s, Deltas::none(&self.config.streams[*s])))
-            .collect();
+        let mut counted: SmallVec<[Share; 1]> = SmallVec::new();
         let became = finished.verdict.events_from(0);
+        let mut stored = 0;
         for ((outcome, _), (stream, value)) in became.zip(finished.slab.events()) {
             if outcome != Outcome::Stored {
                 continue;
             }
             let declared: &Stream = &self.config.streams[stream];
-            let Some((_, deltas)) = counted.iter_mut().find(|(s, _)| *s == stream) else {
-                continue;
-            };
+            let known = counted.iter().position(|s| s.stream == stream);
+            let at = known.unwrap_or_else(|| {
+                counted.push(Share {
+                    stream,
+                    deltas: Deltas::none(declared),
+                    first: stored,
+                    last: stored,
+                });
+                counted.len() - 1
+            });
+            let share = &mut counted[at];
+            share.last = stored;
+            stored += 1;
             _ = decoder.decode(&value, |event| {
                 let fields = Fields::find(declared, event);
-                deltas.count(declared, |field| fields.scalar(field));
+                share.deltas.count(declared, |field| fields.scalar(field));
             });
         }
-        counted
+        (stored, counted)
     }
 
     /// What is to be sent, as bytes; taken for sent and acknowledged.

@@ -45,6 +45,12 @@ fields = [{{ name = "k", type = "string" }}]
 counters = [{{ name = "by_k", by = ["k"] }}]
 [[streams.s.routes]]
 path = "/s"
+[streams.other]
+topic = "t"
+fields = [{{ name = "k", type = "string" }}]
+counters = [{{ name = "by_k", by = ["k"] }}]
+[[streams.other.routes]]
+path = "/other"
 [redis_writer]
 socket = "{}"
 "#,
@@ -53,23 +59,34 @@ socket = "{}"
     Arc::new(Config::parse(&toml, "test", []).unwrap())
 }
 
-/// A slab of partition 1 with these keys, stored from `first` on but for `exceptions`.
+/// A slab of partition 1 with these keys of the first stream, stored from `first` on but for `exceptions`.
 fn finished(
     config: &Config,
     keys: &[&str],
     first: i64,
     exceptions: Vec<(u32, Outcome)>,
 ) -> Finished {
+    let keys: Vec<_> = keys.iter().map(|key| (0, *key)).collect();
+    finished_of(config, &keys, first, exceptions)
+}
+
+/// A slab of several streams: position in the configuration, and key.
+fn finished_of(
+    config: &Config,
+    keys: &[(usize, &str)],
+    first: i64,
+    exceptions: Vec<(u32, Outcome)>,
+) -> Finished {
     let mut slab = Slab::open(1, 1, Instant::now());
-    let origin = Origin {
-        stream: &config.streams[0],
-        base: EventId([0; 16]),
-        client_key: Bytes::new(),
-        arrived_ms: 0,
-        trace: <[Bytes; 2]>::default(),
-        tells_offsets: false,
-    };
-    for (position, key) in (0..).zip(keys) {
+    for (position, (stream, key)) in (0..).zip(keys) {
+        let origin = Origin {
+            stream: &config.streams[*stream],
+            base: EventId([0; 16]),
+            client_key: Bytes::new(),
+            arrived_ms: 0,
+            trace: <[Bytes; 2]>::default(),
+            tells_offsets: false,
+        };
         let value = format!(r#"{{"k":"{key}"}}"#);
         let event = Append {
             position,
@@ -80,7 +97,8 @@ fn finished(
             name: None,
             counter_keys: SmallVec::from_elem(Some(*key), 1),
         };
-        slab.append(&origin, 1, &event);
+        // A request has one stream.
+        slab.append(&origin, 1 + u64::from(position), &event);
     }
     slab.close("t", 1);
     let stored = (keys.len() - exceptions.len()) as i64;
@@ -221,4 +239,37 @@ async fn what_was_not_stored_is_not_counted() {
     live.stored(unknown); // where it is, nobody knows: settling counts it
     let frame = live.pending.borrow_mut().next_frame(&config).unwrap();
     assert_eq!(entry(&frame), (5, 6, counts(&[("a", 1), ("b", 1)])));
+}
+
+#[tokio::test]
+async fn each_stream_of_a_slab_has_its_own_first_and_last_offset() {
+    let config = config("unused".as_ref());
+    let streams = ["s", "other"].map(|name| config.stream(name).unwrap().index);
+    let [s, other] = streams;
+    let keys = [(s, "a"), (other, "b"), (other, "c"), (s, "a"), (other, "d")];
+    // Of the last one nobody knows whether it was stored; then an event of each is not, and a slab has
+    // others' records in it.
+    let cases = [
+        (Vec::new(), 104, [(100, 103), (101, 104)]),
+        (vec![(4, Outcome::Unknown)], 103, [(100, 103), (101, 102)]),
+        (
+            vec![(0, Outcome::TooLarge), (1, Outcome::TooLarge)],
+            102,
+            [(101, 101), (100, 102)],
+        ),
+        (Vec::new(), 110, [(100, 109), (101, 110)]),
+    ];
+    for (exceptions, last, ranges) in cases {
+        let live = Live::new(&config);
+        live.stored(Finished {
+            offsets: Some((100, last)),
+            ..finished_of(&config, &keys, 100, exceptions)
+        });
+        let frame = live.pending.borrow_mut().next_frame(&config).unwrap();
+        let range = |name: &str| {
+            let stream = frame.streams.iter().find(|of| of.stream == name).unwrap();
+            (stream.entries[0].first, stream.entries[0].last)
+        };
+        assert_eq!([range("s"), range("other")], ranges);
+    }
 }

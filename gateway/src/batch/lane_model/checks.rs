@@ -4,6 +4,7 @@ use super::{
     world::{Event, Known, Record, State, World},
     *,
 };
+use crate::batch::slab::Share;
 use aguacero::id::EventId;
 use aguacero_proto::produce::Request;
 
@@ -107,8 +108,13 @@ impl World {
                 *keys.entry(key.clone()).or_default() += 1;
             }
         }
-        let [(0, deltas)] = &finished.slab.deltas[..] else {
-            panic!("{:?}", finished.slab.deltas);
+        let [
+            Share {
+                stream: 0, deltas, ..
+            },
+        ] = &finished.slab.shares[..]
+        else {
+            panic!("{:?}", finished.slab.shares);
         };
         assert_eq!(deltas.events, known.events.len() as u64);
         assert_eq!(deltas.counters, [keys]);
