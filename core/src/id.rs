@@ -16,11 +16,12 @@ pub struct EventId(pub [u8; 16]);
 impl EventId {
     /// The id of the event that the client called `key`: the first 16 bytes of SHA-256 over the
     /// length-prefixed stream, owner of the bearer key (empty if the stream is open), client key
-    /// and, for a batch under one key, the record's position in the body.
+    /// and, behind the first record of a body, the record's position. So an event that is sent alone is the one
+    /// that begins an array.
     #[must_use]
-    pub fn of_client_key(stream: &str, owner: &str, key: &[u8], position: Option<u64>) -> Self {
+    pub fn of_client_key(stream: &str, owner: &str, key: &[u8], position: u64) -> Self {
         let mut hash = parts(CLIENT_KEY, [stream.as_bytes(), owner.as_bytes(), key]);
-        if let Some(position) = position {
+        if position > 0 {
             hash.update(8_u64.to_be_bytes());
             hash.update(position.to_be_bytes());
         }
@@ -74,7 +75,7 @@ impl EventId {
             return self;
         }
         let Self(mut base) = self;
-        let Self(hash) = Self::of_client_key(stream, owner, &base, None);
+        let Self(hash) = Self::of_client_key(stream, owner, &base, 0);
         base[8..].copy_from_slice(&hash[..8]);
         // A UUIDv8 (RFC 9562, section 5.8), which is never taken for a key.
         base[6] = base[6] & 0x0f | 0x80;
@@ -182,13 +183,13 @@ mod tests {
 
     #[test]
     fn a_client_key_gives_the_same_id_only_for_the_same_stream_owner_key_and_position() {
-        let id = EventId::of_client_key("s", "o", b"k", None);
-        assert_eq!(id, EventId::of_client_key("s", "o", b"k", None));
+        let id = EventId::of_client_key("s", "o", b"k", 0);
+        assert_eq!(id, EventId::of_client_key("s", "o", b"k", 0));
         for other in [
-            EventId::of_client_key("so", "", b"k", None),
-            EventId::of_client_key("s", "", b"ok", None),
-            EventId::of_client_key("s", "o", b"k", Some(0)),
-            EventId::of_client_key("s", "o", b"k2", None),
+            EventId::of_client_key("so", "", b"k", 0),
+            EventId::of_client_key("s", "", b"ok", 0),
+            EventId::of_client_key("s", "o", b"k", 1),
+            EventId::of_client_key("s", "o", b"k2", 0),
         ] {
             assert_ne!(id, other);
         }
@@ -197,11 +198,8 @@ mod tests {
     #[test]
     fn ids_from_keys_are_the_same_in_every_release() {
         let id = |position| EventId::of_client_key("weather", "alice", b"x-1001", position);
-        assert_eq!(id(None).to_string(), "d197b736-4905-478c-36bb-cd905ca5367b");
-        assert_eq!(
-            id(Some(7)).to_string(),
-            "b47527c5-40e8-03a6-6815-1d4b504a7d30"
-        );
+        assert_eq!(id(0).to_string(), "d197b736-4905-478c-36bb-cd905ca5367b");
+        assert_eq!(id(7).to_string(), "b47527c5-40e8-03a6-6815-1d4b504a7d30");
         let id = EventId::of_id_field("weather", "alice", IdType::String, b"x-1001");
         assert_eq!(id.to_string(), "a6919787-a504-35cd-4d68-caf249343b7e");
     }
@@ -224,7 +222,7 @@ mod tests {
                 IdType::of(value),
                 text.as_bytes(),
             ));
-            ids.push(EventId::of_client_key("s", "o", text.as_bytes(), None));
+            ids.push(EventId::of_client_key("s", "o", text.as_bytes(), 0));
         }
         ids.sort_unstable();
         ids.dedup();

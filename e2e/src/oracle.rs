@@ -228,7 +228,7 @@ fn out_of_order(report: &Report, found: &BTreeMap<usize, Found<'_>>) -> BTreeSet
 }
 
 fn id_of_tweet(n: usize) -> EventId {
-    EventId::of_client_key(STREAM, "", key(n).as_bytes(), None)
+    EventId::of_client_key(STREAM, "", key(n).as_bytes(), 0)
 }
 
 /// Whether a document has the values of tweet `n`.

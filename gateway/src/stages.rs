@@ -74,7 +74,7 @@ impl Stages {
             owner: "",
             preferences: Preferences::default(),
         };
-        let base = Base::new(None, false, "", "");
+        let base = Base::new(None, "", "");
         let taken = intake.take(&self.config.streams[0], format(body), body, &base, None);
         taken.map_or(0, |(_, tickets)| tickets.len())
     }
@@ -88,7 +88,7 @@ impl Stages {
             owner: "",
             preferences: Preferences::default(),
         };
-        let base = Base::new(None, true, "", "");
+        let base = Base::new(None, "", "");
         let taken = intake.take(&self.config.streams[0], format(body), body, &base, None);
         taken.map_or(0, |(outcomes, _)| {
             respond::answer(&outcomes, &base, "").body().len()

@@ -253,7 +253,6 @@ impl Worker {
         let is_batch = target.format.is_batch(&body);
         let base = ids::Base::new(
             target.client_key,
-            is_batch,
             &stream.name,
             response_headers.owner_name(),
         );

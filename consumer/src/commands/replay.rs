@@ -6,7 +6,7 @@ use aguacero::{
     config::{Config, Stream},
     id::EventId,
     kafka::client_config,
-    record::{HEADER, Header},
+    record::{HEADER, Header, HeaderError},
 };
 use anyhow::{Context as _, bail};
 use rdkafka::{
@@ -160,15 +160,32 @@ impl Replayer {
         Ok(offset)
     }
 
-    /// The header of ours that the record had, or one that is made up for it: the same each time.
+    /// The header of ours that the record had, or one that is made up for it: the same each time. An error, if no
+    /// consumer of this configuration could read it in `topic`: each would stop its partition there.
     fn header(&self, letter: &StoredDeadLetter, topic: &str) -> anyhow::Result<Vec<u8>> {
-        if let Some(header) = letter.header()
-            && Header::read(header).is_ok()
-        {
-            return Ok(header.to_vec());
-        }
         let streams = || self.config.streams.iter();
         let fits = |stream: &Stream| self.config.topic_of(stream).name == topic;
+        if let Some(bytes) = letter.header() {
+            match Header::read(bytes) {
+                Ok(header) => {
+                    let name = header.stream;
+                    match self.config.stream(name) {
+                        Some(stream) if fits(stream) => return Ok(bytes.to_vec()),
+                        Some(stream) => bail!(
+                            "its stream {name} is declared for topic {}, and it would stop its partition of {topic}: declare {name} for {topic} while it is replayed, or discard it",
+                            self.config.topic_of(stream).name
+                        ),
+                        None => bail!(
+                            "its stream {name} is not declared any more, and it would stop its partition of {topic}: declare {name} for {topic}, or discard it"
+                        ),
+                    }
+                }
+                Err(HeaderError::Newer(_)) => {
+                    bail!("a later release wrote it: replay it with that one's consumer")
+                }
+                Err(HeaderError::Damaged) => {}
+            }
+        }
         let Some(stream) = self.stream_of.and_then(|i| self.config.streams.get(i)) else {
             let names: Vec<_> = streams().filter(|s| fits(s)).map(|s| &*s.name).collect();
             bail!(
@@ -181,7 +198,7 @@ impl Replayer {
         }
         let mut header = Vec::new();
         Header {
-            id: EventId::of_client_key(&stream.name, OWNER, letter.id().as_bytes(), None),
+            id: EventId::of_client_key(&stream.name, OWNER, letter.id().as_bytes(), 0),
             stream: &stream.name,
             client_key: b"",
         }

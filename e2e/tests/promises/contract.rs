@@ -423,6 +423,34 @@ async fn an_idempotency_key_has_rules() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_alone_and_the_first_of_a_body_are_one_under_their_key() {
+    let pipeline = Pipeline::weather().start().await;
+    let client = &mut pipeline.client();
+    let other = r#"{"texto":"otra","país":"Chile"}"#;
+    let bodies = [
+        (good(), 1),
+        (Request::json("/input", format!("[{GOOD}]")), 1),
+        (Request::ndjson("/input", GOOD), 1),
+        (Request::json("/input", format!("[{GOOD},{other}]")), 2),
+        (Request::ndjson("/input", format!("{GOOD}\n{other}")), 2),
+    ];
+    // Under a client's key, and under one that an answer gave.
+    let given = aguacero::id::EventId::new_base().retry_key();
+    for (key, first) in [("alone", 0), ("array", 1), ("lines", 4), (&given, 3)] {
+        for turn in 0..bodies.len() {
+            let (request, events) = &bodies[(first + turn) % bodies.len()];
+            client
+                .answer(&request.clone().key(key))
+                .await
+                .accepted(*events);
+        }
+    }
+    pipeline.exact("weather", 8).await;
+    assert_eq!(pipeline.records("weather").await.len(), 28);
+    assert!(pipeline.archive.dead_letters().await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_retry_is_harmless() {
     let pipeline = Pipeline::weather().start().await;
     let client = &mut pipeline.client();

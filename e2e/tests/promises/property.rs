@@ -418,13 +418,13 @@ async fn send(client: &mut e2e::Client, key: &str, sent: &Sent) -> Result<Expect
             }
             let tree = Json::read(text)
                 .ok_or_else(|| TestCaseError::fail(format!("no JSON, and accepted: {text:?}")))?;
-            expected.insert(id(None), (tree.archived(), trimmed(&bytes)));
+            expected.insert(id(0), (tree.archived(), trimmed(&bytes)));
         }
         Sent::Array(_) | Sent::Lines(_) => {
             for (i, event) in events.iter().enumerate() {
                 let text = event.text(matches!(sent, Sent::Lines(_)));
                 expected.insert(
-                    id(Some(i as u64)),
+                    id(i as u64),
                     (event.tree.archived(), trimmed(text.as_bytes())),
                 );
             }

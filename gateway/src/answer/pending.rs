@@ -110,7 +110,7 @@ mod tests {
             is_dry_run: false,
             places: None,
         };
-        respond::answer(&outcomes, &Base::new(None, true, "", ""), "topic")
+        respond::answer(&outcomes, &Base::new(None, "", ""), "topic")
     }
 
     fn pending(max: usize) -> PendingAnswers {

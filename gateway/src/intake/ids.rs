@@ -94,23 +94,18 @@ fn quoted(key: &str) -> String {
 pub(crate) enum Base {
     /// Record i has the id base + i. The key is made here, or given back by a client that repeats a request.
     Counted { key: EventId, base: EventId },
-    /// The hash of the key, and of the position if it is a batch.
-    Named { key: Bytes, is_batch: bool },
+    /// The hash of the key and the position.
+    Named { key: Bytes },
 }
 
 impl Base {
     /// Of a request to `stream` by `owner`, who is nobody where anyone may write.
-    pub(crate) fn new(
-        client_key: Option<ClientKey>,
-        is_batch: bool,
-        stream: &str,
-        owner: &str,
-    ) -> Self {
+    pub(crate) fn new(client_key: Option<ClientKey>, stream: &str, owner: &str) -> Self {
         let key = match client_key {
             None => EventId::new_base(),
             Some(ClientKey(key)) => match EventId::from_retry_key(&key) {
                 Some(key) => key,
-                None => return Self::Named { key, is_batch },
+                None => return Self::Named { key },
             },
         };
         let base = key.for_owner(stream, owner);
@@ -119,7 +114,7 @@ impl Base {
 
     /// The key under which a request that was not read may be sent again.
     pub(crate) fn retry_key_of(client_key: Option<ClientKey>) -> String {
-        Self::new(client_key, false, "", "").retry_key()
+        Self::new(client_key, "", "").retry_key()
     }
 
     /// The id of record `index` of `owner` (empty where anyone may write), whose id field has the value
@@ -134,9 +129,7 @@ impl Base {
         match (client_id, self) {
             (Some((of, text)), _) => EventId::of_id_field(stream, owner, of, text),
             (None, Self::Counted { base, .. }) => base.plus(index.into()),
-            (None, Self::Named { key, is_batch }) => {
-                EventId::of_client_key(stream, owner, key, is_batch.then_some(index.into()))
-            }
+            (None, Self::Named { key }) => EventId::of_client_key(stream, owner, key, index.into()),
         }
     }
 
@@ -144,7 +137,7 @@ impl Base {
     pub(crate) fn client_key(&self) -> Option<Bytes> {
         match self {
             Self::Counted { .. } => None,
-            Self::Named { key, .. } => Some(key.clone()),
+            Self::Named { key } => Some(key.clone()),
         }
     }
 
@@ -160,7 +153,7 @@ impl Base {
     pub(crate) fn retry_key(&self) -> String {
         match self {
             Self::Counted { key, .. } => key.retry_key(),
-            Self::Named { key, .. } => quoted(&String::from_utf8_lossy(key)),
+            Self::Named { key } => quoted(&String::from_utf8_lossy(key)),
         }
     }
 }
@@ -175,8 +168,8 @@ mod tests {
         ClientKey::from_values(&values.iter().collect::<Vec<_>>())
     }
 
-    fn base(key: Option<ClientKey>, is_batch: bool) -> Base {
-        Base::new(key, is_batch, "s", "o")
+    fn base(key: Option<ClientKey>) -> Base {
+        Base::new(key, "s", "o")
     }
 
     #[test]
@@ -198,7 +191,7 @@ mod tests {
         ] {
             let read = key(&[sent.as_bytes()]).ok().flatten();
             assert!(read.is_some(), "{sent}");
-            let base = base(read.clone(), true);
+            let base = base(read.clone());
             assert_eq!(
                 key(&[base.retry_key().as_bytes()]).ok().flatten(),
                 read,
@@ -234,8 +227,8 @@ mod tests {
 
     #[test]
     fn the_key_that_an_answer_carries_gives_the_same_ids_again() {
-        for first in [base(None, true), base(key(&[b"mine"]).unwrap(), true)] {
-            let again = base(key(&[first.retry_key().as_bytes()]).unwrap(), true);
+        for first in [base(None), base(key(&[b"mine"]).unwrap())] {
+            let again = base(key(&[first.retry_key().as_bytes()]).unwrap());
             for index in [0, 1, 77] {
                 let id = |base: &Base| base.id_of("s", "o", None, index);
                 assert_eq!(id(&first), id(&again));
@@ -245,7 +238,7 @@ mod tests {
 
     #[test]
     fn two_owners_never_have_the_same_id_for_what_they_call_the_same() {
-        let base = base(key(&[b"mine"]).unwrap(), false);
+        let base = base(key(&[b"mine"]).unwrap());
         for client_id in [None, Some((IdType::String, &b"x"[..]))] {
             let id = |owner| base.id_of("s", owner, client_id, 0);
             assert_ne!(id("a"), id("b"));
@@ -255,14 +248,14 @@ mod tests {
 
     #[test]
     fn nobody_can_name_anothers_event_by_a_key_that_only_a_gateway_gives() {
-        let theirs = base(key(&[b"1001"]).unwrap(), false).id_of("s", "alice", None, 0);
+        let theirs = base(key(&[b"1001"]).unwrap()).id_of("s", "alice", None, 0);
         let forged = format!("ag-{}", theirs.to_string().replace('-', ""));
-        let ours = base(key(&[forged.as_bytes()]).unwrap(), false);
+        let ours = base(key(&[forged.as_bytes()]).unwrap());
         assert_ne!(ours.id_of("s", "bob", None, 0), theirs);
 
         // Not by the key that an answer gave to its owner either, nor by one that was made of an id.
-        let of = |key: &[u8], owner: &str| Base::new(self::key(&[key]).unwrap(), true, "s", owner);
-        let alices = Base::new(None, true, "s", "alice");
+        let of = |key: &[u8], owner: &str| Base::new(self::key(&[key]).unwrap(), "s", owner);
+        let alices = Base::new(None, "s", "alice");
         let id = alices.id_of("s", "alice", None, 0);
         let given = alices.retry_key();
         let again = of(given.as_bytes(), "alice");
@@ -288,9 +281,6 @@ mod tests {
     #[test]
     fn the_id_field_wins_over_the_header() {
         let ids = |base: Base| base.id_of("s", "o", Some((IdType::String, b"x")), 3);
-        assert_eq!(
-            ids(base(None, true)),
-            ids(base(key(&[b"k"]).unwrap(), false))
-        );
+        assert_eq!(ids(base(None)), ids(base(key(&[b"k"]).unwrap())));
     }
 }

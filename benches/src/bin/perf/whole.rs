@@ -288,7 +288,7 @@ async fn ages(
 ) -> anyhow::Result<(Duration, Duration)> {
     let received = Instant::now();
     let hash = format!("{{{}}}:{}", stream.name, stream.counters[0].name);
-    let id = EventId::of_client_key(&stream.name, "", name.as_bytes(), None);
+    let id = EventId::of_client_key(&stream.name, "", name.as_bytes(), 0);
     let counted = async {
         let is_there = || async { redis.figure(&hash, &name).await.is_some() };
         until(&format!("{name} in Redis"), ASK_REDIS, is_there).await?;
