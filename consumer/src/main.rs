@@ -31,7 +31,7 @@ enum Command {
         #[command(flatten)]
         file: cli::ConfigFile,
     },
-    /// Look at what could not be archived, or put it into its topic again.
+    /// Look at what could not be archived, put it into its topic again, or discard it.
     #[command(subcommand)]
     DeadLetters(dead_letters::Verb),
 }

@@ -14,7 +14,7 @@ LIVE = ("evalsha script|load select get set hget hset hlen hexists hincrby hdel 
 SETTLE = ("ping evalsha script|load select hget hset hmget hkeys hgetall hexists hincrby hdel smembers scard "
           "sismember sadd srem exists zrangebyscore zremrangebyscore scan del")
 
-# Of every collection in the database. `update` is for `consumer dead-letters replay` alone.
+# Of every collection in the database. `update` is for `consumer dead-letters replay` and `discard` alone.
 MONGODB_ACTIONS = ["find", "insert", "update", "createIndex"]
 
 

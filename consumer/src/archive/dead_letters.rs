@@ -22,8 +22,8 @@ pub struct Filter {
     pub reason: Option<String>,
     /// Only of this stream.
     pub stream: Option<String>,
-    /// Only those that were not replayed.
-    pub only_new: bool,
+    /// Only those that were neither replayed nor discarded (`true`), or that were (`false`); none is any.
+    pub is_open: Option<bool>,
 }
 
 /// A dead letter, as MongoDB has it.
@@ -98,6 +98,18 @@ impl Archive {
         in_time(async { find.await?.map_ok(StoredDeadLetter).try_collect().await }).await
     }
 
+    /// How many `filter` finds.
+    pub async fn count_dead_letters(&self, filter: &Filter) -> Result<u64, Error> {
+        in_time(self.dead_letters.count_documents(filter.document())).await
+    }
+
+    /// Notes in all that `filter` finds that nobody will replay them; returns how many they are. They are kept.
+    pub async fn discard_dead_letters(&self, filter: &Filter) -> Result<u64, Error> {
+        let update = doc! { "$set": { "discarded_at": DateTime::now() } };
+        let updated = in_time(self.dead_letters.update_many(filter.document(), update)).await?;
+        Ok(updated.matched_count)
+    }
+
     /// Notes in a dead letter that its record stands in the topic again, and where.
     pub async fn mark_replayed(&self, letter: &StoredDeadLetter, offset: i64) -> Result<(), Error> {
         let replayed = doc! { "replayed_at": DateTime::now(), "replayed_offset": offset };
@@ -123,8 +135,10 @@ impl Filter {
         if let Some(stream) = &self.stream {
             document.insert("stream", stream);
         }
-        if self.only_new {
-            document.insert("replayed_at", doc! { "$exists": false });
+        if let Some(is_open) = self.is_open {
+            let exists = |field: &str| doc! { field: { "$exists": true } };
+            let closed = ["replayed_at", "discarded_at"].map(exists).to_vec();
+            document.insert(if is_open { "$nor" } else { "$or" }, closed);
         }
         document
     }

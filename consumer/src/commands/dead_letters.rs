@@ -1,9 +1,9 @@
 //! `consumer dead-letters`: looks at what could not be archived, and sends it again once the cause is
-//! mended.
+//! mended, or notes that nobody will.
 //!
 //! A replay puts the record into its topic again, under the id that it had; the consumers archive and
 //! count it like any other. Nothing is written into an archive from here, and replaying twice archives
-//! once.
+//! once. What was replayed or discarded is kept, but is not listed any more.
 
 use std::{
     io::{self, Write},
@@ -32,6 +32,9 @@ pub enum Verb {
     List {
         #[command(flatten)]
         which: Which,
+        /// Those, too, that were replayed or discarded
+        #[arg(long)]
+        every: bool,
         /// At most so many, the newest
         #[arg(long, default_value_t = 50)]
         limit: usize,
@@ -53,7 +56,7 @@ pub enum Verb {
         /// Ids, as `list` prints them
         #[arg(required_unless_present = "all")]
         ids: Vec<String>,
-        /// All that were not replayed before (and that --reason and --stream allow)
+        /// All that were not replayed or discarded before (and that --reason and --stream allow)
         #[arg(long, conflicts_with = "ids")]
         all: bool,
         #[command(flatten)]
@@ -64,6 +67,19 @@ pub enum Verb {
         /// The stream of a record whose header does not tell it
         #[arg(long = "as", value_name = "STREAM")]
         stream_of: Option<String>,
+        #[command(flatten)]
+        file: ConfigFile,
+    },
+    /// Note that nobody will replay them: they are kept, and not listed any more
+    Discard {
+        /// Ids, as `list` prints them
+        #[arg(required_unless_present = "all")]
+        ids: Vec<String>,
+        /// All that were not replayed or discarded before (and that --reason and --stream allow)
+        #[arg(long, conflicts_with = "ids")]
+        all: bool,
+        #[command(flatten)]
+        which: Which,
         #[command(flatten)]
         file: ConfigFile,
     },
@@ -85,7 +101,10 @@ impl Verb {
     #[must_use]
     pub fn file(&self) -> &ConfigFile {
         match self {
-            Self::List { file, .. } | Self::Show { file, .. } | Self::Replay { file, .. } => file,
+            Self::List { file, .. }
+            | Self::Show { file, .. }
+            | Self::Replay { file, .. }
+            | Self::Discard { file, .. } => file,
         }
     }
 }
@@ -95,17 +114,16 @@ pub async fn dead_letters(config: Config, verb: &Verb) -> anyhow::Result<()> {
     let config = Arc::new(config);
     let archive = Archive::new(config.clone()).await.context("MongoDB")?;
     let (filter, of) = match verb {
-        Verb::List { which, .. } => (which.filter(), None),
+        Verb::List { which, every, .. } => (which.filter((!every).then_some(true)), None),
         Verb::Show { id, .. } => (Filter::of(id), Some(1)),
         Verb::Replay {
             all: true, which, ..
-        } => {
-            let mut filter = which.filter();
-            filter.only_new = true;
-            (filter, None)
         }
-        Verb::Replay { ids, which, .. } => {
-            let mut filter = which.filter();
+        | Verb::Discard {
+            all: true, which, ..
+        } => (which.filter(Some(true)), None),
+        Verb::Replay { ids, which, .. } | Verb::Discard { ids, which, .. } => {
+            let mut filter = which.filter(None);
             filter.ids.clone_from(ids);
             (filter, Some(ids.len()))
         }
@@ -113,7 +131,13 @@ pub async fn dead_letters(config: Config, verb: &Verb) -> anyhow::Result<()> {
     let mongodb = format!("MongoDB at {}", hosts(&config.mongodb.uri));
     let limit = RetryLimit::of_a_command();
     limit.retry(&mongodb, || archive.ping()).await?;
-    let letters = archive.dead_letters(&filter).await.context(mongodb)?;
+    if let Verb::Discard { all: true, .. } = verb {
+        let discarded = archive.discard_dead_letters(&filter).await;
+        println!("{} dead letters discarded", discarded.context(mongodb)?);
+        return Ok(());
+    }
+    let letters = archive.dead_letters(&filter).await;
+    let letters = letters.context(mongodb.clone())?;
     if let Some(asked) = of.filter(|asked| letters.len() < *asked) {
         let known = |id: &&String| letters.iter().any(|l| l.id() == id.as_str());
         let missing: Vec<_> = filter.ids.iter().filter(|id| !known(id)).cloned().collect();
@@ -124,7 +148,13 @@ pub async fn dead_letters(config: Config, verb: &Verb) -> anyhow::Result<()> {
         );
     }
     match verb {
-        Verb::List { limit, .. } => list(&letters, *limit).or_else(closed_pipe)?,
+        Verb::List { limit, which, .. } => {
+            let hidden = match filter.is_open {
+                Some(_) => archive.count_dead_letters(&which.filter(Some(false))).await,
+                None => Ok(0),
+            };
+            list(&letters, *limit, hidden.context(mongodb)?).or_else(closed_pipe)?;
+        }
         Verb::Show { value, .. } => show(&letters[0], *value).or_else(closed_pipe)?,
         Verb::Replay {
             value, stream_of, ..
@@ -142,15 +172,23 @@ pub async fn dead_letters(config: Config, verb: &Verb) -> anyhow::Result<()> {
             replayer.reach(limit).await?;
             return replayer.replay(&letters).await;
         }
+        Verb::Discard { .. } => {
+            let discarded = archive.discard_dead_letters(&filter).await;
+            discarded.context(mongodb)?;
+            for letter in &letters {
+                println!("{}: discarded", letter.id());
+            }
+        }
     }
     Ok(())
 }
 
 impl Which {
-    fn filter(&self) -> Filter {
+    fn filter(&self, is_open: Option<bool>) -> Filter {
         Filter {
             reason: self.reason.clone(),
             stream: self.stream.clone(),
+            is_open,
             ..Filter::default()
         }
     }
@@ -165,27 +203,32 @@ impl Filter {
     }
 }
 
-fn list(letters: &[StoredDeadLetter], limit: usize) -> io::Result<()> {
+/// `hidden` others were replayed or discarded.
+fn list(letters: &[StoredDeadLetter], limit: usize, hidden: u64) -> io::Result<()> {
     let mut out = io::stdout().lock();
     for letter in &letters[letters.len().saturating_sub(limit)..] {
-        let replayed = letter.time("replayed_at").map(|_| "  (replayed)");
+        let done = |field, what| letter.time(field).map_or("", |_| what);
         writeln!(
             out,
-            "{}  {}  {}  {} bytes  {}{}",
+            "{}  {}  {}  {} bytes  {}{}{}",
             letter.id(),
             letter.time("at").unwrap_or_default(),
             letter.text("reason").unwrap_or_default(),
             letter.value_bytes(),
             excerpt(letter.value().unwrap_or_default()),
-            replayed.unwrap_or_default()
+            done("replayed_at", "  (replayed)"),
+            done("discarded_at", "  (discarded)")
         )?;
     }
     let all = letters.len();
-    match all.saturating_sub(limit) {
-        0 => eprintln!("{all} dead letters"),
-        more => eprintln!("{all} dead letters; {more} older ones are not shown (--limit)"),
+    let mut summary = format!("{all} dead letters");
+    if all > limit {
+        summary += &format!("; {} older ones are not shown (--limit)", all - limit);
     }
-    Ok(())
+    if hidden > 0 {
+        summary += &format!("; {hidden} that were replayed or discarded are not shown (--every)");
+    }
+    writeln!(io::stderr(), "{summary}")
 }
 
 fn show(letter: &StoredDeadLetter, only_value: bool) -> io::Result<()> {
@@ -205,6 +248,7 @@ fn show(letter: &StoredDeadLetter, only_value: bool) -> io::Result<()> {
     field("stream", letter.text("stream").map(Into::into))?;
     field("event", letter.event())?;
     field("replayed", letter.time("replayed_at"))?;
+    field("discarded", letter.time("discarded_at"))?;
     field("key", letter.key().map(text))?;
     for (name, value) in letter.headers() {
         field(

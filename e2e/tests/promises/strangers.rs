@@ -389,3 +389,123 @@ async fn a_dead_letter_without_a_stream_is_replayed_only_when_told_which() {
     assert!(done, "nothing is left to do, which is no mistake: {told}");
     assert_eq!(pipeline.archive.of_stream(stream).await.len(), 1);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dead_letter_whose_stream_is_not_declared_any_more_is_not_replayed_into_its_topic() {
+    let pipeline = Pipeline::weather().start().await;
+    let topic = pipeline.topic("weather");
+    let header = header("weather", 5);
+    pipeline
+        .kafka
+        .write(topic, 1, b"{\"texto\": ", Some(&header))
+        .await;
+    let malformed = letter(&pipeline, "malformed").await;
+    let id = malformed.get_str("_id").expect("its place");
+
+    // The processes that run have read the file before.
+    let command = pipeline.consumers[0].command("check");
+    let mut arguments = command.get_args().skip_while(|a| *a != "--config");
+    let file = arguments.nth(1).expect("the file");
+    let declared = std::fs::read_to_string(file).expect("the file");
+    let renamed = declared.replace("streams.weather", "streams.meteo");
+    let elsewhere = format!("topic = \"{topic}-2\"");
+    let moved = declared.replace(&format!("topic = \"{topic}\""), &elsewhere);
+    let moved = format!("{moved}\n[topics.{topic}-2]\npartitions = 1\nreplication = 1\n");
+    for (now, told) in [
+        (renamed, "its stream weather is not declared any more"),
+        (moved, "its stream weather is declared for topic"),
+    ] {
+        assert_ne!(now, declared);
+        std::fs::write(file, now).expect("written");
+        let (done, refused) = dead_letters(&pipeline, "replay", &[id]).await;
+        assert!(!done && refused.contains(told), "{refused}");
+    }
+    assert_eq!(
+        pipeline.records("weather").await.len(),
+        1,
+        "nothing is sent"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dead_letter_that_was_replayed_or_discarded_is_kept_and_listed_no_more() {
+    let pipeline = Pipeline::weather().start().await;
+    let topic = pipeline.topic("weather");
+    for n in 0..4 {
+        let (value, header): (&[u8], _) = match n {
+            3 => (b"hello", None),
+            _ => (b"{\"texto\": ", Some(header("weather", n))),
+        };
+        pipeline
+            .kafka
+            .write(topic, n.into(), value, header.as_deref())
+            .await;
+    }
+    // Another event under an id that the archive has.
+    let client = &mut pipeline.client();
+    for n in 0..2 {
+        let event = Request::json("/input", tweet(n)).key("mine");
+        client.answer(&event).await.accepted(1);
+    }
+    letters(&pipeline, 5).await;
+    let all = pipeline.archive.dead_letters().await;
+    let ids = |reason: &str| -> Vec<_> {
+        let mut such: Vec<_> = all.iter().collect();
+        such.retain(|l| l.get_str("reason").ok() == Some(reason));
+        such.iter()
+            .map(|l| l.get_str("_id").expect("its place").to_owned())
+            .collect()
+    };
+    let (malformed, foreign, conflict) = (ids("malformed"), ids("no-header"), ids("id-conflict"));
+    let (done, told) = dead_letters(&pipeline, "replay", &[&foreign[0], "--as", "weather"]).await;
+    assert!(done, "{told}");
+    letters(&pipeline, 6).await; // it is no JSON: dead once more
+
+    let (done, told) = dead_letters(&pipeline, "discard", &[&malformed[0], &conflict[0]]).await;
+    assert!(
+        done && told.contains(&format!("{}: discarded", malformed[0])),
+        "{told}"
+    );
+    assert!(
+        told.contains(&format!("{}: discarded", conflict[0])),
+        "{told}"
+    );
+    let (done, told) = dead_letters(&pipeline, "discard", &["nobody/x/0/1"]).await;
+    assert!(!done && told.contains("nobody/x/0/1"), "{told}");
+
+    let (_, listed) = dead_letters(&pipeline, "list", &[]).await;
+    for gone in [&foreign[0], &malformed[0], &conflict[0]] {
+        assert!(!listed.contains(gone), "{gone}: {listed}");
+    }
+    let summary = "3 dead letters; 3 that were replayed or discarded are not shown (--every)";
+    assert!(listed.contains(summary), "{listed}");
+    let (_, every) = dead_letters(&pipeline, "list", &["--every"]).await;
+    assert!(every.contains("6 dead letters\n"), "{every}");
+    assert_eq!(every.matches("(discarded)").count(), 2, "{every}");
+    assert_eq!(every.matches("(replayed)").count(), 1, "{every}");
+    let (_, shown) = dead_letters(&pipeline, "show", &[&conflict[0]]).await;
+    assert!(shown.contains("discarded "), "{shown}");
+
+    // All of a reason; what is discarded is not replayed with all.
+    let (done, told) =
+        dead_letters(&pipeline, "discard", &["--all", "--reason", "no-header"]).await;
+    assert!(done && told.contains("0 dead letters discarded"), "{told}");
+    let (done, told) = dead_letters(&pipeline, "discard", &["--all", "--stream", "weather"]).await;
+    assert!(done && told.contains("3 dead letters discarded"), "{told}");
+    let before = pipeline.records("weather").await.len();
+    let (done, told) = dead_letters(&pipeline, "replay", &["--all"]).await;
+    assert!(done, "{told}");
+    assert_eq!(pipeline.records("weather").await.len(), before, "{told}");
+    assert_eq!(
+        pipeline.archive.dead_letters().await.len(),
+        6,
+        "they are kept"
+    );
+}
+
+async fn letters(pipeline: &Pipeline, count: usize) {
+    once(&format!("{count} dead letters"), async || {
+        pipeline.archive.dead_letters().await.len() == count
+    })
+    .await;
+}
