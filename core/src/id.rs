@@ -128,7 +128,7 @@ impl IdType {
     pub fn of(value: &Scalar<'_>) -> Self {
         match value {
             Scalar::Str(_) => Self::String,
-            Scalar::Int(_) => Self::Integer,
+            Scalar::Int(_) | Scalar::Large(_) => Self::Integer,
             Scalar::Float(_) => Self::Number,
             Scalar::Bool(_) => Self::Boolean,
         }

@@ -30,7 +30,7 @@ impl Json {
         reader.rest.is_empty().then_some(value)
     }
 
-    /// What the archive should hold, types included: integers of 32 or 64 bits, other numbers as the
+    /// What the archive should hold, types included: integers of 32 or 64 bits or decimals, other numbers as the
     /// nearest double, objects in their order.
     #[must_use]
     pub fn archived(&self) -> Bson {
@@ -48,10 +48,10 @@ impl Json {
             Self::Number(text) if text.contains(['.', 'e', 'E']) => {
                 Bson::Double(text.parse().expect("a number"))
             }
-            Self::Number(text) => {
-                let number: i64 = text.parse().expect("64 bits");
-                i32::try_from(number).map_or(Bson::Int64(number), Bson::Int32)
-            }
+            Self::Number(text) => match text.parse::<i64>() {
+                Ok(number) => i32::try_from(number).map_or(Bson::Int64(number), Bson::Int32),
+                Err(_) => Bson::Decimal128(text.parse().expect("34 digits")),
+            },
         }
     }
 }

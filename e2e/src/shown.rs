@@ -232,6 +232,7 @@ fn text(stream: &Stream, field: usize, document: &Document) -> Option<String> {
         Bson::Boolean(b) => Some(b.to_string()),
         Bson::Int32(n) => Some(n.to_string()),
         Bson::Int64(n) => Some(n.to_string()),
+        Bson::Decimal128(n) => Some(n.to_string()),
         Bson::Double(n) => Some(n.to_string()),
         _ => None,
     }

@@ -8,13 +8,15 @@ use serde_json::value::RawValue;
 
 /// Levels of nesting, as documented.
 const DEPTH_MAX: usize = 64;
+/// Digits of an integer, as documented.
+const DIGITS_MAX: usize = 34;
 
 /// A value of an event.
 #[derive(Debug, Clone)]
 pub(crate) enum Json {
     Null,
     Bool(bool),
-    Int(i64),
+    Int(i128),
     Float(f64),
     Text(String),
     Array(Vec<Json>),
@@ -86,7 +88,10 @@ fn value(raw: &RawValue, depth: usize) -> Option<Json> {
         _ if text.contains(['.', 'e', 'E']) => {
             Json::Float(text.parse().ok().filter(|n: &f64| n.is_finite())?)
         }
-        _ => Json::Int(text.parse().ok()?),
+        _ => {
+            let digits = text.strip_prefix('-').unwrap_or(text).len();
+            Json::Int(text.parse().ok().filter(|_| digits <= DIGITS_MAX)?)
+        }
     })
 }
 

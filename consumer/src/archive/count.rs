@@ -7,7 +7,11 @@
 
 use std::borrow::Cow;
 
-use aguacero::{config::Stream, counts::Deltas, scalar::Scalar};
+use aguacero::{
+    config::Stream,
+    counts::Deltas,
+    scalar::{LargeInt, Scalar},
+};
 use bson::{Document, RawBsonRef, RawDocument};
 use smallvec::SmallVec;
 
@@ -82,6 +86,7 @@ fn scalar(value: RawBsonRef<'_>) -> Option<Scalar<'_>> {
         RawBsonRef::Boolean(b) => Scalar::Bool(b),
         RawBsonRef::Int32(n) => Scalar::Int(n.into()),
         RawBsonRef::Int64(n) => Scalar::Int(n),
+        RawBsonRef::Decimal128(n) => Scalar::Large(LargeInt::from_decimal128(n.bytes())?),
         RawBsonRef::Double(n) => Scalar::Float(n),
         _ => return None,
     })

@@ -61,6 +61,7 @@ fn value() -> impl Strategy<Value = serde_json::Value> {
         Just(serde_json::Value::Null),
         any::<bool>().prop_map(Into::into),
         any::<i64>().prop_map(Into::into),
+        any::<u64>().prop_map(Into::into),
         any::<f64>()
             .prop_filter("finite", |f| f.is_finite())
             .prop_map(Into::into),

@@ -45,6 +45,7 @@ mod tag {
     pub(super) const NULL: u8 = 0x0a;
     pub(super) const INT32: u8 = 0x10;
     pub(super) const INT64: u8 = 0x12;
+    pub(super) const DECIMAL128: u8 = 0x13;
 }
 
 const GENERIC: u8 = 0;
@@ -152,6 +153,7 @@ impl Bson {
                 Ok(n) => self.fixed(tag::INT32, key, &n.to_le_bytes()),
                 Err(_) => self.fixed(tag::INT64, key, &n.to_le_bytes()),
             },
+            Scalar::Large(n) => self.fixed(tag::DECIMAL128, key, &n.to_decimal128()),
             Scalar::Float(n) => self.fixed(tag::DOUBLE, key, &n.to_le_bytes()),
         }
     }

@@ -39,6 +39,7 @@ fn as_json(bson: &Bson) -> serde_json::Value {
         Bson::Int32(n) => (*n).into(),
         Bson::Int64(n) => (*n).into(),
         Bson::Double(n) => (*n).into(),
+        Bson::Decimal128(n) => n.to_string().into(),
         Bson::Array(a) => a.iter().map(as_json).collect(),
         Bson::Document(d) => fields(d),
         other => panic!("no event has {other:?}"),
@@ -61,8 +62,9 @@ fn own_fields(mut document: Document) -> serde_json::Value {
 
 #[test]
 fn numbers_keep_their_kind_and_integers_take_the_smaller_type() {
-    let d =
-        archived(r#"{"a":1,"b":-2147483649,"c":1.0,"d":1e3,"e":[2147483647,2147483648],"f":true}"#);
+    let d = archived(
+        r#"{"a":1,"b":-2147483649,"c":1.0,"d":1e3,"e":[2147483647,2147483648],"f":true,"g":-9223372036854775809}"#,
+    );
     assert_eq!(d.get("a"), Some(&Bson::Int32(1)));
     assert_eq!(d.get("b"), Some(&Bson::Int64(-2_147_483_649)));
     assert_eq!(d.get("c"), Some(&Bson::Double(1.0)));
@@ -75,6 +77,8 @@ fn numbers_keep_their_kind_and_integers_take_the_smaller_type() {
         ]))
     );
     assert_eq!(d.get("f"), Some(&Bson::Boolean(true)));
+    let large = "-9223372036854775809".parse().unwrap();
+    assert_eq!(d.get("g"), Some(&Bson::Decimal128(large)));
 }
 
 #[test]

@@ -5,8 +5,8 @@ use std::{borrow::Cow, collections::HashSet};
 use memchr::{memchr, memchr2_iter};
 use simd_json::{Buffers, INPUT_PADDING, Node, StaticNode, Tape, fill_tape_padded};
 
-use super::{Kind, Refusal, plain, unstorable};
-use crate::scalar::Scalar;
+use super::{Kind, Refusal, large, plain, unstorable};
+use crate::scalar::{LargeInt, Scalar};
 
 /// Levels of nesting that an event may have; its own braces are the first. MongoDB holds 100.
 pub const DEPTH_MAX: usize = 64;
@@ -22,6 +22,8 @@ pub struct Decoder {
     event_bytes_max: usize,
     /// A copy of the event, which the parser unescapes in place, and its padding.
     scratch: Vec<u8>,
+    /// The same, of an event with integers beyond 64 bits with a sign.
+    large: Vec<u8>,
     buffers: Buffers,
     /// Empty between two events; kept for its allocation.
     tape: Tape<'static>,
@@ -59,6 +61,7 @@ impl Decoder {
         Self {
             event_bytes_max,
             scratch: Vec::new(),
+            large: Vec::new(),
             buffers: Buffers::new(1024),
             tape: Tape::null().reset(),
         }
@@ -94,10 +97,13 @@ impl Decoder {
         let mut tape = std::mem::replace(&mut self.tape, Tape(Vec::new())).reset();
         let read = match plain(json, &mut tape.0) {
             Some(()) => Ok(()),
-            None => parse(json, &mut self.scratch, &mut self.buffers, &mut tape),
+            None => {
+                let copies = [&mut self.scratch, &mut self.large];
+                parse(json, copies, &mut self.buffers, &mut tape)
+            }
         };
         let result = read
-            .and_then(|()| check_after(&tape.0, json))
+            .and_then(|()| check_after(&tape.0))
             .map(|()| use_it(Document { nodes: &tape.0 }));
         self.tape = tape.reset();
         result
@@ -126,10 +132,11 @@ impl Decoder {
     }
 }
 
-/// Any JSON at all, by the full parser. `scratch` gets a copy, which is unescaped in place, and its padding.
+/// Any JSON at all, by the full parser. `scratch` and, for the sake of large integers, `large` get copies, which are
+/// unescaped in place, and their padding.
 fn parse<'a>(
     json: &[u8],
-    scratch: &'a mut Vec<u8>,
+    [scratch, large]: [&'a mut Vec<u8>; 2],
     buffers: &mut Buffers,
     tape: &mut Tape<'a>,
 ) -> Result<(), Refusal> {
@@ -139,10 +146,31 @@ fn parse<'a>(
     }
     scratch.clear();
     scratch.extend_from_slice(json);
-    scratch.resize(json.len() + INPUT_PADDING, b' ');
+    let mut parsed = fill(scratch, buffers, tape);
+    let is_beyond =
+        |node: &Node<'_>| matches!(node, Node::Static(StaticNode::U64(n)) if *n > i64::MAX as u64);
+    if parsed.is_ok() && !tape.0.iter().any(is_beyond) {
+        return Ok(());
+    }
+    let arrays = large::as_arrays(json, large);
+    if !arrays.is_empty() {
+        parsed = fill(large, buffers, tape);
+    }
+    parsed.map_err(|error| unstorable::explain(json, &error))?;
+    large::mark(&mut tape.0, &arrays);
+    Ok(())
+}
+
+/// Fills the tape from a copy, which is padded for it.
+fn fill<'a>(
+    copy: &'a mut Vec<u8>,
+    buffers: &mut Buffers,
+    tape: &mut Tape<'a>,
+) -> simd_json::Result<()> {
+    let len = copy.len();
+    copy.resize(len + INPUT_PADDING, b' ');
     tape.0.clear();
-    fill_tape_padded(scratch, json.len(), buffers, tape)
-        .map_err(|error| unstorable::explain(json, &error))
+    fill_tape_padded(copy, len, buffers, tape)
 }
 
 fn check_depth(json: &[u8]) -> Result<(), Refusal> {
@@ -184,24 +212,15 @@ pub fn string_end(json: &[u8], open: usize) -> usize {
     json.len()
 }
 
-/// The rules for a parsed event. `json` is only read to say where a fault is.
-fn check_after(nodes: &[Node<'_>], json: &[u8]) -> Result<(), Refusal> {
-    if !matches!(nodes.first(), Some(Node::Object { .. })) {
+/// The rules for a parsed event.
+fn check_after(nodes: &[Node<'_>]) -> Result<(), Refusal> {
+    if !matches!(nodes.first(), Some(node @ Node::Object { .. }) if !large::is_mark(node)) {
         let detail = "an event is a JSON object: {\"field\": value, …}";
         return Err(Refusal::unfit(None, detail).at(0));
     }
     for (i, node) in nodes.iter().enumerate() {
-        match node {
-            Node::Object { len, .. } => check_keys(nodes, i, *len, i == 0)?,
-            Node::Static(StaticNode::U64(n)) if i64::try_from(*n).is_err() => {
-                return Err(unstorable::first(json).unwrap_or_else(|| {
-                    Refusal::unfit(
-                        None,
-                        format!("the number {n} does not fit 64 bits with a sign"),
-                    )
-                }));
-            }
-            _ => {}
+        if let Node::Object { len, .. } = node {
+            check_keys(nodes, i, *len, i == 0)?;
         }
     }
     Ok(())
@@ -290,9 +309,15 @@ fn value<'a>(nodes: &'a [Node<'a>]) -> Option<Value<'a>> {
         Node::Static(StaticNode::Null) => Value::Null,
         Node::Static(StaticNode::Bool(b)) => Value::Scalar(Scalar::Bool(*b)),
         Node::Static(StaticNode::I64(n)) => Value::Scalar(Scalar::Int(*n)),
-        // A larger one was refused by `check_after`.
+        // A larger one is marked.
         Node::Static(StaticNode::U64(n)) => Value::Scalar(Scalar::Int(n.cast_signed())),
         Node::Static(StaticNode::F64(n)) => Value::Scalar(Scalar::Float(*n)),
+        node @ Node::Object { .. } if large::is_mark(node) => match nodes.get(1)? {
+            Node::String(digits) => {
+                Value::Scalar(Scalar::Large(LargeInt::read(digits.as_bytes())?))
+            }
+            _ => return None,
+        },
         Node::Object { .. } => Value::Object(Document { nodes }),
         Node::Array { .. } => Value::Array(Array { nodes }),
     })

@@ -21,6 +21,7 @@ fn value(value: Value<'_>) -> serde_json::Value {
         Value::Scalar(Scalar::Str(s)) => s.into(),
         Value::Scalar(Scalar::Bool(b)) => b.into(),
         Value::Scalar(Scalar::Int(n)) => n.into(),
+        Value::Scalar(Scalar::Large(n)) => serde_json::json!({ "large": n.get().to_string() }),
         Value::Scalar(Scalar::Float(n)) => n.into(),
         Value::Object(o) => object(o),
         Value::Array(a) => a.elements().map(self::value).collect(),
@@ -59,9 +60,21 @@ fn what_is_not_json_is_malformed_and_the_offset_is_told() {
 #[test]
 fn what_an_archive_cannot_hold_unchanged_is_unfit() {
     for (json, field, offset) in [
-        (r#"{"a":9223372036854775808}"#, None, Some(5)),
-        (r#"{"a":-9223372036854775809}"#, None, Some(5)),
-        (r#"{"a":123456789012345678901234567890}"#, None, Some(5)),
+        (
+            r#"{"a":12345678901234567890123456789012345}"#,
+            None,
+            Some(5),
+        ),
+        (
+            r#"{"b":18446744073709551615,"a":-12345678901234567890123456789012345}"#,
+            None,
+            Some(30),
+        ),
+        (r#"{"b":18446744073709551616,"a":1e999}"#, None, Some(30)),
+        (r#"{"b":18446744073709551616,"a":"\ud800"}"#, None, Some(31)),
+        (r#"{"b":18446744073709551616,"b":1}"#, Some("b"), None),
+        ("18446744073709551615", None, Some(0)),
+        ("123456789012345678901234567890", None, Some(0)),
         (r#"{"a":1e400}"#, None, Some(5)),
         (r#"{"a":"\ud800"}"#, None, Some(6)),
         (r#"{"a":"x\udc00\ud800"}"#, None, Some(7)),
@@ -105,6 +118,60 @@ fn odd_but_honest_events_are_accepted() {
         if !json.contains("-0") {
             assert_eq!(decoded, expected, "{json}");
         }
+    }
+}
+
+#[test]
+fn integers_beyond_64_bits_are_read_wherever_they_stand() {
+    let large = |n: &str| serde_json::json!({ "large": n });
+    let (u64_max, long) = (
+        "18446744073709551615",
+        "-1234567890123456789012345678901234",
+    );
+    for (json, expected) in [
+        (
+            format!(r#"{{"a":{u64_max}}}"#),
+            serde_json::json!({ "a": large(u64_max) }),
+        ),
+        (
+            format!(
+                r#"{{"a":[{{}},[],{u64_max} , {{"b":{long}}}],"c":{{"d":"{{[\"{long}"}},"e":{long}}}"#
+            ),
+            serde_json::json!({
+                "a": [{}, [], large(u64_max), { "b": large(long) }],
+                "c": { "d": format!("{{[\"{long}") },
+                "e": large(long),
+            }),
+        ),
+        (
+            format!(r#"{{"{u64_max}":["{u64_max}"],"x":[[{long}]],"y":9223372036854775807}}"#),
+            serde_json::json!({ u64_max: [u64_max], "x": [[large(long)]], "y": i64::MAX }),
+        ),
+    ] {
+        assert_eq!(decode(json.as_bytes()), Ok(expected), "{json}");
+    }
+    // As deep as anything may be.
+    let deep = format!("{{\"a\":{}{long}{}}}", "[".repeat(63), "]".repeat(63));
+    assert!(decode(deep.as_bytes()).is_ok());
+}
+
+#[test]
+fn a_large_integer_makes_no_json_of_what_is_none() {
+    for json in [
+        r#"{"a":18446744073709551615x}"#,
+        r#"{"a":18446744073709551615 18446744073709551615}"#,
+        r#"{18446744073709551615:1}"#,
+        r#"{"a":true18446744073709551615}"#,
+        r#"{"a":018446744073709551615}"#,
+        r#"{"a":18446744073709551615.}"#,
+        r#"{"a":--18446744073709551615}"#,
+        r#"{"a":"18446744073709551615}"#,
+        r#"{"a":18446744073709551615"#,
+        r#"{"a"18446744073709551615}"#,
+        r#"{"a":18446744073709551615"b"}"#,
+        r#"{"a":[18446744073709551615,]}"#,
+    ] {
+        assert_eq!(refused(json).kind, Kind::Malformed, "{json}");
     }
 }
 

@@ -180,12 +180,17 @@ fn check_scalar(field: &Field, scalar: &Scalar<'_>) -> Result<(), String> {
             ));
         }
         Scalar::Int(n) => *n as f64,
+        Scalar::Large(n) => n.get() as f64,
         Scalar::Float(n) => *n,
         Scalar::Str(_) | Scalar::Bool(_) => return Ok(()),
     };
     match (field.min, field.max) {
-        (Some(min), _) if number < min => Err(format!("must be at least {min}, is {number}")),
-        (_, Some(max)) if number > max => Err(format!("must be at most {max}, is {number}")),
+        (Some(min), _) if number < min => {
+            Err(format!("must be at least {min}, is {}", scalar.text()))
+        }
+        (_, Some(max)) if number > max => {
+            Err(format!("must be at most {max}, is {}", scalar.text()))
+        }
         _ => Ok(()),
     }
 }
@@ -194,7 +199,7 @@ impl Type {
     fn admits(self, value: &Value<'_>) -> bool {
         match (self, value) {
             (Self::String, Value::Scalar(Scalar::Str(_)))
-            | (Self::Integer | Self::Number, Value::Scalar(Scalar::Int(_)))
+            | (Self::Integer | Self::Number, Value::Scalar(Scalar::Int(_) | Scalar::Large(_)))
             | (Self::Number, Value::Scalar(Scalar::Float(_)))
             | (Self::Boolean, Value::Scalar(Scalar::Bool(_)))
             | (Self::Object, Value::Object(_))
@@ -226,7 +231,7 @@ fn described(value: &Value<'_>) -> &'static str {
         Value::Null => "null",
         Value::Scalar(Scalar::Str(_)) => "a string",
         Value::Scalar(Scalar::Bool(_)) => "true or false",
-        Value::Scalar(Scalar::Int(_)) => "an integer",
+        Value::Scalar(Scalar::Int(_) | Scalar::Large(_)) => "an integer",
         Value::Scalar(Scalar::Float(_)) => "a number",
         Value::Object(_) => "an object",
         Value::Array(_) => "an array",

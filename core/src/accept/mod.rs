@@ -7,6 +7,7 @@
 mod decode;
 pub mod fit;
 pub mod grammar;
+mod large;
 mod plain;
 mod unstorable;
 

@@ -1,6 +1,7 @@
 //! Why the parser refused an event: the slow path, which finds the place and the words.
 
-use super::{Refusal, decode::string_end, grammar};
+use super::{Refusal, decode::string_end, grammar, large};
+use crate::scalar::LargeInt;
 
 /// Says what is wrong with `json`, which the parser refused with `error`.
 pub(super) fn explain(json: &[u8], error: &simd_json::Error) -> Refusal {
@@ -11,9 +12,9 @@ pub(super) fn explain(json: &[u8], error: &simd_json::Error) -> Refusal {
     first(json).unwrap_or_else(|| Refusal::malformed(error.index(), format!("not JSON: {error}")))
 }
 
-/// The first value in well-formed `json` that an archive could not hold unchanged: a number beyond
-/// 64 bits with a sign or beyond a double, or half of a surrogate pair.
-pub(super) fn first(json: &[u8]) -> Option<Refusal> {
+/// The first value in well-formed `json` that an archive could not hold unchanged: an integer of more
+/// than 34 digits, a number beyond a double, or half of a surrogate pair.
+fn first(json: &[u8]) -> Option<Refusal> {
     let mut i = 0;
     while i < json.len() {
         match json[i] {
@@ -27,16 +28,15 @@ pub(super) fn first(json: &[u8]) -> Option<Refusal> {
                 i = end + 1;
             }
             b'-' | b'0'..=b'9' => {
-                let number = |b: &u8| matches!(b, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E');
-                let len = json[i..].iter().take_while(|b| number(b)).count();
-                if !storable(&json[i..i + len]) {
-                    let shown = String::from_utf8_lossy(&json[i..i + len.min(40)]);
+                let number = large::number(&json[i..]);
+                if !storable(number) {
+                    let shown = String::from_utf8_lossy(&number[..number.len().min(40)]);
                     let detail = format!(
-                        "the number {shown} cannot be stored unchanged: integers have 64 bits with a sign, others are doubles; send it as a string"
+                        "the number {shown} cannot be stored unchanged: integers have up to 34 digits, others are doubles; send it as a string"
                     );
                     return Some(Refusal::unfit(None, detail).at(i));
                 }
-                i += len;
+                i += number.len();
             }
             _ => i += 1,
         }
@@ -51,7 +51,7 @@ fn storable(number: &[u8]) -> bool {
     if text.contains(['.', 'e', 'E']) {
         text.parse::<f64>().is_ok_and(f64::is_finite)
     } else {
-        text.parse::<i64>().is_ok()
+        text.parse::<i64>().is_ok() || LargeInt::read(number).is_some()
     }
 }
 

@@ -138,12 +138,18 @@ fn number() -> impl Strategy<Value = String> {
         "1.0000000000000002",
         "5e-1",
         "2.4703282292062328e-324",
+        "9223372036854775808",
+        "-9223372036854775809",
+        "18446744073709551615",
+        "-9999999999999999999999999999999999",
         "179769313486231570000e288",
     ]);
     let double = || any::<f64>().prop_filter("a number", |f| f.is_finite());
     prop_oneof![
         4 => odd.prop_map(str::to_owned),
         2 => any::<i64>().prop_map(|n| n.to_string()),
+        1 => any::<u64>().prop_map(|n| n.to_string()),
+        1 => "-?[1-9][0-9]{18,33}",
         1 => (-1000_i64..1000).prop_map(|n| n.to_string()),
         2 => double().prop_map(|f| format!("{f:?}")),
         2 => double().prop_map(|f| format!("{f:e}")),

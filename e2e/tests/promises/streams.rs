@@ -3,7 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use e2e::{Client, Pipeline, Request, kafka::Record, repository};
+use bson::{Bson, Document};
+use e2e::{Client, Pipeline, Request, archive::ours, kafka::Record, repository};
 
 async fn post(client: &mut Client, path: &str, event: &str) {
     client
@@ -237,4 +238,97 @@ async fn keys_beyond_the_bound_count_as_overflow_and_the_total_stays_exact() {
         (2, 40),
         "{shown:?}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn integers_of_up_to_34_digits_are_archived_and_shown_as_they_were_sent() {
+    let toml = r#"
+        [topics.pages]
+        partitions = 4
+        replication = 1
+        min_insync = 1
+        [streams.pages]
+        topic = "pages"
+        access = "open"
+        id = "id"
+        key = "hash"
+        fields = [
+          { name = "id", type = ["integer", "string"] },
+          { name = "hash", type = "integer", required = true, min = -1e34 },
+        ]
+        counters = [{ name = "by_hash", by = ["hash"] }, { name = "by_both", by = ["hash", "id"] }]
+        [[streams.pages.routes]]
+        path = "/pages"
+        via = "grpc"
+    "#;
+    let pipeline = Pipeline::builder(toml).start().await;
+    let mut client = pipeline.client();
+    let longest = "9".repeat(34);
+    let hashes = [
+        "18446744073709551615",
+        "9223372036854775808",
+        "-9223372036854775809",
+        "9223372036854775807",
+        &longest,
+    ];
+    for (id, hash) in hashes.iter().enumerate() {
+        let id = format!("1000000000000000000{id}0");
+        for event in [
+            format!(r#"{{"id":{id},"hash":{hash},"x":[[{hash}],{{"y":"\u0031"}}]}}"#),
+            format!(r#"{{"id":"{id}","hash":{hash}}}"#),
+        ] {
+            for _ in 0..2 {
+                post(&mut client, "/pages", &event).await;
+            }
+        }
+    }
+    for too_much in [format!("1{}", "0".repeat(34)), format!("-1{longest}")] {
+        let event = format!(r#"{{"hash":{too_much}}}"#);
+        let problem = client
+            .answer(&Request::json("/pages", event))
+            .await
+            .problem(422);
+        let detail = problem["detail"].as_str().expect("a text");
+        assert!(detail.contains("up to 34 digits"), "{problem}");
+    }
+
+    // An integer and a text are two ids, and each of them is one event.
+    let archive = pipeline.exact("pages", 2 * hashes.len()).await;
+    for hash in hashes {
+        let decimal = hash.parse().expect("34 digits");
+        let expected = match hash.parse() {
+            Ok(hash) => Bson::Int64(hash),
+            Err(_) => Bson::Decimal128(decimal),
+        };
+        let with_it = || archive.iter().filter(|d| d.get("hash") == Some(&expected));
+        assert_eq!(with_it().count(), 2, "{hash} in {archive:?}");
+        let inside = |d: &&Document| {
+            d.get_array("x")
+                .is_ok_and(|x| x[0] == Bson::Array(vec![expected.clone()]))
+        };
+        assert_eq!(with_it().filter(inside).count(), 1, "{hash} in {archive:?}");
+        // An id's text is what the client called the event.
+        let called = |d: &Document| match d.get("id") {
+            Some(Bson::Decimal128(id)) => ours(d, "key").as_str() == Some(&id.to_string()),
+            _ => false,
+        };
+        assert!(with_it().any(called), "{hash} in {archive:?}");
+    }
+    let shown = pipeline.redis.shown(pipeline.stream("pages")).await;
+    assert_eq!(
+        shown.counters["by_hash"],
+        counts(hashes.map(|hash| (hash, 2)))
+    );
+    let mut keys: Vec<_> = pipeline
+        .records("pages")
+        .await
+        .iter()
+        .map(|r| key(r).to_owned())
+        .collect();
+    keys.sort();
+    keys.dedup();
+    let mut sent = hashes.map(str::to_owned);
+    sent.sort();
+    assert_eq!(keys, sent);
+    assert!(pipeline.archive.dead_letters().await.is_empty());
 }

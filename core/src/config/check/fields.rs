@@ -77,6 +77,7 @@ fn reachable(table: &Table<'_>, field: &Field) {
     let refused = |value: &&Scalar<'_>| match value {
         Scalar::Str(s) => !(field.min_bytes..=field.max_bytes).contains(&s.len()),
         Scalar::Int(n) => !field.range().contains(&(*n as f64)),
+        Scalar::Large(n) => !field.range().contains(&(n.get() as f64)),
         Scalar::Float(n) => !field.range().contains(n),
         Scalar::Bool(_) => false,
     };
@@ -210,7 +211,7 @@ fn fits(of: Type, value: &Scalar<'_>) -> bool {
     match value {
         Scalar::Str(_) => of == Type::String,
         Scalar::Bool(_) => of == Type::Boolean,
-        Scalar::Int(_) => matches!(of, Type::Integer | Type::Number),
+        Scalar::Int(_) | Scalar::Large(_) => matches!(of, Type::Integer | Type::Number),
         Scalar::Float(_) => of == Type::Number,
     }
 }

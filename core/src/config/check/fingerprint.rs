@@ -91,7 +91,7 @@ fn scalar(value: &Scalar<'static>) -> String {
     let kind = match value {
         Scalar::Str(_) => "string",
         Scalar::Bool(_) => "boolean",
-        Scalar::Int(_) => "integer",
+        Scalar::Int(_) | Scalar::Large(_) => "integer",
         Scalar::Float(_) => "float",
     };
     format!("{kind} {}", value.text())
