@@ -1,6 +1,6 @@
 //! What MongoDB holds.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use aguacero::{
     config::{Mongodb, Stream},
@@ -8,7 +8,7 @@ use aguacero::{
 };
 use bson::{Binary, Bson, Document, RawDocumentBuf, doc, spec::BinarySubtype};
 use consumer::archive::client_options;
-use mongodb::{Client, Database, options::ReadConcern};
+use mongodb::{Client, Database, error::ErrorKind, options::ReadConcern};
 
 use crate::eventually;
 
@@ -99,11 +99,111 @@ impl Archive {
         self.find("dead_letters", doc! {}).await
     }
 
+    /// Takes a collection away with its indexes and its rules, in one step, and keeps its documents aside.
+    pub async fn take_away(&self, collection: &str) {
+        let name = |collection: &str| format!("{}.{collection}", self.database.name());
+        let rename = doc! { "renameCollection": name(collection), "to": name(&aside(collection)) };
+        let admin = self.database.client().database("admin");
+        eventually(&format!("{collection} taken away"), async || {
+            done(admin.run_command(rename.clone()).await)
+        })
+        .await;
+    }
+
+    /// Puts these documents back beside what is there by now, as somebody does who has a backup.
+    pub async fn put_back(&self, collection: &str) {
+        let aside = self.database.collection::<Document>(&aside(collection));
+        let merge = doc! { "$merge": { "into": collection, "whenMatched": "keepExisting" } };
+        eventually(&format!("{collection} put back"), async || {
+            done(aside.aggregate([merge.clone()]).await)
+        })
+        .await;
+        _ = aside.drop().await;
+    }
+
+    /// Drops every index of a collection but that of `_id`.
+    pub async fn drop_indexes(&self, collection: &str) {
+        let drop = doc! { "dropIndexes": collection, "index": "*" };
+        eventually("indexes dropped", async || {
+            done(self.database.run_command(drop.clone()).await)
+        })
+        .await;
+    }
+
+    /// Lets a collection refuse documents that have a field, or take them again.
+    pub async fn set_refused(&self, collection: &str, field: Option<&str>) {
+        let rule = field.map_or(doc! {}, |field| doc! { field: { "$exists": false } });
+        let change = doc! { "collMod": collection, "validator": rule };
+        eventually("a rule of the collection's own", async || {
+            done(self.database.run_command(change.clone()).await)
+        })
+        .await;
+    }
+
+    /// Lets a collection refuse all but one of the documents that have a field, and have a greater `n` than it has by
+    /// far; or take them again. False if there are too many already.
+    pub async fn set_unique(&self, collection: &str, field: Option<&str>) -> bool {
+        let name = "e2e_unique";
+        let Some(field) = field else {
+            let drop = doc! { "dropIndexes": collection, "index": name };
+            eventually("an index dropped", async || {
+                done(self.database.run_command(drop.clone()).await)
+            })
+            .await;
+            return true;
+        };
+        let of_database = self.database.collection::<Document>(collection);
+        let last = of_database.find_one(doc! {}).sort(doc! { "n": -1 }).await;
+        let last = last
+            .expect("MongoDB answers")
+            .and_then(|d| d.get_i32("n").ok());
+        let these = doc! { field: { "$exists": true }, "n": { "$gt": last.unwrap_or(0) + 1000 } };
+        let index = doc! { "key": { field: 1 }, "name": name, "unique": true, "partialFilterExpression": these };
+        let create = doc! { "createIndexes": collection, "indexes": [index] };
+        self.database.run_command(create).await.is_ok()
+    }
+
+    /// How often each value of a field is there.
+    pub async fn counted_by(&self, collection: &str, field: &str) -> BTreeMap<String, i64> {
+        let group = doc! { "$group": { "_id": format!("${field}"), "n": { "$sum": 1_i64 } } };
+        let of_database = self.database.collection::<Document>(collection);
+        let mut cursor = of_database
+            .aggregate([group])
+            .await
+            .expect("MongoDB answers");
+        let mut counts = BTreeMap::new();
+        while cursor.advance().await.expect("MongoDB answers") {
+            let count = Document::try_from(cursor.current()).expect("a document");
+            let key = count.get_str("_id").expect("a text").to_owned();
+            counts.insert(key, count.get_i64("n").expect("a number"));
+        }
+        counts
+    }
+
     /// Lets go of everything.
     pub async fn forget(&self) {
         _ = tokio::time::timeout(Duration::from_secs(3), self.database.drop()).await;
     }
 }
+
+/// Where a collection's documents are kept that was taken away.
+fn aside(collection: &str) -> String {
+    format!("{collection}_aside")
+}
+
+/// What is not there need not be done.
+fn done<T>(result: Result<T, mongodb::error::Error>) -> Result<(), String> {
+    match result {
+        Ok(_) => Ok(()),
+        Err(e) if matches!(&*e.kind, ErrorKind::Command(e) if NOT_THERE.contains(&e.code)) => {
+            Ok(())
+        }
+        Err(e) => Err(e.to_string()),
+    }
+}
+
+/// `NamespaceNotFound`, `IndexNotFound`.
+const NOT_THERE: [i32; 2] = [26, 27];
 
 /// The id of an archived event.
 #[must_use]

@@ -244,6 +244,31 @@ impl Kafka {
             .await;
     }
 
+    /// How many records of a topic a group has not committed yet.
+    pub async fn behind(&self, group: &str, topic: &str) -> u64 {
+        let mut client = self.client();
+        client.set("group.id", group);
+        let topic = topic.to_owned();
+        spawn_blocking(move || {
+            let consumer: BaseConsumer = client.create().expect("a consumer");
+            let ends = ends(&consumer, &topic);
+            let mut partitions = TopicPartitionList::new();
+            for partition in ends.keys() {
+                partitions.add_partition(&topic, *partition);
+            }
+            let committed = consumer.committed_offsets(partitions, CALL_TIMEOUT);
+            let committed = committed.expect("the group's offsets");
+            let behind = ends.iter().map(|(partition, (first, next))| {
+                let committed = committed.find_partition(&topic, *partition);
+                let committed = committed.and_then(|c| c.offset().to_raw());
+                next - committed.filter(|offset| *offset >= 0).unwrap_or(*first)
+            });
+            behind.map(|n| n.max(0) as u64).sum()
+        })
+        .await
+        .expect("reading offsets")
+    }
+
     /// Puts the offsets of a group without members to the beginning of a topic.
     pub async fn rewind(&self, group: &str, topic: &str) {
         let mut client = self.client();

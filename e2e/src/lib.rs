@@ -25,6 +25,7 @@ pub mod overload;
 mod pipeline;
 pub mod process;
 pub mod progress;
+pub mod redis_away;
 mod repository;
 pub mod rolling;
 pub mod seed;

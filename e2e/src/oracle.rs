@@ -7,23 +7,21 @@ use std::{
 };
 
 use aguacero::{config::Partitioning, id::EventId};
-use bson::Document;
+use bson::{Bson, Document};
 use serde_json::Value;
 
 use crate::{
     Pipeline,
     archive::id_of,
     kafka::Record,
-    load::{COUNTRIES, Report, key, tweet},
+    load::{COUNTRIES, Report, tweet},
 };
 
-/// The stream that the clients write to.
-const STREAM: &str = "weather";
 /// How long after the last fault everything may take to agree.
 pub const EXACT_WITHIN: Duration = Duration::from_secs(60);
 /// Between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// Tweets that a violation names.
+/// Tweets that a violation names, by their numbers.
 const EXAMPLES: usize = 5;
 
 /// What the oracle found.
@@ -37,6 +35,8 @@ pub struct Verdict {
     pub unknown: usize,
     /// Those of them that are archived.
     pub unknown_there: usize,
+    /// Events that a store refused, and that are dead letters instead.
+    pub dead: usize,
     /// Records in Kafka beyond the first of an event: what the gateway, or a client, sent again.
     pub repeats: usize,
     /// Until Kafka, MongoDB and Redis agreed.
@@ -49,12 +49,13 @@ impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} stored, {} refused, {} unknown ({} of them there), {} repeated in Kafka, exact after {:.1} s",
+            "{} stored, {} refused, {} unknown ({} of them there), {} repeated in Kafka, {} dead letters only, exact after {:.1} s",
             self.stored,
             self.refused,
             self.unknown,
             self.unknown_there,
             self.repeats,
+            self.dead,
             self.exact_after.as_secs_f64()
         )?;
         for violation in &self.violations {
@@ -70,40 +71,72 @@ struct Found<'a> {
     /// Its records in Kafka, ascending.
     records: Vec<&'a Record>,
     documents: Vec<&'a Document>,
+    /// How many of its records became dead letters.
+    dead: usize,
 }
 
 impl Pipeline {
     /// Waits until the stores agree, and judges what `report` says the clients were told.
     pub async fn judge(&self, report: &Report) -> Verdict {
+        self.judge_all(std::slice::from_ref(report)).await
+    }
+
+    /// The same of clients that write to several streams, each report about one of them.
+    pub async fn judge_all(&self, reports: &[Report]) -> Verdict {
         let began = Instant::now();
-        let mut verdict = Verdict {
-            stored: report.stored.len(),
-            refused: report.refused.len(),
-            unknown: report.unknown.len(),
-            ..Verdict::default()
-        };
-        let archive = loop {
-            match self.look(STREAM, None).await {
-                Ok((archive, _)) => break archive,
-                Err(_) if began.elapsed() < EXACT_WITHIN => {
-                    tokio::time::sleep(LOOK_EVERY).await;
+        let mut verdict = Verdict::default();
+        let mut archives = Vec::new();
+        for report in reports {
+            let stream = report.plan.feed.stream;
+            archives.push(loop {
+                match self.look(stream, None).await {
+                    Ok((archive, _)) => break archive,
+                    Err(_) if began.elapsed() < EXACT_WITHIN => {
+                        tokio::time::sleep(LOOK_EVERY).await;
+                    }
+                    Err(why) => {
+                        let text = format!("{stream} is not exact after {EXACT_WITHIN:?}: {why}");
+                        verdict.violations.push(text);
+                        break self.archive.of_stream(self.stream(stream)).await;
+                    }
                 }
-                Err(why) => {
-                    verdict
-                        .violations
-                        .push(format!("not exact after {EXACT_WITHIN:?}: {why}"));
-                    break self.archive.of_stream(self.stream(STREAM)).await;
-                }
-            }
-        };
-        verdict.exact_after = began.elapsed();
-        let records = self.records(STREAM).await;
-        let dead = self.archive.dead_letters().await.len();
-        if dead > 0 {
-            verdict.violations.push(format!("{dead} dead letters"));
+            });
         }
-        self.compare(report, &records, &archive, &mut verdict);
+        verdict.exact_after = began.elapsed();
+        let mut letters = self.letters(&mut verdict).await;
+        for (report, archive) in reports.iter().zip(&archives) {
+            let stream = report.plan.feed.stream;
+            let mut records = self.records(stream).await;
+            records.retain(|record| record.header().stream == stream);
+            verdict.stored += report.stored.len();
+            verdict.refused += report.refused.len();
+            verdict.unknown += report.unknown.len();
+            self.compare(report, &records, archive, &mut letters, &mut verdict);
+        }
+        if !letters.is_empty() {
+            let text = format!("{} events are dead letters that nobody sent", letters.len());
+            verdict.violations.push(text);
+        }
         verdict
+    }
+
+    /// How many dead letters each event has.
+    async fn letters(&self, verdict: &mut Verdict) -> HashMap<EventId, usize> {
+        let (mut letters, mut nameless) = (HashMap::new(), 0);
+        for letter in self.archive.dead_letters().await {
+            match letter.get("id") {
+                Some(Bson::Binary(id)) if id.bytes.len() == 16 => {
+                    let id = id.bytes.as_slice().try_into().map(EventId);
+                    *letters.entry(id.expect("16 bytes")).or_default() += 1;
+                }
+                _ => nameless += 1,
+            }
+        }
+        if nameless > 0 {
+            let text = format!("{nameless} dead letters of nobody's events");
+            verdict.violations.push(text);
+        }
+        letters
     }
 
     fn compare(
@@ -111,14 +144,16 @@ impl Pipeline {
         report: &Report,
         records: &[Record],
         archive: &[Document],
+        letters: &mut HashMap<EventId, usize>,
         verdict: &mut Verdict,
     ) {
+        let plan = &report.plan;
         let sent = report
             .stored
             .iter()
             .chain(&report.refused)
             .chain(&report.unknown);
-        let by_id: HashMap<EventId, usize> = sent.map(|&n| (id_of_tweet(n), n)).collect();
+        let by_id: HashMap<EventId, usize> = sent.map(|&n| (plan.feed.id(n), n)).collect();
         let mut found: BTreeMap<usize, Found<'_>> = BTreeMap::new();
         let mut invented = 0;
         for record in records {
@@ -133,6 +168,11 @@ impl Pipeline {
                 None => invented += 1,
             }
         }
+        for (id, &n) in &by_id {
+            if let Some(dead) = letters.remove(id) {
+                found.entry(n).or_default().dead = dead;
+            }
+        }
         if invented > 0 {
             let text = format!("{invented} records or documents that nobody sent");
             verdict.violations.push(text);
@@ -142,9 +182,10 @@ impl Pipeline {
         let of = |n: usize| found.get(&n).unwrap_or(&nothing);
         let mut broken = |promise: &str, broken: BTreeSet<usize>| {
             if !broken.is_empty() {
-                let examples: Vec<_> = broken.iter().take(EXAMPLES).map(|n| key(*n)).collect();
-                let (count, examples) = (broken.len(), examples.join(", "));
-                let text = format!("{promise}: {count} events, among them {examples}");
+                let examples: Vec<_> = broken.iter().take(EXAMPLES).collect();
+                let (stream, count) = (plan.feed.stream, broken.len());
+                let text =
+                    format!("{promise}: {count} events of {stream}, among them {examples:?}");
                 verdict.violations.push(text);
             }
         };
@@ -160,8 +201,15 @@ impl Pipeline {
             those(&stored, &|f| f.records.is_empty()),
         );
         broken(
-            "answered 200 and not archived",
-            those(&stored, &|f| f.documents.is_empty()),
+            "answered 200 and neither archived nor a dead letter",
+            those(&stored, &|f| f.documents.is_empty() && f.dead == 0),
+        );
+        broken(
+            "a dead letter, though every store takes it",
+            sent.iter()
+                .copied()
+                .filter(|&n| of(n).dead > 0 && !plan.is_odd(n))
+                .collect(),
         );
         broken(
             "archived more than once",
@@ -182,7 +230,12 @@ impl Pipeline {
         broken(
             "in Kafka with other bytes than were sent",
             all()
-                .filter(|&n| of(n).records.iter().any(|r| r.value != tweet(n).as_bytes()))
+                .filter(|&n| {
+                    of(n)
+                        .records
+                        .iter()
+                        .any(|r| r.value != plan.tweet(n).as_bytes())
+                })
                 .collect(),
         );
         broken(
@@ -191,7 +244,10 @@ impl Pipeline {
                 .filter(|&n| of(n).documents.iter().any(|d| !is_tweet(d, n)))
                 .collect(),
         );
-        if matches!(self.stream(STREAM).spread.otherwise, Partitioning::Key(_)) {
+        if matches!(
+            self.stream(plan.feed.stream).spread.otherwise,
+            Partitioning::Key(_)
+        ) {
             broken(
                 "in Kafka before an event of the same key that was acknowledged before this was sent",
                 out_of_order(report, &found),
@@ -201,11 +257,13 @@ impl Pipeline {
             .unknown
             .iter()
             .filter(|n| !of(**n).documents.is_empty());
-        verdict.unknown_there = there.count();
-        verdict.repeats = found
+        verdict.unknown_there += there.count();
+        let repeats = found.values().map(|f| f.records.len().saturating_sub(1));
+        verdict.repeats += repeats.sum::<usize>();
+        let dead = found
             .values()
-            .map(|f| f.records.len().saturating_sub(1))
-            .sum();
+            .filter(|f| f.dead > 0 && f.documents.is_empty());
+        verdict.dead += dead.count();
     }
 }
 
@@ -219,16 +277,12 @@ fn out_of_order(report: &Report, found: &BTreeMap<usize, Found<'_>>) -> BTreeSet
             continue;
         };
         let here = (first.partition, first.offset);
-        let before = last.insert((n % report.clients, n % COUNTRIES.len()), here);
+        let before = last.insert((n % report.plan.clients, n % COUNTRIES.len()), here);
         if before.is_some_and(|(partition, offset)| partition != here.0 || offset > here.1) {
             late.insert(n);
         }
     }
     late
-}
-
-fn id_of_tweet(n: usize) -> EventId {
-    EventId::of_client_key(STREAM, "", key(n).as_bytes(), 0)
 }
 
 /// Whether a document has the values of tweet `n`.

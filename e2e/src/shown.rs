@@ -61,6 +61,50 @@ impl Redis {
             .await;
     }
 
+    /// Lets the whole server refuse every write since it has no replica, or take them again.
+    pub async fn set_alone(&self, is_alone: bool) {
+        let replicas = u8::from(is_alone);
+        let mut command = redis::cmd("CONFIG");
+        let command = command.arg("SET").arg("min-replicas-to-write");
+        self.ask::<()>(command.arg(replicas)).await;
+    }
+
+    /// Makes the whole server a replica of nobody, which takes no writes, or its own again. It keeps what it has.
+    pub async fn set_replica(&self, is_replica: bool) {
+        let of = if is_replica {
+            ["127.0.0.1", "1"]
+        } else {
+            ["NO", "ONE"]
+        };
+        self.ask::<()>(redis::cmd("REPLICAOF").arg(&of)).await;
+    }
+
+    /// Every key of a stream.
+    pub async fn keys_of(&self, stream: &Stream) -> Vec<String> {
+        let mut keys: Vec<String> = self
+            .ask(redis::cmd("KEYS").arg(format!("{{{}}}:*", stream.name)))
+            .await;
+        keys.sort();
+        keys
+    }
+
+    /// Deletes a key.
+    pub async fn delete(&self, key: &str) {
+        self.ask::<i64>(redis::cmd("DEL").arg(key)).await;
+    }
+
+    /// What has taken the server longest since it started: milliseconds, and the beginning of the command.
+    pub async fn slowest(&self) -> Option<(f64, String)> {
+        type Entry = (i64, i64, i64, Vec<Vec<u8>>, redis::Value, redis::Value);
+        let entries: Vec<Entry> = self.ask(redis::cmd("SLOWLOG").arg("GET").arg(-1)).await;
+        let (_, _, micros, command, ..) = entries.into_iter().max_by_key(|entry| entry.2)?;
+        let words = command
+            .iter()
+            .take(6)
+            .map(|word| String::from_utf8_lossy(word));
+        Some((micros as f64 / 1000.0, words.collect::<Vec<_>>().join(" ")))
+    }
+
     /// Makes what is shown of a stream wrong, as nobody of ours would.
     pub async fn spoil(&self, stream: &Stream) {
         let total = format!("{{{}}}:total", stream.name);

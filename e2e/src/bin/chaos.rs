@@ -12,6 +12,7 @@ use e2e::{
     outage::Outages,
     overload::{Offered, Plan, measure},
     progress::progress,
+    redis_away,
     seed::Dice,
     unless_interrupted,
 };
@@ -34,6 +35,15 @@ struct Arguments {
     /// again, those come next.
     #[arg(long)]
     only: Vec<String>,
+    /// Without faults that have this in their names. May be given again.
+    #[arg(long)]
+    without: Vec<String>,
+    /// Instead of faults: Redis away for so many seconds under load, and how far the archive and the counters are behind.
+    #[arg(long, value_name = "SECONDS")]
+    redis_away: Option<u64>,
+    /// With --redis-away: Redis is frozen and keeps what it had, instead of coming back empty.
+    #[arg(long, requires = "redis_away")]
+    frozen: bool,
     /// Instead of faults: five times the events that the broker's quota allows, over 100, 1,000 and 10,000
     /// connections, for so many seconds each.
     #[arg(long, value_name = "SECONDS")]
@@ -56,16 +66,27 @@ async fn run(arguments: Arguments) -> ExitCode {
         now.as_secs()
     });
     let only: Vec<_> = arguments.only.iter().map(|part| named(part)).collect();
-    if only.iter().any(Vec::is_empty) {
+    let without: Vec<_> = arguments.without.iter().map(|part| named(part)).collect();
+    if only.iter().chain(&without).any(Vec::is_empty) {
         eprintln!("chaos: no fault is called like that; there are:");
         Fault::all().iter().for_each(|fault| eprintln!("  {fault}"));
         return ExitCode::from(2);
     }
-    let only = only.concat();
+    let without = without.concat();
+    let mut only = only.concat();
+    only.retain(|fault| !without.contains(fault));
     let mut dice = Dice::new(seed);
     let outages = Outages::prepare().await;
     if let Some(seconds) = arguments.overload {
         return overload(&outages, Duration::from_secs(seconds)).await;
+    }
+    if let Some(seconds) = arguments.redis_away {
+        let away = Duration::from_secs(seconds);
+        println!(
+            "{}",
+            redis_away::measure(&outages, away, arguments.frozen).await
+        );
+        return ExitCode::SUCCESS;
     }
     let began = Instant::now();
     let mut figures = Figures::default();
@@ -76,8 +97,12 @@ async fn run(arguments: Arguments) -> ExitCode {
         }
         let mix = match number % 4 {
             _ if !only.is_empty() => Mix::Alone(only.repeat(3)),
-            1 => Mix::Alone(shuffled(Fault::all(), &mut dice)),
-            _ => Mix::Mixture(arguments.faults),
+            1 => {
+                let mut all = Fault::all();
+                all.retain(|fault| !without.contains(fault));
+                Mix::Alone(shuffled(all, &mut dice))
+            }
+            _ => Mix::Mixture(arguments.faults, without.clone()),
         };
         let before = began.elapsed().as_secs();
         let mut count = 0;

@@ -1,10 +1,23 @@
 //! What can go wrong, how it begins and how it ends.
 
-use std::{fmt, os::unix::process::ExitStatusExt as _, time::Duration};
+use std::{
+    fmt,
+    os::unix::process::ExitStatusExt as _,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
 
 use rustix::process::Signal;
 
-use crate::{Kind, Link, Pipeline, load::Load, once, outage::Outages, seed::Dice, wire::Wire};
+use super::round::FEEDS;
+use crate::{
+    Kind, Link, Pipeline, eventually,
+    load::{Load, ODD, WEATHER},
+    once,
+    outage::Outages,
+    seed::Dice,
+    wire::Wire,
+};
 
 /// Something that goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,16 +40,46 @@ pub enum Fault {
     Held(Link),
     /// SIGKILL, of all of a kind; started again on their data after a minute.
     ServiceAway(Service),
+    /// SIGKILL of Redis; started again after 10 to 20 s, empty.
+    RedisAway,
     /// SIGKILL of a consumer that does not come back: the others take over.
     ConsumerGone,
     /// Every write is refused for want of memory.
     RedisFull,
+    /// Every write is refused, since no replica has it.
+    RedisAlone,
+    /// Every write is refused, since it is made a replica.
+    RedisReplica,
+    /// DEL of one of a stream's keys.
+    RedisKeyDeleted,
+    /// An archive's collection is gone with its indexes; later its documents are put back as from a backup, and the
+    /// stream is rebuilt.
+    CollectionDropped,
+    /// The indexes of an archive's collection are gone.
+    IndexesDropped,
+    /// A rule of the collection's own refuses some documents, which become dead letters.
+    DocumentsRefused(Rule),
+    /// The topic is compacted, so that nothing is taken without a key; later as it was.
+    TopicCompacted,
+    /// `consumer dead-letters replay --all`.
+    DeadLettersReplayed,
+    /// `consumer dead-letters discard --all`.
+    DeadLettersDiscarded,
     /// Not a byte more can be written: the broker gives up; later started again on its data.
     KafkaDiskFull,
     /// The topic is deleted with everything in it, and made again.
     TopicRecreated,
     /// The wall clock steps back by up to an hour; later forward again.
     ClockStepped(Kind),
+}
+
+/// Why a collection refuses documents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rule {
+    /// A validator.
+    Validator,
+    /// A unique index.
+    Unique,
 }
 
 /// One of the services.
@@ -59,10 +102,14 @@ pub(super) struct Begun {
     wire: Option<usize>,
     /// The services, as `scripts/services` calls them, if it happens to some.
     services: Vec<String>,
+    /// What it happens to, if it is something else: a stream, or a key.
+    pub(super) what: String,
+    /// A command that runs.
+    command: Option<Child>,
 }
 
-/// The stream that the clients write to.
-const STREAM: &str = "weather";
+/// The stream whose topic is made again and compacted.
+const STREAM: &str = WEATHER.stream;
 /// So many events of the clients have met every partition.
 const EACH_PARTITION: u64 = 300;
 const KINDS: [Kind; 4] = [
@@ -103,6 +150,17 @@ impl fmt::Display for Fault {
             Self::ServiceFrozen(service) => write!(f, "{} frozen", service.name()),
             Self::RedisEmptied => f.write_str("redis emptied"),
             Self::ServiceAway(service) => write!(f, "{} away for a minute", service.name()),
+            Self::RedisAway => f.write_str("redis away for 10 s"),
+            Self::RedisAlone => f.write_str("redis without replicas"),
+            Self::RedisReplica => f.write_str("redis made a replica"),
+            Self::RedisKeyDeleted => f.write_str("redis key deleted"),
+            Self::CollectionDropped => f.write_str("collection dropped, restored"),
+            Self::IndexesDropped => f.write_str("indexes dropped"),
+            Self::DocumentsRefused(Rule::Validator) => f.write_str("validator refuses"),
+            Self::DocumentsRefused(Rule::Unique) => f.write_str("unique index refuses"),
+            Self::TopicCompacted => f.write_str("topic compacted"),
+            Self::DeadLettersReplayed => f.write_str("dead letters replayed"),
+            Self::DeadLettersDiscarded => f.write_str("dead letters discarded"),
             Self::ConsumerGone => f.write_str("consumer gone"),
             Self::RedisFull => f.write_str("redis full"),
             Self::KafkaDiskFull => f.write_str("kafka's disk full"),
@@ -146,10 +204,22 @@ impl Fault {
         let others = [
             Self::RedisEmptied,
             Self::RedisFull,
+            Self::RedisAlone,
+            Self::RedisReplica,
+            Self::RedisKeyDeleted,
+            Self::RedisAway,
+            Self::CollectionDropped,
+            Self::IndexesDropped,
+            Self::DocumentsRefused(Rule::Validator),
+            Self::DocumentsRefused(Rule::Unique),
+            Self::DeadLettersReplayed,
+            Self::DeadLettersDiscarded,
             Self::KafkaDiskFull,
             Self::TopicRecreated,
+            Self::TopicCompacted,
             Self::ConsumerGone,
             Self::ServiceAway(Service::Kafka),
+            Self::ServiceAway(Service::Redis),
         ];
         let clocks = KINDS.into_iter().map(Self::ClockStepped);
         let all = ours.chain(services).chain(others);
@@ -160,7 +230,7 @@ impl Fault {
     #[must_use]
     pub fn short() -> Vec<Self> {
         let mut all = Self::all();
-        all.retain(|fault| !matches!(fault, Self::ServiceAway(_)));
+        all.retain(|fault| !matches!(fault, Self::ServiceAway(_) | Self::RedisAway));
         all
     }
 
@@ -170,7 +240,7 @@ impl Fault {
         let kind = KINDS[dice.below(4) as usize];
         let service = SERVICES[dice.below(3) as usize];
         let link = LINKS[dice.below(6) as usize];
-        match dice.below(27) {
+        match dice.below(41) {
             0..=11 => Self::Killed(kind),
             12 | 13 => Self::Frozen(kind),
             14 => Self::Restarted(kind),
@@ -181,15 +251,51 @@ impl Fault {
             23 => Self::Held(link),
             24 => Self::RedisFull,
             25 => Self::KafkaDiskFull,
-            _ => Self::ClockStepped(kind),
+            26 => Self::ClockStepped(kind),
+            27 => Self::RedisAway,
+            28 => Self::RedisAlone,
+            29 => Self::RedisReplica,
+            30..=32 => Self::RedisKeyDeleted,
+            33 => Self::CollectionDropped,
+            34 => Self::IndexesDropped,
+            35 | 36 => Self::DocumentsRefused(Rule::Validator),
+            37 => Self::DocumentsRefused(Rule::Unique),
+            38 => Self::TopicCompacted,
+            39 => Self::DeadLettersReplayed,
+            _ => Self::DeadLettersDiscarded,
         }
     }
 
     /// Whether `other` may come upon it: one service at most is away at a time, and what is done to a
     /// service, at its beginning and at its end, needs it to be there.
     pub(super) fn goes_with(self, other: Self) -> bool {
-        !(self.is_of_a_service() && (other.is_of_a_service() || other.needs_services())
-            || self.needs_services() && other.is_of_a_service())
+        !self.forbids(other) && !other.forbids(self)
+    }
+
+    fn forbids(self, other: Self) -> bool {
+        match self {
+            // A process that starts meanwhile may refuse to run, and nobody would start it again.
+            Self::TopicCompacted => true,
+            // Its rules are gone with it, and what is put back must not break any.
+            Self::CollectionDropped if other.refuses_writes() => true,
+            Self::CollectionDropped | Self::DocumentsRefused(_) => {
+                other.is_of_a_service()
+                    || matches!(other, Self::CollectionDropped | Self::DocumentsRefused(_))
+            }
+            // DEL and FLUSHDB are writes.
+            Self::RedisEmptied | Self::RedisKeyDeleted if other.refuses_writes() => true,
+            _ if self.refuses_writes() && other.refuses_writes() => true,
+            _ if self.is_of_a_service() => other.is_of_a_service() || other.needs_services(),
+            _ => false,
+        }
+    }
+
+    /// Whether Redis refuses writes while it lasts.
+    fn refuses_writes(self) -> bool {
+        matches!(
+            self,
+            Self::RedisFull | Self::RedisAlone | Self::RedisReplica
+        )
     }
 
     /// Whether a service is away while it lasts.
@@ -199,6 +305,7 @@ impl Fault {
             Self::ServiceKilled(_)
                 | Self::ServiceFrozen(_)
                 | Self::ServiceAway(_)
+                | Self::RedisAway
                 | Self::KafkaDiskFull
         )
     }
@@ -207,7 +314,18 @@ impl Fault {
     fn needs_services(self) -> bool {
         matches!(
             self,
-            Self::RedisEmptied | Self::RedisFull | Self::TopicRecreated
+            Self::RedisEmptied
+                | Self::RedisFull
+                | Self::RedisAlone
+                | Self::RedisReplica
+                | Self::RedisKeyDeleted
+                | Self::CollectionDropped
+                | Self::IndexesDropped
+                | Self::DocumentsRefused(_)
+                | Self::TopicRecreated
+                | Self::TopicCompacted
+                | Self::DeadLettersReplayed
+                | Self::DeadLettersDiscarded
         )
     }
 
@@ -215,15 +333,27 @@ impl Fault {
     pub(super) fn lasts(self, dice: &mut Dice) -> Duration {
         Duration::from_millis(match self {
             Self::Killed(_) | Self::ServiceKilled(_) | Self::KafkaDiskFull => dice.below(600),
-            Self::Frozen(_) | Self::Held(_) | Self::RedisFull | Self::ClockStepped(_) => {
-                200 + dice.below(2500)
-            }
+            Self::Frozen(_)
+            | Self::Held(_)
+            | Self::RedisFull
+            | Self::RedisAlone
+            | Self::RedisReplica
+            | Self::CollectionDropped
+            | Self::DocumentsRefused(_)
+            | Self::TopicCompacted
+            | Self::ClockStepped(_) => 200 + dice.below(2500),
             Self::ServiceAway(_) => 60_000,
+            Self::RedisAway => 10_000 + dice.below(10_000),
             Self::Cut(_) => dice.below(2) * dice.below(1000),
             Self::ServiceFrozen(_) => 200 + dice.below(4000),
-            Self::Restarted(_) | Self::RedisEmptied | Self::TopicRecreated | Self::ConsumerGone => {
-                0
-            }
+            Self::Restarted(_)
+            | Self::RedisEmptied
+            | Self::RedisKeyDeleted
+            | Self::IndexesDropped
+            | Self::DeadLettersReplayed
+            | Self::DeadLettersDiscarded
+            | Self::TopicRecreated
+            | Self::ConsumerGone => 0,
         })
     }
 
@@ -232,12 +362,14 @@ impl Fault {
     pub(super) async fn begin(
         self,
         pipeline: &mut Pipeline,
-        load: &Load,
+        loads: &[Load],
         outages: &Outages,
         busy: &[usize],
         dice: &mut Dice,
     ) -> Option<Begun> {
         let (mut process, mut wire, mut services) = (None, None, Vec::new());
+        let (mut what, mut command) = (String::new(), None);
+        let stream = pipeline.stream(FEEDS[dice.below(FEEDS.len() as u64) as usize].stream);
         let mut one_of = |service: Service| {
             let all = outages.of_kind(service.name());
             let any = dice.below(all.len().max(1) as u64) as usize;
@@ -281,7 +413,50 @@ impl Fault {
                     outages.begin(name).await;
                 }
             }
+            Self::RedisAway => {
+                for name in one_of(Service::Redis) {
+                    outages.begin(&name).await;
+                }
+            }
             Self::RedisFull => pipeline.redis.set_full(true).await,
+            Self::RedisAlone => pipeline.redis.set_alone(true).await,
+            Self::RedisReplica => pipeline.redis.set_replica(true).await,
+            Self::RedisKeyDeleted => {
+                let keys = pipeline.redis.keys_of(stream).await;
+                let any = dice.below(keys.len().max(1) as u64) as usize;
+                what.clone_from(keys.get(any)?);
+                pipeline.redis.delete(&what).await;
+            }
+            Self::CollectionDropped => {
+                what.clone_from(&stream.name);
+                pipeline.archive.take_away(&stream.archive).await;
+            }
+            Self::IndexesDropped => {
+                what.clone_from(&stream.name);
+                pipeline.archive.drop_indexes(&stream.archive).await;
+            }
+            Self::DocumentsRefused(rule) => {
+                what.clone_from(&stream.name);
+                let (archive, field) = (&pipeline.archive, Some(ODD));
+                match rule {
+                    Rule::Validator => archive.set_refused(&stream.archive, field).await,
+                    Rule::Unique if archive.set_unique(&stream.archive, field).await => {}
+                    Rule::Unique => return None,
+                }
+            }
+            Self::TopicCompacted => {
+                let topic = pipeline.config.topic_of(pipeline.stream(STREAM));
+                if topic.replication > 1 {
+                    return None; // setting one value forgets the others
+                }
+                set_policy(pipeline, "compact").await;
+            }
+            Self::DeadLettersReplayed => {
+                command = Some(spawn(pipeline, "dead-letters replay --all"))
+            }
+            Self::DeadLettersDiscarded => {
+                command = Some(spawn(pipeline, "dead-letters discard --all"))
+            }
             Self::KafkaDiskFull => {
                 for name in one_of(Service::Kafka) {
                     outages.fill_disk(&name).await;
@@ -294,7 +469,7 @@ impl Fault {
                 }
                 let (name, partitions) = (topic.name.clone(), topic.partitions);
                 pipeline.kafka.recreate(&name, partitions).await;
-                load.forgive();
+                loads.iter().for_each(Load::forgive);
             }
             Self::ServiceFrozen(service) => {
                 one_of(service).iter().for_each(|name| outages.freeze(name));
@@ -317,8 +492,29 @@ impl Fault {
             process,
             wire,
             services,
+            what,
+            command,
         })
     }
+}
+
+/// The same topic as it was, and for how long it keeps what.
+async fn set_policy(pipeline: &Pipeline, policy: &str) {
+    let topic = pipeline.topic(STREAM);
+    pipeline.kafka.set(topic, "cleanup.policy", policy).await;
+}
+
+/// A command of the consumer's, which says nothing here.
+fn consumer(pipeline: &Pipeline, verb: &str) -> Command {
+    let mut command = pipeline.consumers[0].command(verb);
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    command
+}
+
+fn spawn(pipeline: &Pipeline, verb: &str) -> Child {
+    consumer(pipeline, verb)
+        .spawn()
+        .expect("a program that runs")
 }
 
 impl Begun {
@@ -342,7 +538,11 @@ impl Begun {
     }
 
     /// Ends it: what was killed is started, what was frozen goes on. Does not wait for its service.
-    pub(super) async fn end(&self, pipeline: &mut Pipeline, outages: &Outages) {
+    pub(super) async fn end(&mut self, pipeline: &mut Pipeline, outages: &Outages) {
+        if let Some(mut command) = self.command.take() {
+            // Where something else is away, it gives up by itself.
+            _ = tokio::task::spawn_blocking(move || command.wait()).await;
+        }
         match (self.fault, self.process) {
             (Fault::Killed(_), Some(number)) => pipeline.process(number).start(),
             (Fault::Frozen(_), Some(number)) => pipeline.process(number).thaw(),
@@ -356,9 +556,35 @@ impl Begun {
             }
             (Fault::ClockStepped(_), Some(number)) => pipeline.process(number).set_clock(0),
             (Fault::RedisFull, _) => pipeline.redis.set_full(false).await,
-            (Fault::ServiceKilled(_) | Fault::ServiceAway(_) | Fault::KafkaDiskFull, _) => {
-                outages.end().await;
+            (Fault::RedisAlone, _) => pipeline.redis.set_alone(false).await,
+            (Fault::RedisReplica, _) => pipeline.redis.set_replica(false).await,
+            (Fault::CollectionDropped, _) => {
+                let collection = &pipeline.stream(&self.what).archive;
+                pipeline.archive.put_back(collection).await;
+                let rebuild = format!("rebuild {}", self.what);
+                eventually(&rebuild, async || {
+                    let mut command = consumer(pipeline, &rebuild);
+                    let status = tokio::task::spawn_blocking(move || command.status()).await;
+                    let status = status.expect("joined").expect("a program that runs");
+                    status.success().then_some(()).ok_or(status.to_string())
+                })
+                .await;
             }
+            (Fault::DocumentsRefused(rule), _) => {
+                let collection = &pipeline.stream(&self.what).archive;
+                match rule {
+                    Rule::Validator => pipeline.archive.set_refused(collection, None).await,
+                    Rule::Unique => _ = pipeline.archive.set_unique(collection, None).await,
+                }
+            }
+            (Fault::TopicCompacted, _) => set_policy(pipeline, "delete").await,
+            (
+                Fault::ServiceKilled(_)
+                | Fault::ServiceAway(_)
+                | Fault::RedisAway
+                | Fault::KafkaDiskFull,
+                _,
+            ) => outages.end().await,
             (Fault::ServiceFrozen(_), _) => {
                 self.services.iter().for_each(|name| outages.thaw(name));
             }

@@ -35,6 +35,7 @@ impl Figures {
         total.unknown += verdict.unknown;
         total.unknown_there += verdict.unknown_there;
         total.repeats += verdict.repeats;
+        total.dead += verdict.dead;
         total.exact_after = total.exact_after.max(verdict.exact_after);
         total.violations.extend_from_slice(&verdict.violations);
     }
@@ -73,6 +74,7 @@ impl fmt::Display for Figures {
             ("events whose outcome nobody told", total.unknown),
             ("  of these archived", total.unknown_there),
             ("records in Kafka beyond the first", total.repeats),
+            ("events that MongoDB refused: dead letters", total.dead),
             ("promises broken", total.violations.len()),
         ] {
             writeln!(f, "  {what:<40}{count:>12}")?;

@@ -6,6 +6,6 @@ mod figures;
 mod probe;
 mod round;
 
-pub use fault::{Fault, Service};
+pub use fault::{Fault, Rule, Service};
 pub use figures::Figures;
 pub use round::{Mix, round};

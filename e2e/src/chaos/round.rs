@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     ON_THREE_BROKERS, Pipeline, edited,
-    load::{COUNTRIES, Load, Plan},
+    load::{COUNTRIES, Feed, Load, Plan, WEATHER},
     oracle::Verdict,
     outage::Outages,
     repository,
@@ -21,6 +21,34 @@ const CLIENTS: usize = 2 * COUNTRIES.len();
 const GIVE_UP: usize = 4;
 /// Pause of a client after each event, which bounds what the oracle has to read.
 const PACE: Duration = Duration::from_millis(8);
+/// A second stream of the same topic, without keys, by arrays.
+const HAIL: Feed = Feed {
+    stream: "hail",
+    path: "/hail",
+    batch: 12,
+};
+const HAIL_DECLARATION: &str = r#"
+[streams.hail]
+topic    = "messages"
+access   = "open"
+fields   = [
+  { name = "texto", type = "string",  required = true },
+  { name = "país",  type = "string",  required = true },
+  { name = "n",     type = "integer", required = true },
+]
+counters = [
+  { name = "by_country", by = ["país"] },
+  { name = "by_n", by = ["n"], max_distinct = 100 },
+]
+
+[[streams.hail.routes]]
+path = "/hail"
+"#;
+/// What the clients write to.
+pub(super) const FEEDS: [Feed; 2] = [WEATHER, HAIL];
+const HAIL_CLIENTS: usize = 4;
+const HAIL_GIVE_UP: usize = 1;
+const HAIL_PACE: Duration = Duration::from_millis(100);
 /// Events stored before the first fault and after the last.
 const SETTLE: usize = 40;
 
@@ -29,15 +57,15 @@ const SETTLE: usize = 40;
 pub enum Mix {
     /// Each alone, and normal service is waited for and measured after it.
     Alone(Vec<Fault>),
-    /// So many by chance, whenever they like.
-    Mixture(usize),
+    /// So many by chance, whenever they like, but for some.
+    Mixture(usize, Vec<Fault>),
 }
 
 /// Two pods, two consumers, and the countries kept in order.
 fn pipeline(outages: &Outages) -> crate::Builder {
     let by_country = [("spread  = \"sticky\"", "key = \"país\"")];
     let mut topics = [
-        edited(&repository("aguacero.toml"), &by_country),
+        edited(&repository("aguacero.toml"), &by_country) + HAIL_DECLARATION,
         probe::DECLARATION.to_owned(),
     ];
     if outages.of_kind("kafka").len() > 1 {
@@ -67,14 +95,24 @@ pub async fn round(
 ) -> Verdict {
     tell("starting");
     let mut pipeline = pipeline(outages).start().await;
-    let plan = Plan {
+    let weather = Plan {
+        feed: WEATHER,
         clients: CLIENTS,
         give_up: GIVE_UP,
         pause: PACE,
         some_are_bad: true,
+        some_are_odd: true,
     };
-    let load = Load::follow(plan, &pipeline.addresses());
-    load.progress(SETTLE).await;
+    let hail = Plan {
+        feed: HAIL,
+        clients: HAIL_CLIENTS,
+        give_up: HAIL_GIVE_UP,
+        pause: HAIL_PACE,
+        some_are_bad: false,
+        some_are_odd: true,
+    };
+    let loads = [weather, hail].map(|plan| Load::follow(plan, &pipeline.addresses()));
+    progress(&loads).await;
     let mut unserved = None;
     match mix {
         Mix::Alone(faults) => {
@@ -83,10 +121,13 @@ pub async fn round(
             first.expect("normal service before any fault");
             for &fault in faults {
                 tell(&fault.to_string());
-                let begun = fault.begin(&mut pipeline, &load, outages, &[], dice).await;
-                let Some(begun) = begun else {
+                let begun = fault.begin(&mut pipeline, &loads, outages, &[], dice).await;
+                let Some(mut begun) = begun else {
                     continue; // no wire to what has several members
                 };
+                if !begun.what.is_empty() {
+                    tell(&begun.what);
+                }
                 tokio::time::sleep(fault.lasts(dice)).await;
                 begun.end(&mut pipeline, outages).await;
                 figures.happened(fault);
@@ -103,11 +144,12 @@ pub async fn round(
                 }
             }
         }
-        Mix::Mixture(faults) => {
+        Mix::Mixture(faults, without) => {
             mixture(
                 *faults,
+                without,
                 &mut pipeline,
-                &load,
+                &loads,
                 outages,
                 dice,
                 figures,
@@ -116,10 +158,13 @@ pub async fn round(
             .await;
         }
     }
-    load.progress(SETTLE).await;
+    progress(&loads).await;
     tell("judging");
-    let report = load.finish().await;
-    let mut verdict = pipeline.judge(&report).await;
+    let mut reports = Vec::new();
+    for load in loads {
+        reports.push(load.finish().await);
+    }
+    let mut verdict = pipeline.judge_all(&reports).await;
     verdict.violations.extend(unserved);
     figures.judged(&verdict);
     if !verdict.violations.is_empty() {
@@ -130,11 +175,18 @@ pub async fn round(
     verdict
 }
 
+async fn progress(loads: &[Load]) {
+    for load in loads {
+        load.progress(SETTLE).await;
+    }
+}
+
 /// Faults that overlap as chance wants it. One service at most is away at a time.
 async fn mixture(
     faults: usize,
+    without: &[Fault],
     pipeline: &mut Pipeline,
-    load: &Load,
+    loads: &[Load],
     outages: &Outages,
     dice: &mut Dice,
     figures: &mut Figures,
@@ -146,15 +198,16 @@ async fn mixture(
         let now = Instant::now();
         let (over, on): (Vec<_>, Vec<_>) = active.into_iter().partition(|(until, _)| *until <= now);
         active = on;
-        for (_, begun) in over {
+        for (_, mut begun) in over {
             begun.end(pipeline, outages).await;
         }
         if left > 0 {
             let fault = Fault::any(dice);
-            if active.iter().all(|(_, b)| b.fault.goes_with(fault)) {
+            let goes = active.iter().all(|(_, b)| b.fault.goes_with(fault));
+            if goes && !without.contains(&fault) {
                 let busy: Vec<_> = active.iter().filter_map(|(_, b)| b.process).collect();
-                if let Some(begun) = fault.begin(pipeline, load, outages, &busy, dice).await {
-                    tell(&fault.to_string());
+                if let Some(begun) = fault.begin(pipeline, loads, outages, &busy, dice).await {
+                    tell(&format!("{fault} {}", begun.what));
                     figures.happened(fault);
                     active.push((Instant::now() + fault.lasts(dice), begun));
                     left -= 1;

@@ -34,6 +34,7 @@ fn clients(pipeline: &Pipeline) -> Load {
         give_up: 4,
         pause: Duration::from_millis(8),
         some_are_bad: true,
+        ..Plan::default()
     };
     Load::follow(plan, &pipeline.addresses())
 }

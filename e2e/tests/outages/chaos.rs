@@ -13,7 +13,7 @@ async fn every_fault_alone_and_some_together_lose_nothing_and_count_nothing_twic
     let outages = Outages::prepare().await;
     let mut dice = Dice::for_test("chaos");
     let mut figures = Figures::default();
-    for mix in [Mix::Alone(Fault::short()), Mix::Mixture(12)] {
+    for mix in [Mix::Alone(Fault::short()), Mix::Mixture(12, Vec::new())] {
         let verdict = round(&mix, &outages, &mut dice, &mut figures, |_| {}).await;
         assert!(verdict.violations.is_empty(), "{verdict}");
     }

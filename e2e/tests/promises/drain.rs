@@ -189,6 +189,7 @@ async fn a_rolling_restart_costs_no_client_more_than_a_retry() {
         give_up: 0,
         pause: Duration::from_millis(5),
         some_are_bad: false,
+        ..Plan::default()
     };
     let load = Load::follow(plan, &pipeline.addresses());
     load.progress(50).await;
