@@ -14,7 +14,7 @@ use tokio::{
 use crate::{
     archiver::Archiver,
     metric,
-    periodic::{audit::Auditor, lag, missed_partitions, reconcile::Reconciler},
+    periodic::{audit::Auditor, indices, lag, missed_partitions, reconcile::Reconciler},
     poll::{Incarnations, Poller},
     retry::RetryLimit,
     stores::Stores,
@@ -95,6 +95,8 @@ async fn consume(config: Arc<Config>, stores: Stores, shutdown: Shutdown) -> any
     let auditor = Auditor::new(archive.clone(), settler.clone(), owned.clone());
     let auditing = auditor.run(until_drained.clone());
     tokio::spawn(essential("auditing the counters", auditing));
+    let looking = indices::watch(archive.clone(), until_drained.clone());
+    tokio::spawn(essential("looking at the indices", looking));
     let reconciler = Reconciler::new(
         cluster,
         archive.clone(),

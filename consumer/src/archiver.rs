@@ -9,7 +9,7 @@ use std::{
 use aguacero::{config::Config, ledger::Position};
 
 use crate::{
-    archive::{Archive, Archived, EventOutcome},
+    archive::{Archive, Archived, EventOutcome, Refusal},
     batch::{Batch, Source},
     decode::{
         Decoded,
@@ -168,12 +168,12 @@ fn conflicts(decoded: &Decoded, archived: &Archived) -> Vec<DeadLetter> {
 }
 
 fn refused(decoded: &Decoded, archived: &Archived) -> Vec<DeadLetter> {
-    let letter = |(i, why): &(usize, String)| {
+    let letter = |(i, refusal): &(usize, Refusal)| {
         let event = &decoded.events[*i];
         DeadLetter {
             record: event.record,
-            reason: Reason::Unfit,
-            detail: format!("MongoDB can never hold the event: {why}"),
+            reason: refusal.reason,
+            detail: refusal.detail.clone(),
             id: Some(event.id),
             stream: Some(event.stream),
         }

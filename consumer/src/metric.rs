@@ -10,6 +10,16 @@ pub const ARCHIVED: &str = "aguacero_consumer_archived_total";
 pub const DUPLICATES: &str = "aguacero_consumer_duplicates_total";
 /// Records that cannot be archived, by reason.
 pub const DEAD_LETTERS: &str = "aguacero_consumer_dead_letters_total";
+/// Events that a rule of their collection refuses, by collection and MongoDB's code.
+pub const REFUSED: &str = "aguacero_consumer_refused_total";
+/// The share of recent events that a collection refuses, from 0 to 1, by collection.
+pub const REFUSED_SHARE: &str = "aguacero_consumer_refused_share";
+/// Events that came after another one under their id, of streams that want the first alone, by stream.
+pub const NOT_FIRST: &str = "aguacero_consumer_not_first_total";
+/// Indices of an archive that were gone or hidden and were mended, by collection.
+pub const INDICES_MENDED: &str = "aguacero_consumer_indices_mended_total";
+/// 1 for an archive that MongoDB spreads over shards by another field than `_id`, by collection.
+pub const SHARDED: &str = "aguacero_consumer_sharded_by_other_field";
 /// Records in a batch.
 pub const BATCH: &str = "aguacero_consumer_batch_records";
 /// From a batch's first try to the write that the majority has.
@@ -45,6 +55,23 @@ pub fn describe() {
     describe_counter!(ARCHIVED, "Events that the archive took");
     describe_counter!(DUPLICATES, "Events that the archive held already");
     describe_counter!(DEAD_LETTERS, "Records that cannot be archived");
+    describe_counter!(REFUSED, "Events that a rule of their collection refuses");
+    describe_gauge!(
+        REFUSED_SHARE,
+        "The share of recent events that a collection refuses"
+    );
+    describe_counter!(
+        NOT_FIRST,
+        "Events that came after another one under their id, of streams that want the first alone"
+    );
+    describe_counter!(
+        INDICES_MENDED,
+        "Indices of an archive that were gone or hidden and were mended"
+    );
+    describe_gauge!(
+        SHARDED,
+        "1 for an archive that is sharded by another field than _id: an event may be in it twice"
+    );
     describe_histogram!(BATCH, "Records in a batch");
     describe_histogram!(
         ARCHIVE,

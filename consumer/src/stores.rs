@@ -53,6 +53,8 @@ impl Stores {
         limit.retry(&mongodb, || archive.ping()).await?;
         let indices = format!("{mongodb}, which is to make indices,");
         limit.retry(&indices, || archive.create_indices()).await?;
+        let shards = format!("{mongodb}, which is asked how it is sharded,");
+        limit.retry(&shards, || archive.look_at_shards()).await?;
         let cluster = limit.retry(&kafka, || topics.cluster()).await?;
         let claim = limit.retry(&mongodb, || archive.claim(&cluster, adopt));
         let mistakes = claim.await?;

@@ -30,7 +30,9 @@ use std::{
     time::Duration,
 };
 
-use crate::config::{Access, Config, Counter, FilesOf, Key, Partitioning, Stream, Topic};
+use crate::config::{
+    Access, Config, Counter, FilesOf, Key, OnIdConflict, Partitioning, Stream, Topic,
+};
 
 /// The exit status of a process whose configuration has mistakes.
 const MISTAKES: i32 = 2;
@@ -185,7 +187,11 @@ fn stream_line(config: &Config, stream: &Stream) -> String {
         &config.topic_of(stream).name,
         &stream.archive,
     );
-    format!("POST {paths} → {topic} ({rules}{otherwise}) → archive {archive}")
+    let conflict = match stream.on_id_conflict {
+        OnIdConflict::DeadLetter => "",
+        OnIdConflict::First => " (of events with one id, the first)",
+    };
+    format!("POST {paths} → {topic} ({rules}{otherwise}) → archive {archive}{conflict}")
 }
 
 fn access_line(stream: &Stream) -> String {

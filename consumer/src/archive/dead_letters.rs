@@ -1,14 +1,19 @@
 //! Dead letters: written by the archiver, found and marked by `consumer dead-letters`.
 
 use aguacero::{log_limiter, record::HEADER};
-use bson::{Bson, DateTime, Document, doc, spec::BinarySubtype};
+use bson::{Bson, DateTime, Document, RawDocumentBuf, doc, spec::BinarySubtype};
 use futures_util::TryStreamExt as _;
 use mongodb::error::Error;
 
-use super::{Archive, in_time, insert};
+use super::{
+    Archive, in_time,
+    insert::can_never_succeed,
+    refused::beginning,
+    write::{WriteError, parts, write},
+};
 use crate::{
     batch::Batch,
-    decode::dead_letter::{self, DeadLetter},
+    decode::dead_letter::{self, DeadLetter, Reason},
     metric,
     retry::Backoff,
 };
@@ -33,62 +38,94 @@ pub struct StoredDeadLetter(Document);
 impl Archive {
     /// Writes those of a batch, however long it takes. Again changes nothing.
     pub async fn write_dead_letters(&self, batch: &Batch, letters: &[DeadLetter]) {
+        if letters.is_empty() {
+            return;
+        }
         let document = |l| dead_letter::document(&self.config, batch, l);
         let documents: Vec<_> = letters.iter().filter_map(document).collect();
-        let (Some(first), Some(letter)) = (documents.first(), letters.first()) else {
-            return;
-        };
-        if self.insert_dead_letters(&documents).await.is_err() {
+        let about = self.about(&batch.source, self.dead_letters.name());
+        if self.insert_dead_letters(&about, &documents).await.is_err() {
             // One of them can never be written; which one shows when each is written by itself.
             for letter in letters {
-                self.write_dead_letter(batch, letter).await;
+                self.write_dead_letter(&about, batch, letter).await;
             }
         }
-        for letter in letters {
-            metrics::counter!(metric::DEAD_LETTERS, "reason" => letter.reason.as_str())
-                .increment(1);
+        let mut reasons: Vec<Reason> = letters.iter().map(|letter| letter.reason).collect();
+        reasons.sort_unstable();
+        reasons.dedup();
+        for reason in reasons {
+            let of_reason = || letters.iter().filter(|letter| letter.reason == reason);
+            let (count, reason) = (of_reason().count() as u64, reason.as_str());
+            metrics::counter!(metric::DEAD_LETTERS, "reason" => reason).increment(count);
+            let first = of_reason().next();
+            let Some((letter, record)) = first.and_then(|l| Some((l, batch.record(l.record)?)))
+            else {
+                continue;
+            };
+            let place = dead_letter::place(&self.config, batch, &record);
+            let stream = letter
+                .stream
+                .map(|s| format!("stream {}: ", self.config.streams[s].name));
+            let (stream, why) = (stream.unwrap_or_default(), beginning(&letter.detail));
+            let detail = format!("{place}: {stream}{why}");
+            log_limiter::repeated_times("records became dead letters", reason, &detail, count);
         }
-        let place = first.get_str("_id").unwrap_or_default();
-        let (records, reason) = (letters.len() as u64, letter.reason.as_str());
-        let detail = format!("{place}: {}", letter.detail);
-        log_limiter::repeated_times("records became dead letters", reason, &detail, records);
     }
 
     /// Writes one, or a small one if MongoDB can never hold the whole.
-    async fn write_dead_letter(&self, batch: &Batch, letter: &DeadLetter) {
+    async fn write_dead_letter(&self, about: &str, batch: &Batch, letter: &DeadLetter) {
         let Some(whole) = dead_letter::document(&self.config, batch, letter) else {
             return;
         };
-        let Err(error) = self.insert_dead_letters(&[whole]).await else {
+        let Err(error) = self.insert_dead_letters(about, &[whole]).await else {
             return;
         };
         let small = dead_letter::small(&self.config, batch, letter, &error.to_string());
         let Some(small) = small else { return };
         // Nothing of the record is in it: if MongoDB refuses even that, it is not the record's fault, and
         // nothing is skipped.
-        let mut backoff = Backoff::new();
-        while let Err(error) = self.insert_dead_letters(std::slice::from_ref(&small)).await {
+        let (mut backoff, small) = (Backoff::new(), [small]);
+        while let Err(error) = self.insert_dead_letters(about, &small).await {
             backoff
-                .after("a small dead letter cannot be written", "", &error)
+                .after("a small dead letter cannot be written", about, &error)
                 .await;
         }
     }
 
     /// However long it takes; an error is one that would come for ever.
-    async fn insert_dead_letters(&self, documents: &[Document]) -> Result<(), Error> {
+    async fn insert_dead_letters(&self, about: &str, letters: &[Document]) -> Result<(), Error> {
+        let documents = letters.iter().map(RawDocumentBuf::try_from);
+        let documents: Vec<_> = documents.collect::<Result<_, _>>()?;
         let mut backoff = Backoff::new();
         loop {
-            match in_time(self.dead_letters.insert_many(documents).ordered(false)).await {
-                Ok(_) => return Ok(()),
-                Err(error) if insert::only_duplicates(&error).is_some() => return Ok(()),
-                Err(error) if insert::can_never_succeed(&error) => return Err(error),
-                Err(error) => {
-                    backoff
-                        .after("dead letters cannot be written", "", &error)
-                        .await
-                }
-            }
+            // One that is there already was written by an earlier attempt.
+            let against = |error: &WriteError| !error.is_of_id();
+            let error = match self.try_dead_letters(&documents).await {
+                Err(error) if can_never_succeed(&error) => return Err(error),
+                Ok(errors) => match errors.into_iter().find(against) {
+                    None => return Ok(()),
+                    Some(error) if error.is_for_ever() => return Err(Error::custom(error.message)),
+                    // There is no place beside this one where it could be kept.
+                    Some(WriteError { code, message, .. }) => Error::custom(format!(
+                        "code {code}: {message}: take away the rule by which this collection refuses them"
+                    )),
+                },
+                Err(error) => error,
+            };
+            backoff
+                .after("dead letters cannot be written", about, &error)
+                .await;
         }
+    }
+
+    /// One try; says what MongoDB has against some of them.
+    async fn try_dead_letters(&self, letters: &[RawDocumentBuf]) -> Result<Vec<WriteError>, Error> {
+        let collection = self.dead_letters.clone_with_type::<RawDocumentBuf>();
+        let mut errors = Vec::new();
+        for part in parts(letters, |letter| letter) {
+            errors.extend(in_time(write(&collection, part.iter())).await?);
+        }
+        Ok(errors)
     }
 
     /// Those that `filter` finds, oldest first.

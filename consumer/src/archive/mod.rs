@@ -1,15 +1,22 @@
 //! MongoDB: one collection for each archive, and one for dead letters.
 //!
-//! In reading order: how MongoDB is reached ([`options`]) and which indices it has ([`index`]); [`insert`]
-//! decides what is written and [`write`] writes it; [`dead_letters`] keeps what cannot be written; [`count`]
-//! says what a document adds to the counters, [`totals`] reads back what all of them add, and [`origin`] whose
-//! they are. A write counts
+//! In reading order: how MongoDB is reached ([`options`]), which indices it has ([`index`]) and how it is spread over
+//! shards ([`shards`]); [`insert`] decides what is written and [`write`] writes it; what is there already is read
+//! ([`stored`]) and compared ([`value`]), what MongoDB has against a document is its [`refused`], and [`outcome`] says
+//! what became of each event; [`dead_letters`] keeps what cannot be written; [`count`] says what a document adds to the counters, [`totals`] reads back what all of
+//! them add, and [`origin`] whose they are. A write counts
 //! once the majority has it in its journal, and reading back sees exactly what counts.
 
 mod options;
 
 mod index;
+mod shards;
+
 mod insert;
+mod outcome;
+mod refused;
+mod stored;
+mod value;
 mod write;
 
 mod dead_letters;
@@ -29,11 +36,15 @@ use mongodb::{
 };
 use tokio::sync::Semaphore;
 
+use index::PositionHint;
+use refused::Refusals;
+
 pub use count::Counting;
 pub use dead_letters::{Filter, StoredDeadLetter};
-pub use insert::{Archived, EventOutcome};
 pub use options::client_options;
 pub use origin::{Origin, explain};
+pub use outcome::{Archived, EventOutcome};
+pub use refused::Refusal;
 pub use totals::{KEYS_MAX, Totals};
 
 /// How long the driver looks for a primary before it says that there is none.
@@ -49,6 +60,10 @@ pub struct Archive {
     client: Client,
     /// One for each distinct name.
     collections: Vec<Collection<RawDocumentBuf>>,
+    /// Of each collection, the index that queries by position use.
+    position_hints: Vec<PositionHint>,
+    /// Of each collection.
+    refusals: Vec<Refusals>,
     /// Of each stream, its position in `collections`.
     of_stream: Vec<usize>,
     counting: Vec<Counting>,
@@ -98,6 +113,8 @@ impl Archive {
                 .iter()
                 .map(|n| database.collection_with_options(n, concerns.clone()))
                 .collect(),
+            position_hints: names.iter().map(|_| PositionHint::default()).collect(),
+            refusals: names.iter().map(|n| Refusals::of(n)).collect(),
             of_stream,
             counting: config.streams.iter().map(Counting::new).collect(),
             dead_letters: database

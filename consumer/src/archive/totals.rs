@@ -10,7 +10,7 @@ use bson::{Document, RawDocument, doc};
 use mongodb::{
     ClientSession, Collection,
     error::Error,
-    options::{CountOptions, ReadConcern},
+    options::{CountOptions, Hint, ReadConcern},
 };
 
 use super::{Archive, in_time, index};
@@ -62,7 +62,7 @@ impl Archive {
             .collection(stream)
             .find(between(stream, position, from, totals.to))
             .sort(index::position())
-            .hint(index::by_position())
+            .hint(self.by_position(stream))
             .projection(counting.projection())
             .batch_size(ANSWER_DOCUMENTS);
         let (started, mut last) = (Instant::now(), first);
@@ -96,7 +96,7 @@ impl Archive {
         let find = collection
             .find_one(between(stream, position, from, to))
             .sort(index::position())
-            .hint(index::by_position())
+            .hint(self.by_position(stream))
             .projection(doc! { "_id": 0, format!("{OURS}.offset"): 1 })
             .read_concern(ReadConcern::local())
             .session(session);
@@ -115,7 +115,7 @@ impl Archive {
         let find = collection
             .find_one(between(stream, position, None, i64::MAX))
             .sort(backwards)
-            .hint(index::by_position())
+            .hint(self.by_position(stream))
             .projection(doc! { "_id": 0, format!("{OURS}.offset"): 1 })
             .read_concern(ReadConcern::local());
         let found = in_time(find).await?;
@@ -129,7 +129,9 @@ impl Archive {
         position: &Position,
         (from, to): (Option<i64>, i64),
     ) -> Result<u64, Error> {
-        let options = CountOptions::builder().hint(index::by_position()).build();
+        let options = CountOptions::builder()
+            .hint(self.by_position(stream))
+            .build();
         let between = between(stream, position, from, to);
         let count = self
             .collection(stream)
@@ -144,7 +146,7 @@ impl Archive {
         let (mut positions, mut incarnation) = (Vec::new(), String::new());
         loop {
             let above = doc! { "_aguacero.stream": &stream.name, "_aguacero.incarnation": { "$gt": &incarnation } };
-            let Some(next) = one_place(&collection, above).await? else {
+            let Some(next) = one_place(&collection, above, self.by_position(stream)).await? else {
                 return Ok(positions);
             };
             incarnation.clone_from(&next.incarnation);
@@ -156,7 +158,7 @@ impl Archive {
                     "_aguacero.partition": { "$gt": position.partition },
                 };
                 positions.push(position);
-                place = one_place(&collection, above).await?;
+                place = one_place(&collection, above, self.by_position(stream)).await?;
             }
         }
     }
@@ -177,11 +179,12 @@ fn offset(document: &RawDocument) -> Option<i64> {
 async fn one_place(
     collection: &Collection<Document>,
     filter: Document,
+    by_position: Hint,
 ) -> Result<Option<Position>, Error> {
     let find = collection
         .find_one(filter)
         .sort(index::position())
-        .hint(index::by_position())
+        .hint(by_position)
         .projection(doc! { "_id": 0, "_aguacero.incarnation": 1, "_aguacero.partition": 1 });
     let found = in_time(find).await?;
     Ok(found.and_then(|document| {

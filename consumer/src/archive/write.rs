@@ -3,7 +3,7 @@
 //! The driver's `insert_many` makes each document anew, parses it for its `_id`, and keeps every `_id` in
 //! a map that nobody looks at: a tenth of the consumer's time and more.
 
-use bson::{RawDocumentBuf, raw::cstr, rawdoc};
+use bson::{Bson, Document, RawDocumentBuf, raw::cstr, rawdoc};
 use mongodb::{
     Collection,
     error::{Error, ErrorKind, InsertManyError},
@@ -11,29 +11,155 @@ use mongodb::{
 
 /// Bytes of the documents in one command, each with [`ENTRY_BYTES`]: a command may have as many as the largest
 /// document, 16 MiB, and 16 KiB more.
-pub(super) const BYTES_MAX: usize = 16 << 20;
+const BYTES_MAX: usize = 16 << 20;
 
 /// What a document takes in a command beside itself, at most: a type, its position in digits, a NUL.
-pub(super) const ENTRY_BYTES: usize = 8;
+const ENTRY_BYTES: usize = 8;
 
 /// BSON's tags (<https://bsonspec.org/spec.html>).
 const DOCUMENT: u8 = 0x03;
 const ARRAY: u8 = 0x04;
 
-/// Inserts what it can of `documents`, in any order. Documents that MongoDB has refused are told as
-/// [`ErrorKind::InsertMany`], as `insert_many` does.
+/// What MongoDB says against one document of a command; it takes the others nevertheless.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct WriteError {
+    /// Of the document, in the command.
+    pub(super) index: usize,
+    /// MongoDB's code.
+    pub(super) code: i32,
+    /// For people, with what a validator found amiss. MongoDB leaves it out where it has refused very many.
+    pub(super) message: String,
+    /// Fields of the unique index that has the value already.
+    key_pattern: Option<Document>,
+}
+
+/// Inserts what it can of `documents`, in any order, and tells what it cannot. An error concerns all of them.
 pub(super) async fn write<'a>(
     collection: &Collection<RawDocumentBuf>,
     documents: impl Iterator<Item = &'a RawDocumentBuf> + Clone,
-) -> Result<(), Error> {
-    let command = command(collection, documents)?;
+) -> Result<Vec<WriteError>, Error> {
+    let command = command(collection, documents.clone())?;
     let database = collection.client().database(&collection.namespace().db);
     let answer = database.run_raw_command(command).await?;
-    if !answer.contains_key("writeErrors") && !answer.contains_key("writeConcernError") {
-        return Ok(());
+    if answer.contains_key("writeConcernError") {
+        let failure: InsertManyError = bson::deserialize_from_document(answer)?;
+        return Err(ErrorKind::InsertMany(failure).into());
     }
-    let failure: InsertManyError = bson::deserialize_from_document(answer)?;
-    Err(ErrorKind::InsertMany(failure).into())
+    let errors = answer.get_array("writeErrors").into_iter().flatten();
+    let errors: Vec<_> = errors.filter_map(Bson::as_document).collect();
+    if let Some(told) = errors.iter().find(|e| OF_SERVER.contains(&code(e))) {
+        let (code, message) = (code(told), told.get_str("errmsg").unwrap_or_default());
+        return Err(Error::custom(format!("code {code}: {message}")));
+    }
+    let errors: Vec<_> = errors.into_iter().filter_map(WriteError::read).collect();
+    let left_out = documents.count() as i64 - errors.len() as i64 - written(&answer);
+    if left_out != 0 {
+        let what = format!("MongoDB says nothing of {left_out} documents");
+        return Err(Error::custom(what));
+    }
+    Ok(errors)
+}
+
+/// How many documents the answer says were written.
+fn written(answer: &Document) -> i64 {
+    match answer.get("n") {
+        Some(Bson::Int32(n)) => (*n).into(),
+        Some(Bson::Int64(n)) => *n,
+        _ => 0,
+    }
+}
+
+fn code(error: &Document) -> i32 {
+    error.get_i32("code").unwrap_or_default()
+}
+
+impl WriteError {
+    fn read(error: &Document) -> Option<Self> {
+        let index = usize::try_from(error.get_i32("index").ok()?).ok()?;
+        let mut message = error.get_str("errmsg").unwrap_or_default().to_owned();
+        if let Ok(details) = error
+            .get_document("errInfo")
+            .and_then(|i| i.get_document("details"))
+        {
+            message = format!("{message}: {details}");
+        }
+        Some(Self {
+            index,
+            code: code(error),
+            message,
+            key_pattern: error.get_document("keyPattern").ok().cloned(),
+        })
+    }
+
+    /// The collection has a document with this `_id`. Another unique index may say the same of another field.
+    pub(super) fn is_of_id(&self) -> bool {
+        self.code == DUPLICATE_KEY
+            && match &self.key_pattern {
+                Some(pattern) => pattern.keys().eq(["_id"]),
+                None => self.message.contains(" index: _id_ "),
+            }
+    }
+
+    /// No collection can ever hold such a document.
+    pub(super) fn is_for_ever(&self) -> bool {
+        NEVER.contains(&self.code)
+    }
+}
+
+/// MongoDB's code for an id, or another unique value, that is there already.
+const DUPLICATE_KEY: i32 = 11000;
+
+/// MongoDB's codes for a document that it can never hold: Overflow (nested too deep), InvalidBSON and
+/// BSONObjectTooLarge.
+pub(super) const NEVER: [i32; 3] = [15, 22, 10334];
+
+/// Codes that are told of one document and speak of the server, or of the whole collection: it is interrupted, steps
+/// down, is out of memory or of space, has its writes blocked, lets nobody in. Any other will be told again. By
+/// MongoDB's own categories (its `src/mongo/base/error_codes.yml`), in the order of the numbers.
+const OF_SERVER: [i32; 57] = [
+    // InternalError, HostUnreachable, HostNotFound, UnknownError, Unauthorized, AuthenticationFailed, LockTimeout
+    1, 6, 7, 8, 13, 18, 24,
+    // NamespaceNotFound, FileStreamFailed, LockBusy, MaxTimeMSExpired, StaleShardVersion, WriteConcernFailed
+    26, 39, 46, 50, 63, 64,
+    // InvalidNamespace, UnknownReplWriteConcern, NetworkTimeout, ShutdownInProgress, OperationFailed
+    73, 79, 89, 91, 96,
+    // UnsatisfiableWriteConcern, LockFailed, WriteConflict, ConflictingOperationInProgress, CommandFailed
+    100, 107, 112, 117, 125,
+    // FailedToSatisfyReadPreference, ReadConcernMajorityNotAvailableYet, ExceededMemoryLimit, StaleEpoch
+    133, 134, 146, 150,
+    // CommandNotSupportedOnView, PrimarySteppedDown, FailPointEnabled, NetworkInterfaceExceededTimeLimit
+    166, 189, 192, 202,
+    // DatabaseDropPending, CannotImplicitlyCreateCollection, CursorKilled, SnapshotTooOld, SnapshotUnavailable
+    215, 227, 237, 239, 246,
+    // StaleDbVersion, TooManyLogicalSessions, ExceededTimeLimit, ClientDisconnect
+    249, 261, 262, 279,
+    // InterruptedDueToStorageChange, TemporarilyUnavailable, UserWritesBlocked, TransactionTooLargeForCache
+    355, 365, 371, 388,
+    // SocketException, LegacyNotPrimary, NotWritablePrimary, InterruptedAtShutdown, Interrupted
+    9001, 10058, 10107, 11600, 11601,
+    // InterruptedDueToReplStateChange, BackgroundOperationInProgressForDatabase, …ForNamespace, DatabaseDifferCase
+    11602, 12586, 12587, 13297,
+    // StaleConfig, NotPrimaryNoSecondaryOk, NotPrimaryOrSecondary, OutOfDiskSpace
+    13388, 13435, 13436, 14031,
+];
+
+/// `all` in parts whose documents fit one command.
+pub(super) fn parts<'a, 'd, T>(
+    all: &'a [T],
+    document: impl Fn(&'a T) -> &'d RawDocumentBuf,
+) -> impl Iterator<Item = &'a [T]> {
+    let mut rest = all;
+    std::iter::from_fn(move || {
+        let mut bytes = 0;
+        let fits = |one: &&'a T| {
+            bytes += document(one).as_bytes().len() + ENTRY_BYTES;
+            bytes <= BYTES_MAX
+        };
+        let fit = rest.iter().take_while(fits).count().max(1);
+        let (part, after) = rest.split_at_checked(fit)?;
+        rest = after;
+        Some(part)
+    })
 }
 
 fn command<'a>(

@@ -37,7 +37,7 @@ pub struct DeadLetter {
 }
 
 /// Why a record cannot be archived.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reason {
     /// Something else wrote it.
     NoHeader,
@@ -47,12 +47,14 @@ pub enum Reason {
     NoValue,
     /// Not JSON.
     Malformed,
-    /// JSON that the archive cannot hold unchanged.
+    /// JSON that no archive can hold unchanged.
     Unfit,
     /// More bytes than an event may have.
     TooLarge,
     /// The archive holds another value under this id.
     IdConflict,
+    /// A rule of the archive's collection (a unique index, a validator) is against it.
+    Refused,
 }
 
 impl fmt::Display for Reason {
@@ -73,6 +75,7 @@ impl Reason {
             Self::Unfit => "unfit",
             Self::TooLarge => "too-large",
             Self::IdConflict => "id-conflict",
+            Self::Refused => "refused",
         }
     }
 }
@@ -111,13 +114,26 @@ pub fn small(config: &Config, batch: &Batch, letter: &DeadLetter, why: &str) -> 
     Some(document)
 }
 
+/// Where a record stands: `topic/incarnation/partition/offset`
+#[must_use]
+pub fn place(config: &Config, batch: &Batch, record: &Record<'_>) -> String {
+    let (topic, position) = (
+        &config.topics[batch.source.topic].name,
+        &batch.source.position,
+    );
+    format!(
+        "{topic}/{}/{}/{}",
+        position.incarnation, position.partition, record.offset
+    )
+}
+
 fn envelope(config: &Config, batch: &Batch, letter: &DeadLetter, record: &Record<'_>) -> Document {
     let (topic, position) = (
         &config.topics[batch.source.topic].name,
         &batch.source.position,
     );
     let mut document = doc! {
-        "_id": format!("{topic}/{}/{}/{}", position.incarnation, position.partition, record.offset),
+        "_id": place(config, batch, record),
         "reason": letter.reason.as_str(),
         "detail": beginning(&letter.detail, DETAIL_BYTES_MAX),
         "at": DateTime::from_millis(record.timestamp_ms),

@@ -1,10 +1,11 @@
 //! What is checked every second, beside the poll loop.
 //!
 //! [`lag`] asks Kafka how far this process is behind, [`missed_partitions`] whether the group has left a
-//! partition to nobody, and [`reconcile`] asks Redis whether it still shows what the archive holds; [`audit`]
-//! compares them at a slow pace.
+//! partition to nobody, [`indices`] MongoDB whether it still has the indices of the archives, and [`reconcile`] Redis whether
+//! it still shows what the archive holds; [`audit`] compares them at a slow pace.
 
 pub mod audit;
+pub mod indices;
 pub mod lag;
 pub mod missed_partitions;
 pub mod reconcile;

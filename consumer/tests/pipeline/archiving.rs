@@ -301,7 +301,7 @@ async fn a_batch_larger_than_a_command_of_mongodb_is_written_whole_and_known_aga
     assert_eq!(world.archived().await, 10);
 }
 
-async fn archive(world: &World) -> (Archive, Source) {
+pub(crate) async fn archive(world: &World) -> (Archive, Source) {
     let archive = Archive::new(Arc::new(world.config.clone())).await.unwrap();
     let position = Position {
         incarnation: "i".into(),
@@ -317,9 +317,11 @@ async fn archive(world: &World) -> (Archive, Source) {
 }
 
 /// Events with these fields, as the consumer writes them.
-fn with_fields(fields: impl IntoIterator<Item = Document>) -> Vec<Event> {
-    let event = |(n, fields): (u8, Document)| {
-        let (id, hash) = (EventId([n; 16]), [n; 16]);
+pub(crate) fn with_fields(fields: impl IntoIterator<Item = Document>) -> Vec<Event> {
+    let event = |(n, fields): (u16, Document)| {
+        let mut id = [n as u8; 16];
+        id[..2].copy_from_slice(&n.to_be_bytes());
+        let (id, hash) = (EventId(id), id);
         let mut document = doc! { "_id": consumer::decode::uuid(id) };
         document.extend(fields);
         let subtype = BinarySubtype::Generic;

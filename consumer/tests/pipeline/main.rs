@@ -5,10 +5,13 @@
 mod archiving;
 mod attempts;
 mod counters;
+mod dropped;
 mod histories;
 mod origins;
 mod outages;
 mod panics;
 mod proxy;
 mod replicas;
+mod rules;
+mod same_id;
 mod world;

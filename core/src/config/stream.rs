@@ -33,6 +33,19 @@ pub struct Stream {
     pub cors: Option<Cors>,
     /// What a body of the media type `text/plain` holds; 415 unless declared.
     pub text_plain: Option<TextPlain>,
+    /// What becomes of an event under whose id the archive has another one.
+    pub on_id_conflict: OnIdConflict,
+}
+
+/// `on_id_conflict = "dead-letter" | "first"`
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum OnIdConflict {
+    /// A dead letter.
+    #[default]
+    DeadLetter,
+    /// It is counted in a metric and not kept: for clients that put something new, such as the time, into every
+    /// attempt to send an event.
+    First,
 }
 
 /// `text_plain = "json" | "ndjson"`: a page's `navigator.sendBeacon` sends texts so, and without asking first.

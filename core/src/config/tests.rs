@@ -1,6 +1,6 @@
 use std::{path::Path, time::Duration};
 
-use super::{Config, Mistakes, Partitioning, TextPlain, Type};
+use super::{Config, Mistakes, OnIdConflict, Partitioning, TextPlain, Type};
 use crate::scalar::Scalar;
 
 /// The least that a file can declare.
@@ -1273,6 +1273,23 @@ mod streams {
             ),
             &["already has a counter \"by_country\""],
         );
+    }
+
+    #[test]
+    fn what_becomes_of_another_event_under_an_id_can_be_declared() {
+        let of = |line: &str| valid(&with_key(line)).streams[0].on_id_conflict;
+        assert_eq!(of(""), OnIdConflict::DeadLetter);
+        assert_eq!(
+            of("on_id_conflict = \"dead-letter\""),
+            OnIdConflict::DeadLetter
+        );
+        assert_eq!(of("on_id_conflict = \"first\""), OnIdConflict::First);
+        for wrong in ["last", "First", ""] {
+            mistake_says(
+                &with_key(&format!("on_id_conflict = \"{wrong}\"")),
+                &["streams.weather.on_id_conflict", "first"],
+            );
+        }
     }
 }
 

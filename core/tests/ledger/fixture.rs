@@ -7,7 +7,7 @@ use std::{
 };
 
 use aguacero::{
-    config::{Access, Counter, Partitioning, Redis, Spread, Stream},
+    config::{Access, Counter, OnIdConflict, Partitioning, Redis, Spread, Stream},
     counts::Deltas,
     ledger::{self, Applied, Entry, LedgerError, Look, Part, Position, Settled},
 };
@@ -71,6 +71,7 @@ pub(crate) fn stream(name: &str, counters: Vec<Counter>) -> Stream {
         access: Access::Open,
         cors: None,
         text_plain: None,
+        on_id_conflict: OnIdConflict::default(),
     }
 }
 

@@ -4,8 +4,8 @@ use std::{collections::HashMap, time::Duration};
 
 use crate::{
     config::{
-        Access, Cors, Counter, Field, Partitioning, Route, Rule, Spread, Stream, TextPlain, Topic,
-        Via, names,
+        Access, Cors, Counter, Field, OnIdConflict, Partitioning, Route, Rule, Spread, Stream,
+        TextPlain, Topic, Via, names,
         raw::{Found, Table, did_you_mean, one_of},
     },
     scalar::Scalar,
@@ -21,6 +21,12 @@ const ACCESSES: [(&str, Access); 2] = [("open", Access::Open), ("keys", Access::
 
 /// What `text/plain` may hold, by the names under which it is declared.
 const TEXTS: [(&str, TextPlain); 2] = [("json", TextPlain::Json), ("ndjson", TextPlain::Ndjson)];
+
+/// What becomes of another event under an id that is there, by the names under which it is declared.
+const ON_ID_CONFLICT: [(&str, OnIdConflict); 2] = [
+    ("dead-letter", OnIdConflict::DeadLetter),
+    ("first", OnIdConflict::First),
+];
 
 /// Keys of one counter that are shown by name, unless it says otherwise.
 const MAX_DISTINCT: usize = 10_000;
@@ -71,6 +77,7 @@ fn stream(
         access: access(&table, has_keys),
         cors: table.table("cors").map(cors),
         text_plain: text_plain(&table),
+        on_id_conflict: on_id_conflict(&table),
         name,
     };
     table.done();
@@ -330,6 +337,18 @@ fn text_plain(table: &Table<'_>) -> Option<TextPlain> {
         table.report_at(&spot, format!("text/plain cannot hold \"{value}\"; {hint}"));
     }
     known.map(|(_, holds)| *holds)
+}
+
+fn on_id_conflict(table: &Table<'_>) -> OnIdConflict {
+    let Some(Found { value, spot }) = table.get::<String>("on_id_conflict") else {
+        return OnIdConflict::default();
+    };
+    if let Some((_, what)) = ON_ID_CONFLICT.iter().find(|(name, _)| *name == value) {
+        return *what;
+    }
+    let hint = one_of(&value, &ON_ID_CONFLICT.map(|(name, _)| name));
+    table.report_at(&spot, format!("cannot be \"{value}\"; {hint}"));
+    OnIdConflict::default()
 }
 
 fn via(table: &Table<'_>) -> Via {
