@@ -14,8 +14,10 @@ LIVE = ("evalsha script|load select get set hget hset hlen hexists hincrby hdel 
 SETTLE = ("ping evalsha script|load select hget hset hmget hkeys hgetall hexists hincrby hdel smembers scard "
           "sismember sadd srem exists zrangebyscore zremrangebyscore scan del")
 
-# Of every collection in the database. `update` is for `consumer dead-letters replay` and `discard` alone.
-MONGODB_ACTIONS = ["find", "insert", "update", "createIndex"]
+# Of every collection in the database. `update` is for `consumer dead-letters replay` and
+# `discard`, and to note whose an archive is; `listCollections` for the same; `collMod` for indices that
+# somebody has hidden.
+MONGODB_ACTIONS = ["find", "insert", "update", "createIndex", "listIndexes", "collMod", "listCollections"]
 
 
 def kafka(topics, groups, pattern="literal"):
