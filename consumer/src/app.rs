@@ -14,7 +14,9 @@ use tokio::{
 use crate::{
     archiver::Archiver,
     metric,
-    periodic::{audit::Auditor, indices, lag, missed_partitions, reconcile::Reconciler},
+    periodic::{
+        audit::Auditor, indices, lag, missed_partitions, reconcile::Reconciler, topic_settings,
+    },
     poll::{Incarnations, Poller},
     retry::RetryLimit,
     stores::Stores,
@@ -89,6 +91,9 @@ async fn consume(config: Arc<Config>, stores: Stores, shutdown: Shutdown) -> any
     let lagging = lag::watch(config.clone(), asking, ours, until);
     tokio::spawn(essential("looking at the lag", lagging));
     let until = until_drained.clone();
+    let (asking, known) = (topics.clone(), incarnations.clone());
+    let judging = topic_settings::watch(config.clone(), asking, known, until.clone());
+    tokio::spawn(essential("looking at the settings of topics", judging));
     let missed = missed_partitions::watch(config.clone(), topics, incarnations.clone(), until);
     tokio::spawn(essential("looking for missed partitions", missed));
     settler.owns(owned.clone());

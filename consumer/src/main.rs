@@ -1,6 +1,10 @@
 //! The consumer: `run`, `check`, `rebuild` or `dead-letters`.
 
-use aguacero::{cli, config::FilesOf, shutdown, telemetry};
+use aguacero::{
+    cli,
+    config::{Config, FilesOf},
+    kafka, shutdown, telemetry,
+};
 use clap::Parser;
 use consumer::{
     App,
@@ -20,7 +24,7 @@ enum Command {
     /// Archive until SIGTERM.
     Run(cli::ConfigFile),
     /// Read the configuration, report every mistake, and tell what it declares.
-    Check(cli::ConfigFile),
+    Check(cli::Check),
     /// Forget what Redis shows of a stream, and count the archive again.
     Rebuild {
         /// Name of the stream.
@@ -43,7 +47,10 @@ async fn main() {
 
 async fn run(command: Command) -> anyhow::Result<()> {
     match command {
-        Command::Check(file) => cli::check_for(&file, &FILES),
+        Command::Check(check) => {
+            let ask = async |config: &Config| vec![kafka::explain(config, "consumer").await];
+            cli::check_with_stores(&check, &FILES, ask).await
+        }
         Command::Run(file) => {
             let config = cli::load_for(&file, &FILES);
             telemetry::init("consumer");

@@ -49,6 +49,9 @@ pub const STOPPED: &str = "aguacero_consumer_stopped_partition";
 /// Records that Kafka had deleted before they were read, by topic and partition.
 pub const LOST: &str = "aguacero_consumer_lost_total";
 
+/// 1 for a setting of a topic that endangers what is promised, by topic and setting.
+pub const TOPIC_SETTING: &str = "aguacero_consumer_topic_setting_problem";
+
 /// Tells Prometheus what they are.
 pub fn describe() {
     describe_counter!(POLLED, "Records that came from Kafka");
@@ -108,6 +111,10 @@ pub fn describe() {
     describe_gauge!(
         STOPPED,
         "1 for a partition that stopped at a record that this process does not know"
+    );
+    describe_gauge!(
+        TOPIC_SETTING,
+        "1 for a setting of a topic that endangers what is promised"
     );
     describe_counter!(LOST, "Records that Kafka had deleted before they were read");
 }

@@ -1,5 +1,5 @@
 //! The admin port of every process: `/healthz` (it runs), `/readyz` (it has seen what it needs, and does not
-//! end), `/metrics` (Prometheus).
+//! end; and a line for each of the [`conditions`] that hold), `/metrics` (Prometheus).
 
 use std::{convert::Infallible, io, net::SocketAddr};
 
@@ -8,7 +8,7 @@ use hyper::{Request, Response, StatusCode, body::Bytes, server::conn::http1, ser
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{net::TcpListener, sync::watch};
 
-use crate::{log_limiter, shutdown::Shutdown, telemetry};
+use crate::{conditions, log_limiter, shutdown::Shutdown, telemetry};
 
 /// A bound admin port.
 #[derive(Debug)]
@@ -89,17 +89,7 @@ enum State {
 fn answer<B>(request: &Request<B>, state: State) -> Response<Full<Bytes>> {
     let (status, body) = match request.uri().path() {
         "/healthz" => (StatusCode::OK, "ok\n".into()),
-        "/readyz" => match state {
-            State::Ready => (StatusCode::OK, "ready\n".into()),
-            State::Starting => (
-                StatusCode::SERVICE_UNAVAILABLE,
-                "not ready yet: see the log\n".into(),
-            ),
-            State::Draining => (
-                StatusCode::SERVICE_UNAVAILABLE,
-                "draining: it was told to end, and finishes what it has begun\n".into(),
-            ),
-        },
+        "/readyz" => readiness(state),
         "/metrics" => (StatusCode::OK, telemetry::metrics().render()),
         _ => (
             StatusCode::NOT_FOUND,
@@ -109,4 +99,22 @@ fn answer<B>(request: &Request<B>, state: State) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = status;
     response
+}
+
+/// A process with conditions stays ready: it does its work, and another one would have the same.
+fn readiness(state: State) -> (StatusCode, String) {
+    let (status, word) = match state {
+        State::Ready => (StatusCode::OK, "ready"),
+        State::Starting => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "not ready yet: see the log",
+        ),
+        State::Draining => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "draining: it was told to end, and finishes what it has begun",
+        ),
+    };
+    let conditions = conditions::told().into_iter();
+    let lines = conditions.map(|line| format!("but: {line}\n"));
+    (status, format!("{word}\n") + &lines.collect::<String>())
 }

@@ -1,4 +1,5 @@
-//! The command line that every process shares: `run` and `check`, each with `--config`.
+//! The command line that every process shares: `run` and `check`, each with `--config`; `check --connect` of those that
+//! talk to stores asks them too.
 //!
 //! ```no_run
 //! use aguacero::cli::{self, ConfigFile};
@@ -86,6 +87,37 @@ pub fn check_for(file: &ConfigFile, files: &[FilesOf]) -> ! {
     tell(file, &load_for(file, files))
 }
 
+/// What `check` of a process that talks to stores takes.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Check {
+    #[command(flatten)]
+    file: ConfigFile,
+    /// Ask the stores too: how they are set, and what that does to what is promised
+    #[arg(long)]
+    connect: bool,
+}
+
+/// [`check()`] of a process that reads `files`. With `--connect`, `ask` asks the stores: each answer is a text,
+/// and whether nothing in it would be refused at start. If anything would be, the exit status is 1.
+pub async fn check_with_stores(
+    check: &Check,
+    files: &[FilesOf],
+    ask: impl AsyncFnOnce(&Config) -> Vec<(String, bool)>,
+) -> ! {
+    let config = load_for(&check.file, files);
+    if !check.connect {
+        tell(&check.file, &config);
+    }
+    print(&check.file, &config);
+    let mut is_right = true;
+    for (text, is_right_there) in ask(&config).await {
+        // Whoever closed the pipe has seen enough.
+        _ = write!(std::io::stdout(), "\n{text}");
+        is_right &= is_right_there;
+    }
+    exit(if is_right { 0 } else { FAILED })
+}
+
 /// [`check()`] with the keys, for the gateway.
 pub fn check_with_keys(file: &ConfigFile) -> ! {
     tell(file, &load_with_keys_or_exit(file).0)
@@ -103,6 +135,11 @@ pub fn exit_on_error(result: anyhow::Result<()>) {
 }
 
 fn tell(file: &ConfigFile, config: &Config) -> ! {
+    print(file, config);
+    exit(0)
+}
+
+fn print(file: &ConfigFile, config: &Config) {
     let name = file.config.display();
     let warnings: String = config
         .warnings
@@ -115,7 +152,6 @@ fn tell(file: &ConfigFile, config: &Config) -> ! {
         "{name} has no mistakes{warnings}\n\n{}",
         Summary(config)
     );
-    exit(0)
 }
 
 /// Logs what should be looked at; to be called when logs are written.
@@ -156,14 +192,27 @@ fn topic_line(topic: &Topic) -> String {
         partitions,
         replication,
         min_insync,
+        retention_min,
+        retention_min_bytes,
         ..
     } = topic;
+    let retention_min = match (retention_min.as_millis(), retention_min_bytes) {
+        (0, 0) => String::new(),
+        (ms, 0) => format!(", kept for {} s at least", ms / 1000),
+        (0, bytes) => format!(", {bytes} bytes of a partition kept at least"),
+        (ms, bytes) => format!(
+            ", kept for {} s and {bytes} bytes of a partition at least",
+            ms / 1000
+        ),
+    };
     let reserved = topic
         .reserved
         .iter()
         .map(|(name, number)| format!(", {number} for {name}"));
     let reserved: String = reserved.collect();
-    format!("partitions {partitions}, replication {replication}, min_insync {min_insync}{reserved}")
+    format!(
+        "partitions {partitions}, replication {replication}, min_insync {min_insync}{reserved}{retention_min}"
+    )
 }
 
 /// `POST /input → messages (sticky) → archive messages`

@@ -3,7 +3,7 @@
 //! An event's bytes are decoded and accepted ([`accept`]) against a declared stream ([`config`]),
 //! given an id ([`id`]), written as a Kafka record ([`record`]) into a topic as it is declared ([`kafka`]),
 //! counted ([`counts`]) and settled ([`ledger`]). The rest is what a process needs to run: [`cli`],
-//! [`telemetry`], [`log_limiter`], [`admin`], [`essential`] tasks, [`shutdown`], [`socket`].
+//! [`telemetry`], [`log_limiter`], [`conditions`], [`admin`], [`essential`] tasks, [`shutdown`], [`socket`].
 
 pub mod config;
 
@@ -20,6 +20,7 @@ pub mod ledger;
 
 pub mod admin;
 pub mod cli;
+pub mod conditions;
 pub mod essential;
 pub mod log_limiter;
 pub mod shutdown;

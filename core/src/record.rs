@@ -25,6 +25,11 @@ pub const TRACE_STATE_HEADER: &str = "tracestate";
 /// Bytes of a stream's name: what the configuration allows, and far below what the header has room for.
 pub const STREAM_BYTES_MAX: usize = 64;
 
+/// What a record batch of one record adds to value and key: the batch's head, the record's varints,
+/// the header `aguacero` with a stream's name and a client's key of the greatest length, `traceparent`, and a
+/// `tracestate` of the 512 bytes that it may have.
+pub const OVERHEAD: usize = 1536;
+
 /// The version that is written.
 pub const VERSION: u8 = 1;
 

@@ -14,7 +14,8 @@ use aguacero::{
 use rdkafka::{
     ClientConfig, Message as _, Offset, TopicPartitionList,
     admin::{
-        AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication,
+        AdminClient, AdminOptions, AlterConfig, ConfigSource, NewTopic, ResourceSpecifier,
+        TopicReplication,
     },
     client::DefaultClientContext,
     consumer::{BaseConsumer, CommitMode, Consumer as _},
@@ -229,10 +230,30 @@ impl Kafka {
 
     /// Sets a configuration value of a topic, which the brokers follow from then on.
     pub async fn set(&self, topic: &str, key: &str, value: &str) {
-        let change = AlterConfig::new(ResourceSpecifier::Topic(topic)).set(key, value);
+        self.set_all(topic, &[(key, value)]).await;
+    }
+
+    /// Sets these, and what was set before to the broker's defaults.
+    pub async fn set_all(&self, topic: &str, settings: &[(&str, &str)]) {
+        let change = AlterConfig::new(ResourceSpecifier::Topic(topic));
+        let change = settings
+            .iter()
+            .fold(change, |change, (key, value)| change.set(key, value));
         let set = self.admin().alter_configs([&change], &options()).await;
         let set = set.expect("Kafka answers");
         assert!(set.iter().all(Result::is_ok), "{set:?}");
+    }
+
+    /// What a topic is set to itself, whatever the broker's defaults are.
+    pub async fn settings(&self, topic: &str) -> BTreeMap<String, String> {
+        let (admin, options) = (self.admin(), options());
+        let resource = ResourceSpecifier::Topic(topic);
+        let told = admin.describe_configs([&resource], &options).await;
+        let told = told.expect("Kafka answers").into_iter().flatten();
+        let own = told
+            .flat_map(|t| t.entries)
+            .filter(|e| e.source == ConfigSource::DynamicTopic);
+        own.map(|e| (e.name, e.value.unwrap_or_default())).collect()
     }
 
     /// Deletes topics, without looking whether that succeeds.

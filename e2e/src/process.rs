@@ -193,6 +193,13 @@ impl Process {
         answer.ok()?.ok().map(|a| a.status)
     }
 
+    /// What `/readyz` says at this moment, if anything.
+    pub async fn readiness(&self) -> Option<(u16, String)> {
+        let (mut client, request) = (Client::new(self.admin), Request::get("/readyz"));
+        let answer = tokio::time::timeout(PROBE_TIMEOUT, client.send(&request)).await;
+        answer.ok()?.ok().map(|a| (a.status, a.text()))
+    }
+
     /// The value of a metric, summed over its labels (but for those that `name` has, as in `name{label="value"`); 0 if
     /// there is none or nobody answers.
     pub async fn metric(&self, name: &str) -> f64 {

@@ -1,6 +1,6 @@
-//! What is checked every second, beside the poll loop.
+//! What is checked every second, or every ten, beside the poll loop.
 //!
-//! [`lag`] asks Kafka how far this process is behind, [`missed_partitions`] whether the group has left a
+//! [`topic_settings`] asks Kafka whether topics are set to what keeps the promises, [`lag`] how far this process is behind, [`missed_partitions`] whether the group has left a
 //! partition to nobody, [`indices`] MongoDB whether it still has the indices of the archives, and [`reconcile`] Redis whether
 //! it still shows what the archive holds; [`audit`] compares them at a slow pace.
 
@@ -9,3 +9,4 @@ pub mod indices;
 pub mod lag;
 pub mod missed_partitions;
 pub mod reconcile;
+pub mod topic_settings;

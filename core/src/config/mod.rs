@@ -283,6 +283,11 @@ pub struct Topic {
     pub replication: i32,
     /// `min.insync.replicas`; less on the broker is refused at start.
     pub min_insync: i32,
+    /// What a topic that is made gets as `retention.ms`; less on the broker is refused at start. Zero: no bound, and
+    /// the broker's default.
+    pub retention_min: Duration,
+    /// The same for `retention.bytes`, of each partition.
+    pub retention_min_bytes: u64,
     /// Named partitions, which only a rule leads to, ascending by number.
     pub reserved: Vec<(String, i32)>,
     /// The others, ascending; never empty.

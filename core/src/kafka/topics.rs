@@ -7,7 +7,10 @@ use std::{
 };
 
 use rdkafka::{
-    admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication},
+    admin::{
+        AdminClient, AdminOptions, ConfigResource, NewTopic, OwnedResourceSpecifier,
+        ResourceSpecifier, TopicReplication,
+    },
     client::ClientContext,
     error::KafkaError,
     groups::GroupList,
@@ -20,8 +23,9 @@ use super::{
     client::client_config,
     describe::{Described, describe},
     refusal::refusal,
+    settings::{Effect, Setting, Values, judge},
 };
-use crate::config::{Kafka, Topic};
+use crate::config::{Config, Kafka, Topic};
 
 /// Until a broker that has not heard of a new topic is asked again.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
@@ -78,9 +82,7 @@ impl Topics {
         declared: &[Topic],
     ) -> Result<HashMap<String, Described>, TopicError> {
         let names: Vec<_> = declared.iter().map(|t| t.name.as_str()).collect();
-        let found = self.describe(&names).map_err(|error| {
-            refusal(&self.kafka).map_or(TopicError::Unreachable(error), TopicError::Barred)
-        })?;
+        let found = self.describe_or_barred(&names)?;
         let missing: Vec<_> = declared
             .iter()
             .filter(|t| !found.contains_key(&t.name))
@@ -91,6 +93,16 @@ impl Topics {
         let mut found = self.describe_all(&names)?;
         self.check(declared, &mut found).await?;
         Ok(found)
+    }
+
+    /// [`Self::describe`]; an error says why the broker lets nobody in, if it does not.
+    pub(super) fn describe_or_barred(
+        &self,
+        names: &[&str],
+    ) -> Result<HashMap<String, Described>, TopicError> {
+        self.describe(names).map_err(|error| {
+            refusal(&self.kafka).map_or(TopicError::Unreachable(error), TopicError::Barred)
+        })
     }
 
     /// The topics called `names` that exist. Blocks for up to some seconds.
@@ -162,14 +174,16 @@ impl Topics {
     }
 
     async fn create(&self, topics: &[&Topic]) -> Result<(), TopicError> {
-        let min_insync: Vec<_> = topics.iter().map(|t| t.min_insync.to_string()).collect();
-        let new = topics.iter().zip(&min_insync).map(|(t, min_insync)| {
-            NewTopic::new(
+        let settings: Vec<_> = topics.iter().map(|t| settings_of_new(t)).collect();
+        let new = topics.iter().zip(&settings).map(|(t, settings)| {
+            let new = NewTopic::new(
                 &t.name,
                 t.partitions,
                 TopicReplication::Fixed(t.replication),
-            )
-            .set("min.insync.replicas", min_insync)
+            );
+            settings
+                .iter()
+                .fold(new, |new, (name, value)| new.set(name, value))
         });
         let new: Vec<_> = new.collect();
         let options = AdminOptions::new()
@@ -189,82 +203,134 @@ impl Topics {
         Ok(())
     }
 
-    /// Refuses topics that have less than declared, and notes what the broker says of the others.
+    /// Refuses topics whose settings break what is promised, and notes what the broker says of the others.
     async fn check(
         &self,
         declared: &[Topic],
         found: &mut HashMap<String, Described>,
     ) -> Result<(), TopicError> {
-        let mut mistakes = Vec::new();
-        for topic in declared {
-            let name = &topic.name;
-            let partitions = found.get(name).map_or(0, |t| t.partitions);
-            if partitions < topic.partitions {
-                mistakes.push(format!(
-                    "topic {name}: {} partitions are declared, the broker has {partitions}. Add partitions on the broker, or declare fewer",
-                    topic.partitions
-                ));
-            }
-            let [min_insync, batch_bytes_max] = self
-                .settings(name, ["min.insync.replicas", "max.message.bytes"])
-                .await?;
-            if min_insync < i64::from(topic.min_insync) {
-                mistakes.push(format!(
-                    "topic {name}: min_insync = {} is declared, the broker's min.insync.replicas is {min_insync}: an acknowledged event could be lost. Raise it on the broker, or declare less",
-                    topic.min_insync
-                ));
-            }
-            if let Some(topic) = found.get_mut(name) {
-                topic.batch_bytes_max = usize::try_from(batch_bytes_max).unwrap_or(0);
-                topic.min_insync = usize::try_from(min_insync).unwrap_or(0);
-            }
-        }
-        if mistakes.is_empty() {
-            Ok(())
-        } else {
-            Err(TopicError::Refused(mistakes.join("\n")))
+        let settings = self.judge(declared, 0, found, true).await?;
+        let broken = settings.iter().filter(|s| s.effect == Effect::Breaks);
+        let mistakes: Vec<_> = broken.map(ToString::to_string).collect();
+        match mistakes.is_empty() {
+            true => Ok(()),
+            false => Err(TopicError::Refused(mistakes.join("\n"))),
         }
     }
 
-    /// Most bytes of one batch of records of a topic, as the broker has it now.
-    pub async fn batch_bytes_max(&self, topic: &str) -> Result<usize, TopicError> {
-        let [bytes] = self.settings(topic, ["max.message.bytes"]).await?;
-        Ok(usize::try_from(bytes).unwrap_or(0))
-    }
-
-    /// Numeric settings of a topic as the broker applies them.
-    async fn settings<const N: usize>(
+    /// What the settings of the declared topics that were `found` do to what is promised; what is noted of them
+    /// in `found` is made new.
+    pub async fn settings(
         &self,
-        topic: &str,
-        names: [&str; N],
-    ) -> Result<[i64; N], TopicError> {
+        config: &Config,
+        found: &mut HashMap<String, Described>,
+    ) -> Result<Vec<Setting>, TopicError> {
+        let event_bytes_max = config.gateway.event_bytes_max;
+        self.judge(&config.topics, event_bytes_max, found, false)
+            .await
+    }
+
+    async fn judge(
+        &self,
+        declared: &[Topic],
+        event_bytes_max: usize,
+        found: &mut HashMap<String, Described>,
+        are_new: bool,
+    ) -> Result<Vec<Setting>, TopicError> {
+        let there = declared.iter().filter(|t| found.contains_key(&t.name));
+        let there: Vec<_> = there.collect();
+        let names: Vec<_> = there.iter().map(|t| t.name.as_str()).collect();
+        let all = self.values(&names, are_new).await?;
+        let mut settings = Vec::new();
+        for topic in there {
+            let name = &topic.name;
+            let (Some(values), Some(found)) = (all.get(name), found.get_mut(name)) else {
+                match are_new {
+                    true => return Err(untold(name, "settings")),
+                    false => continue, // deleted in this moment
+                }
+            };
+            found.batch_bytes_max = number(&topic.name, values, "max.message.bytes")?;
+            found.min_insync = number(&topic.name, values, "min.insync.replicas")?;
+            settings.extend(judge(topic, found, values, event_bytes_max));
+        }
+        Ok(settings)
+    }
+
+    /// The settings of topics as the broker applies them. Those that `are_new` are waited for, where the broker has
+    /// not heard of them yet.
+    async fn values(
+        &self,
+        topics: &[&str],
+        are_new: bool,
+    ) -> Result<HashMap<String, Values>, TopicError> {
+        if topics.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let broker = match are_new {
+            true => self.answering()?,
+            // Not asked for: that could block, and whoever describes topics finds it out.
+            false => self
+                .answering
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .ok_or(KafkaError::AdminOp(RDKafkaErrorCode::AllBrokersDown))?,
+        };
         let options = AdminOptions::new()
             .request_timeout(Some(CALL_TIMEOUT))
-            .broker_id(Some(self.answering()?).filter(|id| *id >= 0));
+            .broker_id(Some(broker).filter(|id| *id >= 0));
         let deadline = Instant::now() + CALL_TIMEOUT;
-        let answers = loop {
-            let resource = ResourceSpecifier::Topic(topic);
-            let answers = self.admin.describe_configs([&resource], &options).await?;
-            let is_empty = answers.iter().flatten().all(|c| c.entries.is_empty());
+        let asked: Vec<_> = topics.iter().map(|t| ResourceSpecifier::Topic(t)).collect();
+        loop {
+            let answers = self.admin.describe_configs(&asked, &options).await?;
             // With several brokers, the one that is asked may not have heard of a new topic yet. It says
             // so, and rdkafka 0.39 makes a topic without settings of it.
-            if !is_empty || Instant::now() > deadline {
-                break answers;
+            let told = answers.into_iter().flatten().filter_map(values_of);
+            let told: HashMap<_, _> = told.collect();
+            if told.len() == topics.len() || !are_new || Instant::now() > deadline {
+                return Ok(told);
             }
             tokio::time::sleep(LOOK_AGAIN).await;
-        };
-        let mut values = [0; N];
-        for (value, name) in values.iter_mut().zip(names) {
-            let entry = answers.iter().flatten().find_map(|config| config.get(name));
-            let number = entry
-                .and_then(|e| e.value.as_deref())
-                .and_then(|v| v.parse().ok());
-            *value = number.ok_or_else(|| {
-                TopicError::Refused(format!(
-                    "topic {topic}: the broker does not tell its {name}"
-                ))
-            })?;
         }
-        Ok(values)
     }
+}
+
+/// What a topic is made with, whatever the broker's defaults are.
+fn settings_of_new(topic: &Topic) -> Vec<(&'static str, String)> {
+    let retention_ms = topic.retention_min.as_millis();
+    let retention_bytes = topic.retention_min_bytes;
+    let mut settings = vec![
+        ("min.insync.replicas", topic.min_insync.to_string()),
+        ("unclean.leader.election.enable", "false".to_owned()),
+        ("cleanup.policy", "delete".to_owned()),
+        ("message.timestamp.type", "CreateTime".to_owned()),
+    ];
+    if retention_ms > 0 {
+        settings.push(("retention.ms", retention_ms.to_string()));
+    }
+    if retention_bytes > 0 {
+        settings.push(("retention.bytes", retention_bytes.to_string()));
+    }
+    settings
+}
+
+/// The name and the settings of a topic, if it has any.
+fn values_of(answer: ConfigResource) -> Option<(String, Values)> {
+    let OwnedResourceSpecifier::Topic(name) = answer.specifier else {
+        return None;
+    };
+    let entries = answer.entries.into_iter();
+    let values: Values = entries.filter_map(|e| Some((e.name, e.value?))).collect();
+    (!values.is_empty()).then_some((name, values))
+}
+
+fn number(topic: &str, values: &Values, name: &str) -> Result<usize, TopicError> {
+    let value = values.get(name).and_then(|value| value.parse().ok());
+    value.ok_or_else(|| untold(topic, name))
+}
+
+fn untold(topic: &str, what: &str) -> TopicError {
+    TopicError::Refused(format!(
+        "topic {topic}: the broker does not tell its {what}. Does it let this process DescribeConfigs?"
+    ))
 }

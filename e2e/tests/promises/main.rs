@@ -21,5 +21,6 @@ mod start;
 mod strangers;
 mod streams;
 mod tls;
+mod topic_settings;
 mod trouble;
 mod turns;

@@ -52,7 +52,7 @@ impl App {
         let serving = self.admin.serve(ready, shutdown.clone());
         admin.spawn(essential("the admin port", serving));
 
-        let topics = topics::watch(&self.config, shutdown.clone()).await?;
+        let topics = topics::watch(Arc::clone(&self.config), shutdown.clone()).await?;
         let Some(topics) = topics else { return Ok(()) }; // shut down before the broker was seen
         let producers =
             Producers::new(&self.config, topics.clone()).context("making the producer")?;

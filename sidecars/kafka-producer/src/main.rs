@@ -1,6 +1,10 @@
 //! The kafka-producer sidecar: `run` or `check`.
 
-use aguacero::{cli, config::FilesOf, shutdown, telemetry};
+use aguacero::{
+    cli,
+    config::{Config, FilesOf},
+    kafka, shutdown, telemetry,
+};
 use clap::Parser;
 use kafka_producer::App;
 
@@ -17,7 +21,7 @@ enum Command {
     /// Serve until SIGTERM.
     Run(cli::ConfigFile),
     /// Read the configuration, report every mistake, and tell what it declares.
-    Check(cli::ConfigFile),
+    Check(cli::Check),
 }
 
 // One thread serves the streams and drains the delivery reports, beside librdkafka's own: a slab
@@ -29,7 +33,10 @@ async fn main() {
 
 async fn run(command: Command) -> anyhow::Result<()> {
     let config = match command {
-        Command::Check(file) => cli::check_for(&file, &FILES),
+        Command::Check(check) => {
+            let ask = async |config: &Config| vec![kafka::explain(config, "kafka-producer").await];
+            cli::check_with_stores(&check, &FILES, ask).await
+        }
         Command::Run(file) => cli::load_for(&file, &FILES),
     };
     telemetry::init("kafka-producer");

@@ -4,6 +4,9 @@ use aguacero::{kafka, log_limiter};
 use metrics::{counter, gauge, histogram};
 use rdkafka::error::KafkaError;
 
+/// 1 for a setting of a topic that endangers what is promised, by topic and setting.
+pub(crate) const TOPIC_SETTING: &str = "aguacero_producer_topic_setting_problem";
+
 /// Counts a slab whose last delivery report has come.
 pub(crate) fn slab(stored: usize, failed: usize) {
     counter!("aguacero_producer_records_total", "outcome" => "stored").increment(stored as u64);

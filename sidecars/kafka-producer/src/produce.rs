@@ -97,6 +97,9 @@ impl ProducerContext for Context {
             }
             Err((error, message)) => {
                 metric::failed(message.topic(), error);
+                if is_of_settings(error) {
+                    self.topics.look_soon();
+                }
                 Report::Failed(outcome_of(error, message, &self.topics), error.to_string())
             }
         };
@@ -129,6 +132,14 @@ fn outcome_of(error: &KafkaError, message: &BorrowedMessage<'_>, topics: &Known)
         rd_kafka_msg_status_t::RD_KAFKA_MSG_STATUS_NOT_PERSISTED => Outcome::NotStored,
         _ => Outcome::Unknown,
     }
+}
+
+/// An error that a topic's settings can be the reason of: it is compacted, or has rules for timestamps.
+fn is_of_settings(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(RDKafkaErrorCode::InvalidRecord | RDKafkaErrorCode::InvalidTimestamp)
+    )
 }
 
 /// An error that the broker did not foresee: it may have come before the record was stored, or after.

@@ -363,7 +363,7 @@ async fn beyond_a_limit_that_was_lowered_an_event_is_too_large_and_its_neighbour
     let topic = format!("producer-{}", std::process::id());
     let config = config(&brokers, &topic);
     let (_trigger, shutdown) = aguacero::shutdown::Shutdown::new();
-    let topics = crate::topics::watch(&config, shutdown)
+    let topics = crate::topics::watch(std::sync::Arc::new(config.clone()), shutdown)
         .await
         .unwrap()
         .unwrap();

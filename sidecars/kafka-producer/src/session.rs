@@ -2,7 +2,7 @@
 
 use std::{pin::Pin, sync::Arc};
 
-use aguacero::{config::Config, log_limiter, shutdown::Shutdown};
+use aguacero::{config::Config, log_limiter, record::OVERHEAD, shutdown::Shutdown};
 use aguacero_proto::produce::{
     FromProducer, Hello, PROTOCOL, Receipt, ToProducer, TopicLimit, Welcome, from_producer,
     producer_server::Producer, to_producer,
@@ -16,7 +16,7 @@ use crate::{
     columns, metric,
     produce::{BATCH_BYTES_MAX, Producers},
     receipt,
-    topics::{Known, RECORD_OVERHEAD},
+    topics::Known,
 };
 
 /// Receipts in one message.
@@ -63,7 +63,7 @@ impl Service {
             .map(|(topic, bytes)| TopicLimit {
                 topic,
                 record_bytes_max: u32::try_from(
-                    bytes.min(BATCH_BYTES_MAX).saturating_sub(RECORD_OVERHEAD),
+                    bytes.min(BATCH_BYTES_MAX).saturating_sub(OVERHEAD),
                 )
                 .unwrap_or(u32::MAX),
             });

@@ -1,5 +1,6 @@
 //! The declared topics on the broker: created if missing, refused if less than declared, and
-//! looked at every second, because a topic that was deleted and created again is another one.
+//! looked at every second, because a topic that was deleted and created again is another one. What their settings do to
+//! what is promised is looked at every ten seconds, and as soon as the broker refuses records for them.
 
 use std::{
     collections::HashMap,
@@ -7,25 +8,25 @@ use std::{
         Arc, RwLock,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use aguacero::{
+    conditions::Conditions,
     config::Config,
     essential::essential,
-    kafka::{Described, TopicError, Topics},
+    kafka::{self, Described, TopicError, Topics},
     log_limiter,
+    record::OVERHEAD,
     shutdown::Shutdown,
 };
 use anyhow::Context as _;
 use tokio::sync::Notify;
 
+use crate::metric;
+
 /// How often the broker is asked for the topics' incarnations.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// What a record batch of one record adds to value and key: the batch's head, the record's varints,
-/// the header `aguacero` with a stream's name and a client's key of the greatest length, `traceparent`, and a
-/// `tracestate` of the 512 bytes that it may have.
-pub(crate) const RECORD_OVERHEAD: usize = 1536;
 /// Pause between two attempts to reach the broker at start.
 const RETRY_EVERY: Duration = Duration::from_millis(500);
 
@@ -33,7 +34,7 @@ const RETRY_EVERY: Duration = Duration::from_millis(500);
 #[derive(Clone)]
 pub(crate) struct Known {
     pub(crate) topics: Arc<RwLock<HashMap<String, Described>>>,
-    /// The broker takes less than is known: to be asked again.
+    /// The broker has refused records for what a topic is set to: to be looked at soon.
     refused: Arc<AtomicBool>,
     /// Told when one of them is another one of the same name.
     made_again: Arc<Notify>,
@@ -52,9 +53,14 @@ impl Known {
     /// The broker has refused a batch of `topic` as too large. Whether a record of `bytes`, by itself,
     /// is the reason, as far as is known by now.
     pub(crate) fn is_too_large(&self, topic: &str, bytes: usize) -> bool {
-        self.refused.store(true, Ordering::Relaxed);
-        self.get(topic, |t| bytes + RECORD_OVERHEAD > t.batch_bytes_max)
+        self.look_soon();
+        self.get(topic, |t| bytes + OVERHEAD > t.batch_bytes_max)
             .unwrap_or(false)
+    }
+
+    /// The broker has refused something that a topic's settings may be the reason of.
+    pub(crate) fn look_soon(&self) {
+        self.refused.store(true, Ordering::Relaxed);
     }
 
     /// Waits until a topic was deleted and made again.
@@ -101,22 +107,27 @@ impl Known {
             .collect()
     }
 
-    /// Notes that the batches of `topic` may have so many bytes.
-    fn limit(&self, topic: &str, bytes: usize) {
+    /// Notes what topics are set to now.
+    fn set(&self, found: HashMap<String, Described>) {
         let mut known = self
             .topics
             .write()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some(known) = known.get_mut(topic)
-            && known.batch_bytes_max != bytes
-        {
-            let was = std::mem::replace(&mut known.batch_bytes_max, bytes);
-            tracing::error!(
-                topic,
-                was,
-                is = bytes,
-                "max.message.bytes was changed: restart the kafka-producer, or whole batches are refused"
-            );
+        for (topic, found) in found {
+            let Some(known) = known.get_mut(&topic) else {
+                continue;
+            };
+            known.min_insync = found.min_insync;
+            let is = found.batch_bytes_max;
+            let was = std::mem::replace(&mut known.batch_bytes_max, is);
+            if was != is {
+                tracing::error!(
+                    topic,
+                    was,
+                    is,
+                    "max.message.bytes was changed: restart the kafka-producer, or whole batches are refused"
+                );
+            }
         }
     }
 
@@ -152,14 +163,17 @@ impl Known {
 
 /// Waits for the broker and ensures the topics, then keeps looking until `shutdown`. None if the
 /// shutdown came first; an error if the broker has less than declared.
-pub(crate) async fn watch(config: &Config, shutdown: Shutdown) -> anyhow::Result<Option<Known>> {
+pub(crate) async fn watch(
+    config: Arc<Config>,
+    shutdown: Shutdown,
+) -> anyhow::Result<Option<Known>> {
     let topics = Topics::new(&config.kafka, "kafka-producer").context("librdkafka")?;
     let found = tokio::select! {
-        found = ensure(&topics, config) => found?,
+        found = ensure(&topics, &config) => found?,
         () = shutdown.requested() => return Ok(None),
     };
     let known = Known::new(found);
-    let looking = look(Arc::new(topics), known.clone(), shutdown);
+    let looking = look(Arc::new(topics), config, known.clone(), shutdown);
     tokio::spawn(essential("looking at the topics", looking));
     Ok(Some(known))
 }
@@ -177,45 +191,60 @@ async fn ensure(topics: &Topics, config: &Config) -> anyhow::Result<HashMap<Stri
     }
 }
 
-async fn look(topics: Arc<Topics>, known: Known, shutdown: Shutdown) {
-    let names: Arc<Vec<String>> = Arc::new(
-        known
-            .batch_bytes_max()
-            .into_iter()
-            .map(|(n, _)| n)
-            .collect(),
-    );
+async fn look(topics: Arc<Topics>, config: Arc<Config>, known: Known, shutdown: Shutdown) {
+    let names: Vec<_> = config.topics.iter().map(|t| t.name.clone()).collect();
+    let names = Arc::new(names);
+    let mut conditions = Conditions::new(kafka::ENDANGERS, metric::TOPIC_SETTING);
+    let mut looked: Option<Instant> = None;
     loop {
+        let (asked, names) = (Arc::clone(&topics), Arc::clone(&names));
+        let described = tokio::task::spawn_blocking(move || {
+            asked.describe(&names.iter().map(String::as_str).collect::<Vec<_>>())
+        });
+        let found = match described.await {
+            Ok(Ok(found)) => Some(found),
+            Ok(Err(error)) => {
+                log_limiter::repeated("Kafka does not tell its topics", "", &error);
+                None
+            }
+            Err(_) => return, // the runtime is ending
+        };
+        if let Some(found) = &found {
+            known.update(found.clone());
+        }
+        let is_due = looked.is_none_or(|looked| looked.elapsed() >= kafka::LOOK_EVERY);
+        if is_due || known.refused.swap(false, Ordering::Relaxed) {
+            looked = Some(Instant::now());
+            look_at_settings(&topics, &config, &known, found, &mut conditions).await;
+        }
         tokio::select! {
             () = tokio::time::sleep(LOOK_EVERY) => {}
             () = shutdown.requested() => return,
         }
-        let (asking, names) = (Arc::clone(&topics), Arc::clone(&names));
-        let topics = Arc::clone(&topics);
-        let described = tokio::task::spawn_blocking(move || {
-            topics.describe(&names.iter().map(String::as_str).collect::<Vec<_>>())
-        });
-        match described.await {
-            Ok(Ok(found)) => {
-                known.update(found);
-                if known.refused.swap(false, Ordering::Relaxed) {
-                    look_at_limits(&asking, &known).await;
-                }
-            }
-            Ok(Err(error)) => log_limiter::repeated("Kafka does not tell its topics", "", &error),
-            Err(_) => return, // the runtime is ending
-        }
     }
 }
 
-async fn look_at_limits(topics: &Topics, known: &Known) {
-    for (topic, _) in known.batch_bytes_max() {
-        match topics.batch_bytes_max(&topic).await {
-            Ok(bytes) => known.limit(&topic, bytes),
-            Err(error) => {
-                tracing::debug!(%error, topic, "asking for max.message.bytes");
-                known.refused.store(true, Ordering::Relaxed);
-            }
+/// Tells what the settings of topics do to what is promised, if Kafka tells it.
+async fn look_at_settings(
+    topics: &Topics,
+    config: &Config,
+    known: &Known,
+    found: Option<HashMap<String, Described>>,
+    conditions: &mut Conditions,
+) {
+    let Some(mut found) = found else {
+        return conditions.hold_still();
+    };
+    match topics.settings(config, &mut found).await {
+        Ok(settings) => {
+            found.retain(|_, topic| topic.batch_bytes_max > 0); // the others have gone meanwhile
+            known.set(found);
+            conditions.hold(kafka::conditions(&settings));
+        }
+        Err(error) => {
+            tracing::debug!(%error, "asking for the settings of topics");
+            known.look_soon();
+            conditions.hold_still();
         }
     }
 }

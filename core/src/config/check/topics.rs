@@ -5,6 +5,9 @@ use crate::config::{
     raw::{Found, Table},
 };
 
+/// The longest retention that can be asked for.
+const CENTURY_MS: u64 = 100 * 365 * 24 * 3_600_000;
+
 /// Every declared topic, in the order of the file.
 pub(super) fn read(root: &Table<'_>) -> Vec<Topic> {
     let tables = root.table("topics").map(Table::named).unwrap_or_default();
@@ -42,6 +45,8 @@ fn topic(table: Table<'_>) -> Topic {
         let what = format!("must be at most replication ({replication}), is {min_insync}");
         table.report_absence(&table.spot_of("min_insync"), what);
     }
+    let retention_min = table.millis("retention_min_ms", 0, 0..=CENTURY_MS);
+    let retention_min_bytes = table.number("retention_min_bytes", 0, 0..=1 << 60);
     let reserved = reserved(&table, partitions);
     let ordinary = ordinary(&table, partitions.unwrap_or(1), &reserved);
     let name = table.name().to_owned();
@@ -51,6 +56,8 @@ fn topic(table: Table<'_>) -> Topic {
         partitions: partitions.unwrap_or(1),
         replication,
         min_insync,
+        retention_min,
+        retention_min_bytes,
         reserved,
         ordinary,
     }
