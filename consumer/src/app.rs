@@ -16,6 +16,7 @@ use crate::{
     metric,
     periodic::{
         audit::Auditor, indices, lag, missed_partitions, reconcile::Reconciler, topic_settings,
+        undeclared_topics,
     },
     poll::{Incarnations, Poller},
     retry::RetryLimit,
@@ -90,6 +91,9 @@ async fn consume(config: Arc<Config>, stores: Stores, shutdown: Shutdown) -> any
     let (asking, ours, until) = (topics.clone(), owned.clone(), until_drained.clone());
     let lagging = lag::watch(config.clone(), asking, ours, until);
     tokio::spawn(essential("looking at the lag", lagging));
+    let (asking, until) = (topics.clone(), until_drained.clone());
+    let undeclared = undeclared_topics::watch(config.clone(), asking, until);
+    tokio::spawn(essential("looking at undeclared topics", undeclared));
     let until = until_drained.clone();
     let (asking, known) = (topics.clone(), incarnations.clone());
     let judging = topic_settings::watch(config.clone(), asking, known, until.clone());

@@ -49,6 +49,10 @@ pub const STOPPED: &str = "aguacero_consumer_stopped_partition";
 /// Records that Kafka had deleted before they were read, by topic and partition.
 pub const LOST: &str = "aguacero_consumer_lost_total";
 
+/// Partitions whose lag Kafka has not told for long, by topic.
+pub const LAG_UNKNOWN: &str = "aguacero_consumer_lag_unknown_partitions";
+/// Records that are not archived in a topic that is not declared any more, by topic.
+pub const UNDECLARED: &str = "aguacero_consumer_undeclared_topic_records";
 /// 1 for a setting of a topic that endangers what is promised, by topic and setting.
 pub const TOPIC_SETTING: &str = "aguacero_consumer_topic_setting_problem";
 
@@ -111,6 +115,14 @@ pub fn describe() {
     describe_gauge!(
         STOPPED,
         "1 for a partition that stopped at a record that this process does not know"
+    );
+    describe_gauge!(
+        LAG_UNKNOWN,
+        "Partitions whose lag Kafka has not told for long"
+    );
+    describe_gauge!(
+        UNDECLARED,
+        "Records that are not archived in a topic that is not declared any more"
     );
     describe_gauge!(
         TOPIC_SETTING,

@@ -112,7 +112,7 @@ impl Group {
         }
         Some(GroupState {
             first: group.members().iter().map(|m| m.id().to_owned()).min()?,
-            missed: missed(&self.config.written_topics(), topics, &assigned),
+            missed: missed(&self.config.topic_names(), topics, &assigned),
         })
     }
 
@@ -121,7 +121,7 @@ impl Group {
         let mut nameless = (*self.config).clone();
         nameless.consumer.instance = None;
         let member: BaseConsumer = client(&nameless).create()?;
-        member.subscribe(&nameless.written_topics())?;
+        member.subscribe(&nameless.topic_names())?;
         let until = Instant::now() + MEMBERSHIP_MAX;
         while Instant::now() < until && self.state(topics).is_none_or(|l| l.missed.is_some()) {
             member.poll(CHECK_EVERY / 4); // what it is given, it leaves unread

@@ -39,7 +39,7 @@ impl<S: Sink> Poller<S> {
     }
 
     fn poll_and_leave(&mut self) -> anyhow::Result<()> {
-        self.consumer.subscribe(&self.config.written_topics())?;
+        self.consumer.subscribe(&self.config.topic_names())?;
         while !self.shutdown.is_requested() {
             self.wait()?;
             self.rebalance();

@@ -380,14 +380,10 @@ impl Config {
         &self.topics[stream.topic]
     }
 
-    /// The names of the topics that streams write to, each once.
+    /// The names of the declared topics. All are read, also those that no stream writes to any more.
     #[must_use]
-    pub fn written_topics(&self) -> Vec<&str> {
-        let streams = self.streams.iter();
-        let mut names: Vec<_> = streams.map(|s| self.topic_of(s).name.as_str()).collect();
-        names.sort_unstable();
-        names.dedup();
-        names
+    pub fn topic_names(&self) -> Vec<&str> {
+        self.topics.iter().map(|t| t.name.as_str()).collect()
     }
 
     /// The stream called `name`.

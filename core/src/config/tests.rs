@@ -252,7 +252,7 @@ counters = [{ name = "total", by = ["pais"] }]
             [
                 "aguacero.toml:3:14: topics.messages.partitions: must be between 1 and 10000, is 0",
                 "aguacero.toml:4:1: topics.messages.replicas: unknown key; known here: \
-                 partitions, replication, min_insync, reserved",
+                 partitions, replication, min_insync, retention_min_ms, retention_min_bytes, reserved",
                 "aguacero.toml:7:10: gateway.listen: must be an IP address and a port, like \
                  127.0.0.1:8080, is \"localhost\"",
                 "aguacero.toml:8:18: gateway.ack_timeout_ms: must be a whole number, is the string \

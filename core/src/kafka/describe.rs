@@ -7,7 +7,7 @@ use std::{
 
 use rdkafka::{bindings as sys, error::KafkaError, types::RDKafkaErrorCode};
 
-use super::CALL_TIMEOUT;
+use super::{CALL_TIMEOUT, admin_call::admin_call};
 
 /// A topic as the broker has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,97 +35,79 @@ pub(super) fn describe(
 ) -> Result<HashMap<String, Described>, KafkaError> {
     let names: Vec<CString> = names.iter().filter_map(|n| CString::new(*n).ok()).collect();
     let mut pointers: Vec<_> = names.iter().map(|n| n.as_ptr()).collect();
-    let timeout_ms = i32::try_from(CALL_TIMEOUT.as_millis()).unwrap_or(i32::MAX);
-    let mut found = HashMap::new();
-    let mut failure = None;
+    let operation = sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS;
     // SAFETY: `client` is alive for the duration of the call, because the caller borrows its owner.
-    // The collection copies the names; queue, collection, options and event are destroyed below
-    // and not used afterwards; what the result points to lives as long as the event.
+    // The collection copies the names, and is destroyed after the call; what the result points to lives as long as
+    // the event.
     unsafe {
-        let queue = sys::rd_kafka_queue_new(client);
         let topics =
             sys::rd_kafka_TopicCollection_of_topic_names(pointers.as_mut_ptr(), pointers.len());
-        let options = sys::rd_kafka_AdminOptions_new(
+        let found = admin_call(
             client,
-            sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS,
-        );
-        sys::rd_kafka_AdminOptions_set_request_timeout(
-            options,
-            timeout_ms,
-            std::ptr::null_mut(),
-            0,
-        );
-        if broker >= 0 {
-            sys::rd_kafka_AdminOptions_set_broker(options, broker, std::ptr::null_mut(), 0);
-        }
-        sys::rd_kafka_DescribeTopics(client, topics, options, queue);
-        let event = sys::rd_kafka_queue_poll(queue, timeout_ms + 1000);
-        if event.is_null() {
-            failure = Some(RDKafkaErrorCode::OperationTimedOut);
-        } else if sys::rd_kafka_event_error(event)
-            != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR
-        {
-            failure = Some(sys::rd_kafka_event_error(event).into());
-        } else {
-            let result = sys::rd_kafka_event_DescribeTopics_result(event);
-            let mut count = 0;
-            let list = sys::rd_kafka_DescribeTopics_result_topics(result, &raw mut count);
-            for i in 0..count {
-                let topic = *list.add(i);
-                let error = sys::rd_kafka_TopicDescription_error(topic);
-                let code: RDKafkaErrorCode = sys::rd_kafka_error_code(error).into();
-                match code {
-                    RDKafkaErrorCode::NoError => {
-                        let mut partitions = 0;
-                        let list =
-                            sys::rd_kafka_TopicDescription_partitions(topic, &raw mut partitions);
-                        let (mut replicas, mut in_sync) = (0, vec![0; partitions]);
-                        for i in 0..partitions {
-                            let partition = *list.add(i);
-                            let mut count = 0;
-                            sys::rd_kafka_TopicPartitionInfo_replicas(partition, &raw mut count);
-                            replicas = replicas.max(count);
-                            let number = sys::rd_kafka_TopicPartitionInfo_partition(partition);
-                            let leader = sys::rd_kafka_TopicPartitionInfo_leader(partition);
-                            sys::rd_kafka_TopicPartitionInfo_isr(partition, &raw mut count);
-                            let place = usize::try_from(number).ok();
-                            if let Some(place) = place.and_then(|n| in_sync.get_mut(n))
-                                && !leader.is_null()
-                            {
-                                *place = count;
+            (operation, broker),
+            CALL_TIMEOUT,
+            |options, queue| sys::rd_kafka_DescribeTopics(client, topics, options, queue),
+            |event| {
+                let mut found = HashMap::new();
+                let result = sys::rd_kafka_event_DescribeTopics_result(event);
+                let mut count = 0;
+                let list = sys::rd_kafka_DescribeTopics_result_topics(result, &raw mut count);
+                for i in 0..count {
+                    let topic = *list.add(i);
+                    let error = sys::rd_kafka_TopicDescription_error(topic);
+                    let code: RDKafkaErrorCode = sys::rd_kafka_error_code(error).into();
+                    match code {
+                        RDKafkaErrorCode::NoError => {
+                            let mut partitions = 0;
+                            let list = sys::rd_kafka_TopicDescription_partitions(
+                                topic,
+                                &raw mut partitions,
+                            );
+                            let (mut replicas, mut in_sync) = (0, vec![0; partitions]);
+                            for i in 0..partitions {
+                                let partition = *list.add(i);
+                                let mut count = 0;
+                                sys::rd_kafka_TopicPartitionInfo_replicas(
+                                    partition,
+                                    &raw mut count,
+                                );
+                                replicas = replicas.max(count);
+                                let number = sys::rd_kafka_TopicPartitionInfo_partition(partition);
+                                let leader = sys::rd_kafka_TopicPartitionInfo_leader(partition);
+                                sys::rd_kafka_TopicPartitionInfo_isr(partition, &raw mut count);
+                                let place = usize::try_from(number).ok();
+                                if let Some(place) = place.and_then(|n| in_sync.get_mut(n))
+                                    && !leader.is_null()
+                                {
+                                    *place = count;
+                                }
                             }
+                            let id = sys::rd_kafka_Uuid_base64str(
+                                sys::rd_kafka_TopicDescription_topic_id(topic),
+                            );
+                            found.insert(
+                                CStr::from_ptr(sys::rd_kafka_TopicDescription_name(topic))
+                                    .to_string_lossy()
+                                    .into_owned(),
+                                Described {
+                                    incarnation: CStr::from_ptr(id).to_string_lossy().into_owned(),
+                                    partitions: i32::try_from(partitions).unwrap_or(i32::MAX),
+                                    replicas,
+                                    in_sync,
+                                    min_insync: 0,
+                                    batch_bytes_max: 0,
+                                },
+                            );
                         }
-                        let id = sys::rd_kafka_Uuid_base64str(
-                            sys::rd_kafka_TopicDescription_topic_id(topic),
-                        );
-                        found.insert(
-                            CStr::from_ptr(sys::rd_kafka_TopicDescription_name(topic))
-                                .to_string_lossy()
-                                .into_owned(),
-                            Described {
-                                incarnation: CStr::from_ptr(id).to_string_lossy().into_owned(),
-                                partitions: i32::try_from(partitions).unwrap_or(i32::MAX),
-                                replicas,
-                                in_sync,
-                                min_insync: 0,
-                                batch_bytes_max: 0,
-                            },
-                        );
+                        RDKafkaErrorCode::UnknownTopicOrPartition
+                        | RDKafkaErrorCode::UnknownTopic => {}
+                        other => return Err(other),
                     }
-                    RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic => {}
-                    other => failure = Some(other),
                 }
-            }
-        }
-        if !event.is_null() {
-            sys::rd_kafka_event_destroy(event);
-        }
-        sys::rd_kafka_AdminOptions_destroy(options);
+                Ok(found)
+            },
+        );
         sys::rd_kafka_TopicCollection_destroy(topics);
-        sys::rd_kafka_queue_destroy(queue);
-    }
-    match failure {
-        Some(code) => Err(KafkaError::AdminOp(code)),
-        None => Ok(found),
+        found
     }
 }

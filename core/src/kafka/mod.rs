@@ -7,10 +7,12 @@
 //! An *incarnation* is the id that Kafka gives to a topic when it is created. A topic that was deleted
 //! and created again has another one, and offsets that mean other records.
 
+mod admin_call;
 mod bootstrap;
 mod client;
 
 mod describe;
+mod offsets;
 mod refusal;
 mod settings;
 mod topics;
@@ -22,6 +24,7 @@ use std::time::Duration;
 pub use bootstrap::Bootstrap;
 pub use client::{client_config, code};
 pub use describe::Described;
+pub use offsets::{End, TopicPartition};
 pub use partitioner::partition_of;
 pub use settings::{ENDANGERS, Effect, LOOK_EVERY, Setting, conditions, explain};
 pub use topics::{TopicError, Topics};

@@ -22,6 +22,7 @@ use super::{
     bootstrap::Bootstrap,
     client::client_config,
     describe::{Described, describe},
+    offsets::{End, TopicPartition, committed, offsets_at},
     refusal::refusal,
     settings::{Effect, Setting, Values, judge},
 };
@@ -153,6 +154,38 @@ impl Topics {
         self.admin
             .inner()
             .fetch_watermarks(topic, partition, CALL_TIMEOUT)
+    }
+
+    /// The offset at one end of each of `partitions`, asked of all at once, or why it is not told. Blocks for up to
+    /// `timeout` and some seconds.
+    pub fn offsets_at(
+        &self,
+        partitions: &[TopicPartition],
+        end: End,
+        timeout: Duration,
+    ) -> HashMap<TopicPartition, Result<i64, String>> {
+        let client = self.admin.inner();
+        let told = offsets_at(client.native_ptr(), partitions, end, timeout);
+        if !told.as_ref().is_ok_and(|t| t.values().all(Result::is_ok)) {
+            // What librdkafka keeps of leaders is asked for anew: of partitions that had none it would be
+            // believed for minutes. That it may fail is told by the next question.
+            _ = client.fetch_metadata(None, timeout);
+        }
+        let of = |partition: &TopicPartition| match &told {
+            Ok(told) => match told.get(partition) {
+                Some(Ok(offset)) => Ok(*offset),
+                Some(Err(error)) => Err(KafkaError::AdminOp(*error).to_string()),
+                None => Err("Kafka does not tell it".to_owned()),
+            },
+            Err(error) => Err(error.to_string()),
+        };
+        partitions.iter().map(|p| (p.clone(), of(p))).collect()
+    }
+
+    /// The next offset to read of every partition, of any topic, that the group called `name` has committed one for.
+    /// Blocks for up to some seconds.
+    pub fn committed(&self, name: &str) -> Result<HashMap<TopicPartition, i64>, KafkaError> {
+        committed(self.admin.inner().native_ptr(), name)
     }
 
     /// [`Self::describe`], after waiting until the broker has spread the word of new ones.

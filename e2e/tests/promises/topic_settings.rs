@@ -59,7 +59,10 @@ async fn a_topic_that_may_lose_acknowledged_events_is_refused_and_all_reasons_ar
     let settings = [("cleanup.policy", "delete"), ("retention.ms", DAY_MS)];
     pipeline.kafka.set_all(&topic, &settings).await;
     for process in pipeline.processes_mut() {
-        process.start_ready().await;
+        process.start();
+    }
+    for process in pipeline.processes_mut() {
+        process.ready().await;
         if ["kafka-producer", "consumer"].contains(&process.name()) {
             let (status, explained) = check(process).await;
             assert_eq!(status, Some(0), "{explained}");
