@@ -15,7 +15,8 @@ use crate::{
     archiver::Archiver,
     metric,
     periodic::{
-        audit::Auditor, indices, lag, missed_partitions, reconcile::Reconciler, topic_settings,
+        audit::Auditor, indices, lag, missed_partitions, reconcile::Reconciler,
+        redis_problems, topic_settings,
         undeclared_topics,
     },
     poll::{Incarnations, Poller},
@@ -95,6 +96,8 @@ async fn consume(config: Arc<Config>, stores: Stores, shutdown: Shutdown) -> any
     let undeclared = undeclared_topics::watch(config.clone(), asking, until);
     tokio::spawn(essential("looking at undeclared topics", undeclared));
     let until = until_drained.clone();
+    let asking = redis_problems::watch(config.clone(), until.clone());
+    tokio::spawn(essential("looking at Redis", asking));
     let (asking, known) = (topics.clone(), incarnations.clone());
     let judging = topic_settings::watch(config.clone(), asking, known, until.clone());
     tokio::spawn(essential("looking at the settings of topics", judging));

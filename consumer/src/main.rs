@@ -3,7 +3,7 @@
 use aguacero::{
     cli,
     config::{Config, FilesOf},
-    kafka, shutdown, telemetry,
+    kafka, redis_check, shutdown, telemetry,
 };
 use clap::Parser;
 use consumer::{
@@ -48,7 +48,11 @@ async fn main() {
 async fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Check(check) => {
-            let ask = async |config: &Config| vec![kafka::explain(config, "consumer").await];
+            // A Redis that is not supported is no reason not to archive.
+            let ask = async |config: &Config| {
+                let (redis, _) = redis_check::explain(&config.redis).await;
+                vec![kafka::explain(config, "consumer").await, (redis, true)]
+            };
             cli::check_with_stores(&check, &FILES, ask).await
         }
         Command::Run(file) => {

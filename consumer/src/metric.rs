@@ -53,6 +53,8 @@ pub const LOST: &str = "aguacero_consumer_lost_total";
 pub const LAG_UNKNOWN: &str = "aguacero_consumer_lag_unknown_partitions";
 /// Records that are not archived in a topic that is not declared any more, by topic.
 pub const UNDECLARED: &str = "aguacero_consumer_undeclared_topic_records";
+/// 1 for what is wrong with Redis, by problem.
+pub const REDIS_PROBLEM: &str = "aguacero_consumer_redis_problem";
 /// 1 for a setting of a topic that endangers what is promised, by topic and setting.
 pub const TOPIC_SETTING: &str = "aguacero_consumer_topic_setting_problem";
 
@@ -123,6 +125,10 @@ pub fn describe() {
     describe_gauge!(
         UNDECLARED,
         "Records that are not archived in a topic that is not declared any more"
+    );
+    describe_gauge!(
+        REDIS_PROBLEM,
+        "1 for what is wrong with Redis, such that it may not keep the counters"
     );
     describe_gauge!(
         TOPIC_SETTING,

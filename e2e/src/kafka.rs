@@ -242,6 +242,15 @@ impl Kafka {
         let set = self.admin().alter_configs([&change], &options()).await;
         let set = set.expect("Kafka answers");
         assert!(set.iter().all(Result::is_ok), "{set:?}");
+        eventually(&format!("topic {topic} set to {settings:?}"), async || {
+            let has = self.settings(topic).await;
+            let mut each = settings.iter();
+            match each.all(|(key, value)| has.get(*key).is_some_and(|v| v == value)) {
+                true => Ok(()),
+                false => Err(format!("{has:?}")),
+            }
+        })
+        .await;
     }
 
     /// What a topic is set to itself, whatever the broker's defaults are.

@@ -93,7 +93,7 @@ pub struct Pipeline {
     prefix: String,
     group: String,
     address: SocketAddr,
-    _folder: TempDir,
+    folder: TempDir,
     _room: SemaphorePermit<'static>,
 }
 
@@ -319,7 +319,7 @@ impl Builder {
             database,
             prefix,
             group,
-            _folder: folder,
+            folder,
             _room: room,
         };
         if self.has_clocks {
@@ -350,6 +350,16 @@ impl Pipeline {
     #[must_use]
     pub fn weather() -> Builder {
         Self::builder(&crate::repository("aguacero.toml"))
+    }
+
+    /// Declares other topics and streams, for processes that are started from now on.
+    pub fn declare(&mut self, toml: &str) {
+        let toml = with_topics_called(&self.prefix, toml);
+        let file = self.folder.path().join("aguacero.toml");
+        std::fs::write(file, &toml).expect("a file in our own folder");
+        let declared = Config::parse(&toml, "this test's other file", []);
+        let declared = declared.unwrap_or_else(|e| panic!("{e}"));
+        (self.config.topics, self.config.streams) = (declared.topics, declared.streams);
     }
 
     async fn try_start(&mut self, without: &BTreeSet<Kind>) -> Result<(), NotReady> {

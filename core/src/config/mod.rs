@@ -99,6 +99,12 @@ impl Redis {
             credentials: None,
         }
     }
+
+    /// The URL as it may be shown.
+    #[must_use]
+    pub fn address(&self) -> String {
+        access::without_password(&self.url)
+    }
 }
 
 impl fmt::Debug for Redis {

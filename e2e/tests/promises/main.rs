@@ -24,3 +24,4 @@ mod tls;
 mod topic_settings;
 mod trouble;
 mod turns;
+mod undeclared_topics;

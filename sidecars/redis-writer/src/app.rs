@@ -3,7 +3,8 @@
 use std::{io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use aguacero::{
-    admin::Admin, config::Config, essential::essential, log_limiter, shutdown::Shutdown, socket,
+    admin::Admin, config::Config, essential::essential, log_limiter, redis_check,
+    shutdown::Shutdown, socket,
 };
 use tokio::{net::UnixListener, sync::watch, task::JoinSet};
 
@@ -46,7 +47,8 @@ impl App {
         self.admin.local_addr()
     }
 
-    /// Serves until `shutdown`, then applies and acknowledges what was read, within the deadline.
+    /// Serves until `shutdown`, then applies and acknowledges what was read, within the deadline. An error if Redis is
+    /// of a kind that nothing can be counted in.
     pub async fn run(self, shutdown: Shutdown) -> anyhow::Result<()> {
         metric::describe();
         let (ready_sender, ready) = watch::channel(false);
@@ -62,12 +64,20 @@ impl App {
         let serving = async {
             tokio::join!(accept(self.listener, context), applier.run(waiting));
         };
+        let redis = self.config.redis.clone();
+        let refusal = async {
+            match redis_check::unsupported(&redis).await {
+                Some(why) => why,
+                None => match redis_check::watch(&redis, metric::REDIS_PROBLEM).await {},
+            }
+        };
         let deadline = async {
             shutdown.requested().await;
             tokio::time::sleep(self.config.redis_writer.drain_timeout).await;
         };
         tokio::select! {
             () = serving => {}
+            why = refusal => anyhow::bail!("Redis at {}: {why}", redis.address()),
             () = deadline => tracing::warn!(
                 "not every frame was applied before the drain timeout: the gateway repeats them, or the consumer settles them"
             ),

@@ -1,6 +1,10 @@
 //! The redis-writer sidecar: `run` or `check`.
 
-use aguacero::{cli, config::FilesOf, shutdown, telemetry};
+use aguacero::{
+    cli,
+    config::{Config, FilesOf},
+    redis_check, shutdown, telemetry,
+};
 use clap::Parser;
 use redis_writer::App;
 
@@ -17,7 +21,7 @@ enum Command {
     /// Serve until SIGTERM.
     Run(cli::ConfigFile),
     /// Read the configuration, report every mistake, and tell what it declares.
-    Check(cli::ConfigFile),
+    Check(cli::Check),
 }
 
 // One thread: deltas come coalesced, and Redis does the work.
@@ -28,7 +32,10 @@ async fn main() {
 
 async fn run(command: Command) -> anyhow::Result<()> {
     let config = match command {
-        Command::Check(file) => cli::check_for(&file, &FILES),
+        Command::Check(check) => {
+            let ask = async |config: &Config| vec![redis_check::explain(&config.redis).await];
+            cli::check_with_stores(&check, &FILES, ask).await
+        }
         Command::Run(file) => cli::load_for(&file, &FILES),
     };
     telemetry::init("redis-writer");

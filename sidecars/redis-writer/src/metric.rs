@@ -18,6 +18,8 @@ const WAITING: &str = "aguacero_redis_writer_frames_waiting";
 const PIPELINE_FRAMES: &str = "aguacero_redis_writer_pipeline_records";
 const PIPELINE_SECONDS: &str = "aguacero_redis_writer_pipeline_seconds";
 const FAILURES: &str = "aguacero_redis_writer_redis_failures_total";
+/// 1 for what is wrong with Redis, by problem.
+pub(crate) const REDIS_PROBLEM: &str = "aguacero_redis_writer_redis_problem";
 const CONNECTED: &str = "aguacero_redis_writer_redis_connected";
 
 /// Tells Prometheus what they are.
@@ -49,6 +51,10 @@ pub(crate) fn describe() {
         "From the first try of a pipeline until all of it is in Redis"
     );
     describe_counter!(FAILURES, "Times that Redis did not answer as it should");
+    describe_gauge!(
+        REDIS_PROBLEM,
+        "1 for what is wrong with Redis, such that it may not keep the counters"
+    );
     describe_gauge!(CONNECTED, "1 while Redis answers");
 }
 

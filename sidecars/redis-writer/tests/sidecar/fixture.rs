@@ -182,15 +182,20 @@ impl Writer {
     }
 
     pub(crate) async fn is_ready(&self) -> bool {
+        self.admin("/readyz").await.starts_with("HTTP/1.1 200")
+    }
+
+    /// What the admin port answers, with its head.
+    pub(crate) async fn admin(&self, path: &str) -> String {
         use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
         let mut socket = tokio::net::TcpStream::connect(self.admin)
             .await
             .expect("the admin port");
-        let request = b"GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
-        socket.write_all(request).await.expect("written");
+        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        socket.write_all(request.as_bytes()).await.expect("written");
         let mut answer = String::new();
         socket.read_to_string(&mut answer).await.expect("read");
-        answer.starts_with("HTTP/1.1 200")
+        answer
     }
 }
 
@@ -298,11 +303,16 @@ pub(crate) struct OwnRedis {
 
 impl OwnRedis {
     pub(crate) async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// With further arguments of redis-server.
+    pub(crate) async fn start_with(arguments: &[&str]) -> Self {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
         let port = listener.local_addr().expect("bound").port();
         drop(listener);
         let redis = Self {
-            child: spawn(port),
+            child: spawn(port, arguments),
             port,
         };
         redis.answers().await;
@@ -327,7 +337,7 @@ impl OwnRedis {
     }
 
     pub(crate) async fn restart(&mut self) {
-        self.child = spawn(self.port);
+        self.child = spawn(self.port, &[]);
         self.answers().await;
     }
 
@@ -350,7 +360,11 @@ impl OwnRedis {
         self.run(redis::cmd("SCRIPT").arg("FLUSH")).await;
     }
 
-    async fn run(&self, command: &redis::Cmd) {
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub(crate) async fn run(&self, command: &redis::Cmd) {
         let mut con = self.connect().await;
         let done: Result<(), _> = command.query_async(&mut con).await;
         done.expect("done");
@@ -364,13 +378,14 @@ impl Drop for OwnRedis {
     }
 }
 
-fn spawn(port: u16) -> Child {
+fn spawn(port: u16, arguments: &[&str]) -> Child {
     let (program, environment) = program();
     let port = port.to_string();
     let mut command = Command::new(&program);
     command.envs(environment).stdout(Stdio::null());
     command.args(["--bind", "127.0.0.1", "--port", &port]);
     command.args(["--save", "", "--appendonly", "no"]);
+    command.args(arguments);
     let child = command.spawn();
     child.unwrap_or_else(|e| panic!("cannot start {}: {e}; run `make test`", program.display()))
 }

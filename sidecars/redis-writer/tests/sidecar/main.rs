@@ -4,4 +4,5 @@ mod fixture;
 mod frames;
 mod outage;
 mod protocol;
+mod redis_problems;
 mod shutdown;
