@@ -15,9 +15,8 @@ use crate::{
     archiver::Archiver,
     metric,
     periodic::{
-        audit::Auditor, indices, lag, missed_partitions, reconcile::Reconciler,
-        redis_problems, topic_settings,
-        undeclared_topics,
+        audit::Auditor, indices, lag, missed_partitions, reconcile::Reconciler, redis_problems,
+        topic_settings, undeclared_topics,
     },
     poll::{Incarnations, Poller},
     retry::RetryLimit,

@@ -6,7 +6,7 @@ use std::{
     time::SystemTime,
 };
 
-use aguacero::{config::Config, ledger::Position};
+use aguacero::{config::Config, ledger::Position, log_limiter};
 
 use crate::{
     archive::{Archive, Archived, EventOutcome, Refusal},
@@ -22,6 +22,9 @@ use crate::{
     settle::{Settler, Written},
     sink::{Outcome, Sink},
 };
+
+/// What is said while MongoDB does not answer.
+const UNREAD: &str = "the archive cannot be read";
 
 /// What the archive had of a partition when this process got it.
 struct Before {
@@ -74,8 +77,7 @@ impl Archiver {
                 match self.archive.highest(stream, &source.position).await {
                     Ok(found) => break highest = highest.max(found),
                     Err(error) => {
-                        let what = "the archive does not tell what it has";
-                        backoff.after(what, &stream.name, &error).await;
+                        backoff.after(UNREAD, &stream.name, &error).await;
                     }
                 }
             }
@@ -149,6 +151,36 @@ impl Sink for Archiver {
             None => Outcome::Finished,
             Some((at, why)) => Outcome::Stopped { at, why },
         }
+    }
+
+    async fn last_archived(&self, source: &Source) -> Option<i64> {
+        let topic = &self.config.topics[source.topic];
+        let streams = self.config.streams.iter();
+        let of_topic = streams.filter(|s| self.config.topic_of(s).name == topic.name);
+        let mut backoff = Backoff::new();
+        loop {
+            let asked = async {
+                let position = &source.position;
+                let mut last = self.archive.last_dead_letter(&topic.name, position).await?;
+                for stream in of_topic.clone() {
+                    last = last.max(self.archive.highest(stream, position).await?);
+                }
+                Ok::<_, mongodb::error::Error>(last)
+            };
+            match asked.await {
+                Ok(last) => return last,
+                Err(error) => backoff.after(UNREAD, "", &error).await,
+            }
+        }
+    }
+
+    async fn passed_over(&self, source: &Source, at: i64) -> Option<i64> {
+        let topic = &self.config.topics[source.topic].name;
+        let asked = self.archive.passed_over(topic, &source.position, at).await;
+        asked.unwrap_or_else(|error| {
+            log_limiter::repeated(UNREAD, "", &error);
+            None // it is asked again
+        })
     }
 }
 

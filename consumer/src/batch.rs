@@ -21,6 +21,8 @@ pub struct Source {
 pub struct Batch {
     /// Whose they are.
     pub source: Arc<Source>,
+    /// The leader epoch that the last record was written in, if the broker tells it.
+    pub leader_epoch: Option<i32>,
     bytes: Vec<u8>,
     spans: Vec<Span>,
 }
@@ -56,6 +58,7 @@ impl Batch {
     pub fn new(source: Arc<Source>) -> Self {
         Self {
             source,
+            leader_epoch: None,
             bytes: Vec::new(),
             spans: Vec::new(),
         }

@@ -48,6 +48,10 @@ pub const PAUSED: &str = "aguacero_consumer_paused_partitions";
 pub const STOPPED: &str = "aguacero_consumer_stopped_partition";
 /// Records that Kafka had deleted before they were read, by topic and partition.
 pub const LOST: &str = "aguacero_consumer_lost_total";
+/// Offsets that a log had and has no more, by topic and partition: acknowledged events may be lost.
+pub const TRUNCATED: &str = "aguacero_consumer_truncated_total";
+/// Records that are not archived because somebody else has set the group's offset, by topic and partition.
+pub const PASSED_OVER: &str = "aguacero_consumer_passed_over_total";
 
 /// Partitions whose lag Kafka has not told for long, by topic.
 pub const LAG_UNKNOWN: &str = "aguacero_consumer_lag_unknown_partitions";
@@ -135,6 +139,11 @@ pub fn describe() {
         "1 for a setting of a topic that endangers what is promised"
     );
     describe_counter!(LOST, "Records that Kafka had deleted before they were read");
+    describe_counter!(TRUNCATED, "Offsets that Kafka's log had and has no more");
+    describe_counter!(
+        PASSED_OVER,
+        "Records that were not read because the group's offset was moved"
+    );
 }
 
 /// Records that came from Kafka.
@@ -163,6 +172,17 @@ pub(crate) fn foreign(stream: &str, foreign: bool) {
 }
 
 /// Records of a partition that are not archived yet.
+/// Offsets that a log had and has no more.
+pub(crate) fn truncated(topic: &str, partition: i32, offsets: u64) {
+    metrics::counter!(TRUNCATED, &of_partition(topic, partition)).increment(offsets);
+}
+
+/// Records that are passed over since somebody else has set the group's offset.
+pub(crate) fn passed_over(topic: &str, partition: i32, records: u64) {
+    metrics::counter!(PASSED_OVER, &of_partition(topic, partition)).increment(records);
+}
+
+/// Records of a partition that are not archived and settled yet.
 pub(crate) fn lag(topic: &str, partition: i32, records: i64) {
     metrics::gauge!(LAG, &of_partition(topic, partition)).set(records.max(0) as f64);
 }

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 
-use crate::batch::Batch;
+use crate::batch::{Batch, Source};
 
 /// Makes batches permanent. MongoDB is one; another store needs only this.
 ///
@@ -13,6 +13,18 @@ pub trait Sink: Send + Sync + 'static {
     /// Writes the batch, however long it takes: a store that is away is waited for. After
     /// [`Outcome::Finished`] the offsets are committed, and nobody reads these records again.
     fn write(&self, batch: Batch) -> impl Future<Output = Outcome> + Send;
+
+    /// The highest offset of a partition of which the store holds a record; none if it holds none, or does not say.
+    fn last_archived(&self, source: &Source) -> impl Future<Output = Option<i64>> + Send {
+        _ = source;
+        async { None }
+    }
+
+    /// Where to go on if somebody wants the record at `at`, which this sink cannot handle, to be passed over.
+    fn passed_over(&self, source: &Source, at: i64) -> impl Future<Output = Option<i64>> + Send {
+        _ = (source, at);
+        async { None }
+    }
 }
 
 /// What became of a batch.

@@ -11,6 +11,7 @@ use aguacero::{
     kafka::{Described, Topics, client_config},
     record::{HEADER, Header},
 };
+use consumer::poll::Committed;
 use rdkafka::{
     ClientConfig, Message as _, Offset, TopicPartitionList,
     admin::{
@@ -73,6 +74,19 @@ impl Record {
     pub fn text(&self) -> &str {
         std::str::from_utf8(&self.value).expect("accepted events are UTF-8")
     }
+}
+
+/// The header of a record of `stream`.
+#[must_use]
+pub fn header(stream: &str, id: EventId) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    Header {
+        id,
+        stream,
+        client_key: b"",
+    }
+    .write(&mut bytes);
+    bytes
 }
 
 /// Where a partition is, by the brokers' ids.
@@ -320,6 +334,19 @@ impl Kafka {
         .expect("rewinding a group");
     }
 
+    /// What a group has committed of a partition.
+    pub async fn committed(&self, group: &str, topic: &str, partition: i32) -> Committed {
+        let mut client = self.client();
+        client.set("group.id", group);
+        let asked = [(topic.to_owned(), partition)];
+        let ask = move || {
+            let consumer: BaseConsumer = client.create().expect("a consumer");
+            answer(|| consumer::poll::committed(&consumer, &asked))
+        };
+        let mut committed = spawn_blocking(ask).await.expect("asking for offsets");
+        committed.remove(0)
+    }
+
     /// Writes a record as somebody else would.
     pub async fn write(&self, topic: &str, partition: i32, value: &[u8], header: Option<&[u8]>) {
         let mut client = self.client();
@@ -356,12 +383,26 @@ impl Kafka {
         value: &[u8],
         headers: &[(&[u8], &[u8])],
     ) {
+        self.write_batch(topic, partition, &[value], headers).await;
+    }
+
+    /// The same with several records in one batch.
+    pub async fn write_batch(
+        &self,
+        topic: &str,
+        partition: i32,
+        values: &[&[u8]],
+        headers: &[(&[u8], &[u8])],
+    ) {
         let mut client = self.client();
         client
             .set("acks", "all")
+            .set("linger.ms", "10000")
+            .set("batch.size", "200000000")
             .set("compression.type", "zstd")
             .set("message.max.bytes", "200000000");
-        let (topic, value) = (topic.to_owned(), value.to_vec());
+        let topic = topic.to_owned();
+        let values: Vec<_> = values.iter().map(|value| value.to_vec()).collect();
         let headers: Vec<_> = headers
             .iter()
             .map(|(name, value)| (name.to_vec(), value.to_vec()))
@@ -369,10 +410,13 @@ impl Kafka {
         spawn_blocking(move || {
             let producer: BaseProducer = client.create().expect("a producer");
             let before = ends_of(&producer, &topic, partition);
-            produce(&producer, &topic, partition, &value, &headers);
+            for value in &values {
+                produce(&producer, &topic, partition, value, &headers);
+            }
             producer.flush(CALL_TIMEOUT).expect("Kafka answers");
             // A record that the broker refuses is as flushed as one that it has.
-            assert!(ends_of(&producer, &topic, partition) > before, "refused");
+            let written = ends_of(&producer, &topic, partition) - before;
+            assert_eq!(written, values.len() as i64, "refused");
         })
         .await
         .expect("writing a record");

@@ -142,6 +142,28 @@ impl Outages {
             .sum()
     }
 
+    /// Takes everything from `offset` on out of a partition's log, as if it had never reached the disk. The broker
+    /// is down, and has only one segment of it.
+    pub fn truncate(&self, topic: &str, partition: i32, offset: i64) {
+        let state = read(&self.state);
+        let data = state["services"]["kafka"]["data"].as_str();
+        let folder = Path::new(data.expect("the broker's folder")).join("log");
+        let file = folder.join(format!("{topic}-{partition}/{:020}.log", 0));
+        let log = std::fs::read(&file).expect("its log");
+        // Of each batch: offset, and bytes behind the length.
+        let mut at = 0;
+        while let Some((begins, rest)) = log.get(at..).and_then(|l| l.split_first_chunk::<8>()) {
+            if i64::from_be_bytes(*begins) >= offset {
+                break;
+            }
+            let length = rest.first_chunk::<4>().expect("a whole batch");
+            at += 12 + u32::from_be_bytes(*length) as usize;
+        }
+        assert!(at < log.len(), "nothing to take out");
+        let file = std::fs::OpenOptions::new().write(true).open(&file);
+        file.and_then(|f| f.set_len(at as u64)).expect("its log");
+    }
+
     /// Runs one of Kafka's own tools.
     async fn kafka_tool(&self, class: &str, arguments: &[&str]) {
         let state = read(&self.state);

@@ -3,8 +3,9 @@
 //! In reading order: how MongoDB is reached ([`options`]), which indices it has ([`index`]) and how it is spread over
 //! shards ([`shards`]); [`insert`] decides what is written and [`write`] writes it; what is there already is read
 //! ([`stored`]) and compared ([`value`]), what MongoDB has against a document is its [`refused`], and [`outcome`] says
-//! what became of each event; [`dead_letters`] keeps what cannot be written; [`count`] says what a document adds to the counters, [`totals`] reads back what all of
-//! them add, and [`origin`] whose they are. A write counts
+//! what became of each event; [`dead_letters`] keeps what cannot be written, and [`last`] tells which records are
+//! passed over; [`count`] says what a document adds to the counters, [`totals`] reads back what all of them add, and
+//! [`origin`] whose they are. A write counts
 //! once the majority has it in its journal, and reading back sees exactly what counts.
 
 mod options;
@@ -20,6 +21,7 @@ mod value;
 mod write;
 
 mod dead_letters;
+mod last;
 
 mod count;
 mod origin;
@@ -41,6 +43,7 @@ use refused::Refusals;
 
 pub use count::Counting;
 pub use dead_letters::{Filter, StoredDeadLetter};
+pub(crate) use last::PASSED_TO;
 pub use options::client_options;
 pub use origin::{Origin, explain};
 pub use outcome::{Archived, EventOutcome};

@@ -15,7 +15,10 @@ use aguacero::{cli::ConfigFile, config::Config};
 use anyhow::{Context as _, bail, ensure};
 use clap::{Args, Subcommand};
 
-use super::replay::Replayer;
+use super::{
+    pass_over::{Place, pass_over},
+    replay::Replayer,
+};
 use crate::{
     archive::{Archive, Filter, StoredDeadLetter},
     retry::{RetryLimit, hosts},
@@ -83,6 +86,16 @@ pub enum Verb {
         #[command(flatten)]
         file: ConfigFile,
     },
+    /// Let a partition that has stopped at a record go on behind it
+    PassOver {
+        /// Where it has stopped: TOPIC/PARTITION/OFFSET, as the consumer's log has it
+        place: Place,
+        /// Why, for whoever looks at the dead letter later
+        #[arg(long, value_name = "TEXT")]
+        why: Option<String>,
+        #[command(flatten)]
+        file: ConfigFile,
+    },
 }
 
 /// Which dead letters.
@@ -104,7 +117,8 @@ impl Verb {
             Self::List { file, .. }
             | Self::Show { file, .. }
             | Self::Replay { file, .. }
-            | Self::Discard { file, .. } => file,
+            | Self::Discard { file, .. }
+            | Self::PassOver { file, .. } => file,
         }
     }
 }
@@ -113,8 +127,14 @@ impl Verb {
 pub async fn dead_letters(config: Config, verb: &Verb) -> anyhow::Result<()> {
     let config = Arc::new(config);
     let archive = Archive::new(config.clone()).await.context("MongoDB")?;
+    let mongodb = format!("MongoDB at {}", hosts(&config.mongodb.uri));
+    let limit = RetryLimit::of_a_command();
     let (filter, of) = match verb {
         Verb::List { which, every, .. } => (which.filter((!every).then_some(true)), None),
+        Verb::PassOver { place, why, .. } => {
+            limit.retry(&mongodb, || archive.ping()).await?;
+            return pass_over(&config, &archive, place, why.as_deref()).await;
+        }
         Verb::Show { id, .. } => (Filter::of(id), Some(1)),
         Verb::Replay {
             all: true, which, ..
@@ -128,8 +148,6 @@ pub async fn dead_letters(config: Config, verb: &Verb) -> anyhow::Result<()> {
             (filter, Some(ids.len()))
         }
     };
-    let mongodb = format!("MongoDB at {}", hosts(&config.mongodb.uri));
-    let limit = RetryLimit::of_a_command();
     limit.retry(&mongodb, || archive.ping()).await?;
     if let Verb::Discard { all: true, .. } = verb {
         let discarded = archive.discard_dead_letters(&filter).await;
@@ -179,6 +197,7 @@ pub async fn dead_letters(config: Config, verb: &Verb) -> anyhow::Result<()> {
                 println!("{}: discarded", letter.id());
             }
         }
+        Verb::PassOver { .. } => {}
     }
     Ok(())
 }

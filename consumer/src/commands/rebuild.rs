@@ -125,6 +125,8 @@ mod tests {
                 partition: 1,
                 next,
                 incarnation: Some(incarnation.into()),
+                leader_epoch: None,
+                stopped: false,
             }]
         };
         assert_eq!(

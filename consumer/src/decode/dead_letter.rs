@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use aguacero::{config::Config, id::EventId, record::HEADER};
+use aguacero::{config::Config, id::EventId, ledger::Position, record::HEADER};
 use bson::{Binary, DateTime, Document, doc, spec::BinarySubtype};
 
 use super::document::uuid;
@@ -55,6 +55,8 @@ pub enum Reason {
     IdConflict,
     /// A rule of the archive's collection (a unique index, a validator) is against it.
     Refused,
+    /// The partition had stopped at it, and an operator let it go on.
+    PassedOver,
 }
 
 impl fmt::Display for Reason {
@@ -76,8 +78,18 @@ impl Reason {
             Self::TooLarge => "too-large",
             Self::IdConflict => "id-conflict",
             Self::Refused => "refused",
+            Self::PassedOver => "passed-over",
         }
     }
+}
+
+/// The id of a dead letter: its record's place.
+#[must_use]
+pub fn id(topic: &str, position: &Position, offset: i64) -> String {
+    format!(
+        "{topic}/{}/{}/{offset}",
+        position.incarnation, position.partition
+    )
 }
 
 /// The dead letter as it is stored. Its `_id` is the record's place, so writing it again changes nothing.
@@ -117,13 +129,11 @@ pub fn small(config: &Config, batch: &Batch, letter: &DeadLetter, why: &str) -> 
 /// Where a record stands: `topic/incarnation/partition/offset`
 #[must_use]
 pub fn place(config: &Config, batch: &Batch, record: &Record<'_>) -> String {
-    let (topic, position) = (
-        &config.topics[batch.source.topic].name,
-        &batch.source.position,
-    );
-    format!(
-        "{topic}/{}/{}/{}",
-        position.incarnation, position.partition, record.offset
+    let source = &batch.source;
+    id(
+        &config.topics[source.topic].name,
+        &source.position,
+        record.offset,
     )
 }
 
@@ -133,7 +143,7 @@ fn envelope(config: &Config, batch: &Batch, letter: &DeadLetter, record: &Record
         &batch.source.position,
     );
     let mut document = doc! {
-        "_id": place(config, batch, record),
+        "_id": id(topic, position, record.offset),
         "reason": letter.reason.as_str(),
         "detail": beginning(&letter.detail, DETAIL_BYTES_MAX),
         "at": DateTime::from_millis(record.timestamp_ms),
@@ -208,8 +218,6 @@ fn binary(bytes: &[u8], room: &mut usize) -> Binary {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-
-    use aguacero::ledger::Position;
 
     use super::*;
     use crate::batch::Source;

@@ -4,12 +4,7 @@ use std::time::Instant;
 
 use rdkafka::{Message, message::BorrowedMessage};
 
-use super::{
-    headers::headers,
-    offsets::report_lost,
-    partition::{Partition, ResumePoint},
-    state::Poller,
-};
+use super::{headers::headers, leader_epoch, partition::Partition, state::Poller};
 use crate::sink::Sink;
 
 impl<S: Sink> Poller<S> {
@@ -30,20 +25,14 @@ impl<S: Sink> Poller<S> {
         if partition.source.is_none() || partition.stopped || partition.leaving {
             return false; // it will be read again, if it is ever to be read here
         }
+        let (key, came) = ((topic, message.partition()), message.offset());
         match partition.next {
-            Some(next) if message.offset() < next => {
-                self.gone_back((topic, message.partition()), next, message.offset());
+            // Only a log that was replaced or cut off has an offset that was read before.
+            Some(next) if came < next => {
+                self.gone_back(key, next, came);
                 return false;
             }
-            Some(next) if message.offset() > next => {
-                report_lost(
-                    &self.consumer,
-                    message.topic(),
-                    message.partition(),
-                    next,
-                    message.offset(),
-                );
-            }
+            Some(next) if came > next => partition.missed(next, came),
             _ => {}
         }
         let consumer = &self.config.consumer;
@@ -58,30 +47,6 @@ impl<S: Sink> Poller<S> {
             partition.full_since.get_or_insert_with(Instant::now);
         }
         full
-    }
-
-    /// Only a log that was replaced or cut off has an offset that was read before.
-    fn gone_back(&mut self, key: (usize, i32), next: i64, came: i64) {
-        let topic = &self.config.topics[key.0].name;
-        tracing::error!(
-            topic,
-            partition = key.1,
-            next,
-            came,
-            "Kafka's log has gone back: was the topic made again?"
-        );
-        let Some(partition) = self.partitions.get_mut(&key) else {
-            return;
-        };
-        let incarnation = partition
-            .source
-            .as_ref()
-            .map(|s| s.position.incarnation.clone());
-        partition.suspend(ResumePoint {
-            round: self.incarnations.next_round(),
-            incarnation,
-            offset: Some(came),
-        });
     }
 }
 
@@ -102,6 +67,7 @@ fn push(
         message.payload(),
         headers(message),
     );
+    batch.leader_epoch = leader_epoch::of(message).or(batch.leader_epoch);
     let bytes = batch.size() - before;
     partition.appended(message.offset(), bytes);
 }

@@ -10,7 +10,7 @@ use rdkafka::{bindings as sys, message::BorrowedMessage};
 /// rdkafka's own `Headers` panics at a name that is not UTF-8, and anybody who may write to the topic
 /// can send one. librdkafka ends a name at its first NUL.
 #[allow(unsafe_code)]
-pub(super) fn headers<'a>(
+pub(crate) fn headers<'a>(
     message: &'a BorrowedMessage<'_>,
 ) -> impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)> {
     let mut list = ptr::null_mut();

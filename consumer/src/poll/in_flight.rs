@@ -9,7 +9,8 @@ use aguacero::shutdown::Shutdown;
 use futures_util::FutureExt;
 
 use super::{
-    partition::{Done, InFlight, ResumePoint},
+    logs::way_past,
+    partition::{Done, InFlight},
     state::Poller,
 };
 use crate::{
@@ -64,29 +65,16 @@ impl<S: Sink> Poller<S> {
             return;
         }
         match done.outcome {
-            Outcome::Finished => {
-                partition.finished = done.last.map(|last| last + 1).or(partition.finished)
-            }
+            Outcome::Finished => partition.finish(done.last, done.leader_epoch),
             Outcome::Stopped { at, why } => {
                 let topic = &self.config.topics[key.0].name;
-                tracing::error!(
-                    topic,
-                    partition = key.1,
-                    offset = at,
-                    "the partition stops here: {why}"
-                );
-                metric::stopped(topic, key.1, true);
-                (partition.finished, partition.stopped) = (Some(at), true);
-                partition.forget_waiting();
+                let why = format!("{why}. {}", way_past(topic, key.1, at));
+                partition.leader_epoch = done.leader_epoch.or(partition.leader_epoch);
+                self.stop(key, at, &why);
             }
             Outcome::Unsure => {
-                let incarnation = Some(done.source.position.incarnation.clone());
-                let offset = partition.finished;
-                partition.suspend(ResumePoint {
-                    round: self.incarnations.next_round(),
-                    incarnation,
-                    offset,
-                });
+                let unfinished = partition.unfinished(self.incarnations.next_round());
+                partition.suspend(unfinished);
             }
         }
     }
@@ -95,6 +83,7 @@ impl<S: Sink> Poller<S> {
 /// A batch on its way through the sink. A bug in the sink stops the partition, not the process.
 async fn write<S: Sink>(sink: Arc<S>, batch: Batch, abandoned: Shutdown, done: mpsc::Sender<Done>) {
     let (source, first, last) = (batch.source.clone(), batch.first(), batch.last());
+    let leader_epoch = batch.leader_epoch;
     let outcome = tokio::select! {
         () = abandoned.requested() => return,
         outcome = AssertUnwindSafe(sink.write(batch)).catch_unwind() => outcome,
@@ -109,6 +98,7 @@ async fn write<S: Sink>(sink: Arc<S>, batch: Batch, abandoned: Shutdown, done: m
     _ = done.send(Done {
         source,
         last,
+        leader_epoch,
         outcome,
     });
 }

@@ -63,6 +63,11 @@ impl Incarnations {
         }
     }
 
+    /// Who is asked.
+    pub(super) fn topics(&self) -> &Arc<Topics> {
+        &self.topics
+    }
+
     /// The latest answer, and those to come.
     #[must_use]
     pub fn subscribe(&self) -> watch::Receiver<View> {

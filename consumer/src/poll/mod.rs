@@ -5,7 +5,9 @@
 //! [`group`] has given to this process ([`rebalance`]). Records are appended to the batch that their partition
 //! has open ([`append`], [`headers`]). A partition whose sink is free gives it what has come together in the
 //! meantime ([`in_flight`]): group commit, so nobody waits for company. How far a partition is finished comes
-//! back over a channel, and is committed every second and whenever the partition is taken away ([`offsets`]).
+//! back over a channel, and is committed every second and whenever the partition is taken away ([`offsets`],
+//! [`leader_epoch`]). Where a partition's log begins and ends, and what became of what did not come, is asked
+//! beside it ([`logs`], [`probe`]).
 //! While a sink stands still its partition is paused and the thread goes on polling, so that the group keeps
 //! this process. A topic that is made again, which its [`incarnation`] tells, is read from its beginning
 //! ([`remade_topics`]).
@@ -19,13 +21,18 @@ mod rebalance;
 mod append;
 mod headers;
 mod in_flight;
+mod leader_epoch;
+mod logs;
 mod offsets;
 mod partition;
 
 mod incarnation;
+mod probe;
 mod remade_topics;
 
 pub use group::client;
+pub(crate) use headers::headers;
 pub use incarnation::{Incarnations, View};
 pub use offsets::{Committed, committed};
+pub use probe::{Probed, probe, reader};
 pub use state::{Owned, Poller};

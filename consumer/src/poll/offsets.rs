@@ -1,22 +1,29 @@
-//! Committed offsets, and the incarnation that each of them counts in.
+//! Committed offsets, and the incarnation and the leader epoch that each of them counts in.
 //!
 //! An offset is committed together with the topic's incarnation. A topic may be deleted and made again
 //! while a commit is on its way; without the incarnation, the old offset would pass for one of the new
-//! topic, and its first records would never be read.
+//! topic, and its first records would never be read. It is also committed with the leader epoch of the record
+//! before it: a log that has lost its tail may have others at that offset.
 
 use std::time::Duration;
 
-use aguacero::{config::Config, log_limiter};
+use aguacero::config::Config;
 use rdkafka::{
     Offset, TopicPartitionList, bindings as sys,
     consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext},
     error::{KafkaError, KafkaResult},
 };
 
-use super::partition::{Partition, ResumePoint};
-use crate::metric;
+use super::{
+    leader_epoch,
+    partition::{Partition, ResumePoint, Start},
+};
 
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+/// librdkafka's own threads answer.
+const SEEK_TIMEOUT: Duration = Duration::from_secs(2);
+/// What stands behind the incarnation where the partition has stopped at the offset.
+const STOPPED: &str = " stopped";
 
 /// What the group has committed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +36,10 @@ pub struct Committed {
     pub next: Option<i64>,
     /// The topic's incarnation; none if somebody else has set the offset, who knows what it means.
     pub incarnation: Option<String>,
+    /// The leader epoch of the record before, if it is known.
+    pub leader_epoch: Option<i32>,
+    /// Whether a consumer has stopped at this offset.
+    pub stopped: bool,
 }
 
 /// Asks the group's coordinator; blocks for up to five seconds.
@@ -42,16 +53,40 @@ pub fn committed<C: ConsumerContext>(
     }
     let list = consumer.committed_offsets(list, CALL_TIMEOUT)?;
     let elements = list.elements();
-    let committed = elements.iter().map(|e| Committed {
-        topic: e.topic().to_owned(),
-        partition: e.partition(),
-        next: match e.offset() {
-            Offset::Offset(next) => Some(next),
-            _ => None,
-        },
-        incarnation: Some(e.metadata().to_owned()).filter(|m| !m.is_empty()),
+    let committed = elements.iter().enumerate().map(|(i, e)| {
+        let (incarnation, stopped) = match e.metadata().strip_suffix(STOPPED) {
+            Some(incarnation) => (incarnation, true),
+            None => (e.metadata(), false),
+        };
+        Committed {
+            topic: e.topic().to_owned(),
+            partition: e.partition(),
+            next: match e.offset() {
+                Offset::Offset(next) => Some(next),
+                _ => None,
+            },
+            incarnation: Some(incarnation.to_owned()).filter(|m| !m.is_empty()),
+            leader_epoch: leader_epoch::of_element(&list, i),
+            stopped,
+        }
     });
     Ok(committed.collect())
+}
+
+/// Begins to read a partition anew. With a leader epoch, librdkafka asks the broker where the epoch ends, and
+/// begins there if that is before the offset: there the log that was read and the one that is there agree.
+pub(super) fn seek<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    topic: &str,
+    partition: i32,
+    start: &Start,
+) -> KafkaResult<()> {
+    let mut list = TopicPartitionList::with_capacity(1);
+    let offset = start.offset.map_or(Offset::Beginning, Offset::Offset);
+    list.add_partition_offset(topic, partition, offset)?;
+    leader_epoch::set(&mut list, 0, start.leader_epoch);
+    let sought = consumer.seek_partitions(list, SEEK_TIMEOUT)?;
+    sought.elements().iter().try_for_each(|e| e.error())
 }
 
 impl From<&Committed> for ResumePoint {
@@ -60,6 +95,10 @@ impl From<&Committed> for ResumePoint {
             round: 0,
             incarnation: committed.incarnation.clone(),
             offset: committed.next,
+            leader_epoch: committed.leader_epoch,
+            is_committed: committed.incarnation.is_some(),
+            cut: None,
+            is_confirmed: false,
         }
     }
 }
@@ -83,7 +122,13 @@ pub(super) fn commit<'a, C: ConsumerContext>(
         let mut element =
             list.add_partition(&config.topics[partition.topic].name, partition.number);
         element.set_offset(Offset::Offset(finished))?;
-        element.set_metadata(&source.position.incarnation);
+        let incarnation = &source.position.incarnation;
+        element.set_metadata(if partition.stopped {
+            format!("{incarnation}{STOPPED}")
+        } else {
+            incarnation.clone()
+        });
+        leader_epoch::set(&mut list, news.len(), partition.leader_epoch);
         news.push(partition);
     }
     if news.is_empty() {
@@ -121,41 +166,4 @@ fn commit_in_background<C: ConsumerContext>(
         sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR => Ok(()),
         error => Err(KafkaError::ConsumerCommit(error.into())),
     }
-}
-
-/// The first and the next offset that Kafka has.
-fn log_range<C: ConsumerContext>(
-    consumer: &BaseConsumer<C>,
-    topic: &str,
-    partition: i32,
-) -> KafkaResult<(i64, i64)> {
-    consumer.fetch_watermarks(topic, partition, CALL_TIMEOUT)
-}
-
-/// Says so if Kafka has deleted records between `next`, which should have come, and `came`; says how many.
-pub(super) fn report_lost<C: ConsumerContext>(
-    consumer: &BaseConsumer<C>,
-    topic: &str,
-    partition: i32,
-    next: i64,
-    came: i64,
-) -> i64 {
-    let lost = match log_range(consumer, topic, partition) {
-        Ok((first, _)) => (first.min(came) - next).max(0),
-        Err(error) => {
-            log_limiter::repeated("Kafka does not tell where a log begins", topic, &error);
-            return 0;
-        }
-    };
-    if lost > 0 {
-        tracing::error!(
-            topic,
-            partition,
-            next,
-            lost,
-            "Kafka has deleted records that were not archived: its retention is shorter than this process was behind"
-        );
-        metric::lost(topic, partition, lost.unsigned_abs());
-    }
-    lost
 }

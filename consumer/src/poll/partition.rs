@@ -9,6 +9,9 @@ use crate::{
     sink::Outcome,
 };
 
+/// Gaps that are remembered until it is known why: those beyond are taken for marks of transactions.
+const GAPS_MAX: usize = 10_000;
+
 /// State of a partition, from the moment that the group gives it until it takes it away.
 pub(super) struct Partition {
     /// Position in `Config::topics`.
@@ -23,6 +26,8 @@ pub(super) struct Partition {
     pub(super) next: Option<i64>,
     /// Every record below is finished.
     pub(super) finished: Option<i64>,
+    /// The leader epoch of the last record below `finished`, if it is known.
+    pub(super) leader_epoch: Option<i32>,
     /// What the group knows of `finished`.
     pub(super) committed: Option<i64>,
     /// Batches that wait, the last of which is being filled.
@@ -38,6 +43,23 @@ pub(super) struct Partition {
     pub(super) leaving: bool,
     /// As librdkafka was told.
     pub(super) paused: bool,
+    /// Offsets that did not come, each gap from and to, until it is known why.
+    pub(super) gaps: Vec<(i64, i64)>,
+    /// The question about its log whose answer is still to come.
+    pub(super) asked: Option<Asked>,
+    /// `next` at the last look, and how often it was the same since.
+    pub(super) quiet: (Option<i64>, u32),
+}
+
+/// A question about a log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Asked {
+    /// Its number.
+    pub(super) id: u64,
+    /// So many gaps were there when it was put.
+    pub(super) gaps: usize,
+    /// The partition's `next` then.
+    pub(super) next: Option<i64>,
 }
 
 /// A batch that the sink has. Dropping it tells the sink to let go.
@@ -62,6 +84,7 @@ impl InFlight {
 pub(super) struct Done {
     pub(super) source: Arc<Source>,
     pub(super) last: Option<i64>,
+    pub(super) leader_epoch: Option<i32>,
     pub(super) outcome: Outcome,
 }
 
@@ -74,6 +97,29 @@ pub(super) struct ResumePoint {
     pub(super) incarnation: Option<String>,
     /// The first record to read if it is still there; none: at the beginning.
     pub(super) offset: Option<i64>,
+    /// The leader epoch of the record before, if it is known.
+    pub(super) leader_epoch: Option<i32>,
+    /// The group knows `offset`, from a commit of ours.
+    pub(super) is_committed: bool,
+    /// What the log has lost, from and to, and was not told yet.
+    pub(super) cut: Option<(i64, i64)>,
+    /// The incarnation was confirmed after the log was seen to end before `offset`.
+    pub(super) is_confirmed: bool,
+}
+
+/// Where to begin in a log.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Start {
+    /// None: at the beginning, wherever that is.
+    pub(super) offset: Option<i64>,
+    /// The leader epoch of the record before, if it is known: the broker finds where the logs agree.
+    pub(super) leader_epoch: Option<i32>,
+    /// Records that retention has deleted before they were read, from and to.
+    pub(super) deleted: Option<(i64, i64)>,
+    /// Records that the log had and has no more, from and to.
+    pub(super) cut: Option<(i64, i64)>,
+    /// The offset that somebody else has set.
+    pub(super) set_by_others: Option<i64>,
 }
 
 impl Partition {
@@ -85,6 +131,7 @@ impl Partition {
             resume_point,
             next: None,
             finished: None,
+            leader_epoch: None,
             committed: None,
             waiting: VecDeque::new(),
             waiting_bytes: 0,
@@ -93,11 +140,14 @@ impl Partition {
             stopped: false,
             leaving: false,
             paused: false,
+            gaps: Vec::new(),
+            asked: None,
+            quiet: (None, 0),
         }
     }
 
-    /// Its records are of `incarnation` from now on.
-    pub(super) fn adopt(&mut self, incarnation: &str, epoch: u64, start: Option<i64>) {
+    /// Its records are of `incarnation` from now on, and begin at `start`.
+    pub(super) fn adopt(&mut self, incarnation: &str, epoch: u64, start: &Start) {
         let position = Position {
             incarnation: incarnation.to_owned(),
             partition: self.number,
@@ -107,7 +157,10 @@ impl Partition {
             position,
             epoch,
         }));
-        (self.next, self.finished, self.committed) = (start, start, start);
+        (self.next, self.finished) = (start.offset, start.offset);
+        self.leader_epoch = start.leader_epoch;
+        let resumed = self.resume_point.is_committed && start.set_by_others.is_none();
+        self.committed = self.resume_point.offset.filter(|_| resumed);
         self.stopped = false;
     }
 
@@ -116,6 +169,8 @@ impl Partition {
         self.forget_waiting();
         self.source = None;
         self.resume_point = resume_point;
+        self.gaps.clear();
+        self.asked = None; // what was asked says nothing about what is there now
     }
 
     /// The batch to append to, which is below both bounds.
@@ -146,6 +201,49 @@ impl Partition {
         Some(batch)
     }
 
+    /// The sink has finished every record up to `last`.
+    pub(super) fn finish(&mut self, last: Option<i64>, leader_epoch: Option<i32>) {
+        if let Some(last) = last {
+            self.finished = Some(last + 1);
+            self.leader_epoch = leader_epoch.or(self.leader_epoch);
+        }
+    }
+
+    /// It goes no further than the record at `at`, which is told to the group as well.
+    pub(super) fn stop(&mut self, at: i64) {
+        (self.next, self.finished, self.stopped) = (Some(at), Some(at), true);
+        self.committed = None;
+        self.forget_waiting();
+    }
+
+    /// Whether every record below `next` is finished.
+    pub(super) fn is_idle(&self) -> bool {
+        self.waiting.is_empty() && self.in_flight.is_none() && self.finished == self.next
+    }
+
+    /// The offsets from `next` to before `came` did not come.
+    pub(super) fn missed(&mut self, next: i64, came: i64) {
+        if self.gaps.len() < GAPS_MAX {
+            self.gaps.push((next, came));
+        }
+    }
+
+    /// Nothing below `next` will come any more.
+    pub(super) fn skip_to(&mut self, next: i64) {
+        (self.next, self.finished, self.leader_epoch) = (Some(next), Some(next), None);
+    }
+
+    /// Where to go on with what is not finished, once the incarnation is confirmed by question `round`.
+    pub(super) fn unfinished(&self, round: u64) -> ResumePoint {
+        ResumePoint {
+            round,
+            incarnation: self.source.as_ref().map(|s| s.position.incarnation.clone()),
+            offset: self.finished,
+            leader_epoch: self.leader_epoch,
+            ..ResumePoint::default()
+        }
+    }
+
     pub(super) fn forget_waiting(&mut self) {
         self.waiting.clear();
         self.waiting_bytes = 0;
@@ -159,13 +257,52 @@ impl Partition {
 }
 
 impl ResumePoint {
-    /// Where to begin, now that the incarnation is known; none: at the beginning.
-    pub(super) fn start(&self, incarnation: &str) -> Option<i64> {
+    /// Where to begin in the log of `incarnation`, which has the offsets from `first` to before `end`.
+    pub(super) fn start(&self, incarnation: &str, (first, end): (i64, i64)) -> Start {
         let same = self
             .incarnation
             .as_ref()
             .is_none_or(|known| known == incarnation);
-        self.offset.filter(|_| same)
+        let Some(offset) = self.offset.filter(|_| same) else {
+            return Start::default();
+        };
+        if self.incarnation.is_none() {
+            return Start {
+                offset: Some(offset.clamp(first, end.max(first))),
+                set_by_others: Some(offset),
+                ..Start::default()
+            };
+        }
+        let (cut, leader_epoch) = (self.cut, self.leader_epoch);
+        if offset < first {
+            return Start {
+                offset: Some(first),
+                deleted: Some((offset, first)),
+                cut,
+                ..Start::default()
+            };
+        }
+        if offset <= end {
+            return Start {
+                offset: Some(offset),
+                leader_epoch,
+                cut,
+                ..Start::default()
+            };
+        }
+        // Without an epoch nobody can say where the logs agree: all of it is read again.
+        let from = leader_epoch.map(|_| end);
+        Start {
+            offset: from,
+            leader_epoch,
+            cut: Some((cut.map_or(offset, |(from, _)| from), from.unwrap_or(first))),
+            ..Start::default()
+        }
+    }
+
+    /// Whether the log seems to have lost its tail, or belongs to a topic that was made again.
+    pub(super) fn is_beyond(&self, end: i64) -> bool {
+        self.incarnation.is_some() && self.offset.is_some_and(|offset| offset > end)
     }
 }
 
@@ -173,17 +310,43 @@ impl ResumePoint {
 mod tests {
     use super::*;
 
-    #[test]
-    fn an_offset_holds_only_in_the_incarnation_that_it_was_committed_in() {
-        let of = |incarnation: Option<&str>| ResumePoint {
-            round: 0,
+    fn of(incarnation: Option<&str>, leader_epoch: Option<i32>) -> ResumePoint {
+        ResumePoint {
             incarnation: incarnation.map(Into::into),
             offset: Some(7),
-        };
-        assert_eq!(of(Some("a")).start("a"), Some(7));
-        assert_eq!(of(Some("a")).start("b"), None);
+            leader_epoch,
+            ..ResumePoint::default()
+        }
+    }
+
+    #[test]
+    fn an_offset_holds_only_in_the_incarnation_that_it_was_committed_in() {
+        let log = (0, 10);
+        assert_eq!(of(Some("a"), None).start("a", log).offset, Some(7));
+        assert_eq!(of(Some("a"), None).start("b", log), Start::default());
         // Set by a person, who knows which topic it is.
-        assert_eq!(of(None).start("b"), Some(7));
-        assert_eq!(ResumePoint::default().start("b"), None);
+        let set = of(None, None).start("b", log);
+        assert_eq!((set.offset, set.set_by_others), (Some(7), Some(7)));
+        assert_eq!(ResumePoint::default().start("b", log), Start::default());
+    }
+
+    #[test]
+    fn an_offset_that_the_log_does_not_have_is_told_and_nothing_that_it_has_is_skipped() {
+        let ours = of(Some("a"), Some(3));
+        let start = ours.start("a", (9, 20));
+        assert_eq!((start.offset, start.deleted), (Some(9), Some((7, 9))));
+        let start = ours.start("a", (0, 5));
+        assert_eq!((start.offset, start.cut), (Some(5), Some((7, 5))));
+        assert_eq!(
+            start.leader_epoch,
+            Some(3),
+            "the broker finds where they agree"
+        );
+        // Nobody can say where.
+        let start = of(Some("a"), None).start("a", (2, 5));
+        assert_eq!((start.offset, start.cut), (None, Some((7, 2))));
+        // Somebody else's offset: at the end, or at the beginning.
+        assert_eq!(of(None, None).start("a", (0, 5)).offset, Some(5));
+        assert_eq!(of(None, None).start("a", (9, 20)).offset, Some(9));
     }
 }

@@ -10,7 +10,7 @@ use rdkafka::{
 
 use super::{
     group::Change,
-    offsets::{self, report_lost},
+    offsets,
     partition::{Partition, ResumePoint},
     state::Poller,
 };
@@ -42,11 +42,15 @@ impl<S: Sink> Poller<S> {
             else {
                 continue;
             };
-            let partition = self.begin(topic, &committed);
-            let start = partition.next.map_or(Offset::Beginning, Offset::Offset);
+            // It is paused until it is known where to begin.
+            let resume_point = ResumePoint::from(&committed);
+            let start = resume_point
+                .offset
+                .map_or(Offset::Beginning, Offset::Offset);
             _ = list
                 .add_partition(&committed.topic, committed.partition)
                 .set_offset(start);
+            let partition = Partition::new(topic, committed.partition, resume_point);
             self.partitions
                 .insert((topic, committed.partition), partition);
         }
@@ -54,27 +58,7 @@ impl<S: Sink> Poller<S> {
             tracing::error!(%error, "taking over partitions");
         }
         self.pause_and_resume();
-    }
-
-    fn begin(&mut self, topic: usize, committed: &offsets::Committed) -> Partition {
-        let mut partition =
-            Partition::new(topic, committed.partition, ResumePoint::from(committed));
-        if let Some(described) = self.views.borrow().topics.get(&committed.topic) {
-            let start = partition.resume_point.start(&described.incarnation);
-            self.epochs += 1;
-            partition.adopt(&described.incarnation, self.epochs, start);
-        }
-        if let Some(next) = partition.next {
-            let lost = report_lost(
-                &self.consumer,
-                &committed.topic,
-                committed.partition,
-                next,
-                i64::MAX,
-            );
-            partition.next = Some(next + lost);
-        }
-        partition
+        self.ask(false);
     }
 
     /// What the group has committed: asked until it is known, since nothing can be done without it.

@@ -1,15 +1,7 @@
-//! Topics that are made again, and partitions whose topic was not known.
+//! Topics that are made again.
 
-use aguacero::log_limiter;
-use std::time::Duration;
-
-use rdkafka::{Offset, consumer::Consumer};
-
-use super::{incarnation::View, state::Poller};
+use super::state::Poller;
 use crate::sink::Sink;
-
-/// A seek may take a round trip to the broker.
-const SEEK_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A topic was deleted and made again.
 #[derive(Debug, thiserror::Error)]
@@ -31,35 +23,15 @@ impl<S: Sink> Poller<S> {
                 return Err(MadeAgain(topic.clone()).into());
             }
         }
-        let keys: Vec<_> = self.partitions.keys().copied().collect();
-        for key in keys {
-            self.look_at(key, &view)?;
+        for (key, partition) in &self.partitions {
+            let topic = &self.config.topics[key.0].name;
+            let is = view.topics.get(topic).map(|t| &t.incarnation);
+            let was = partition.source.as_ref().map(|s| &s.position.incarnation);
+            if is.is_some() && was.is_some() && is != was {
+                return Err(MadeAgain(topic.clone()).into());
+            }
         }
-        self.publish();
-        Ok(())
-    }
-
-    fn look_at(&mut self, key: (usize, i32), view: &View) -> anyhow::Result<()> {
-        let topic = &self.config.topics[key.0].name;
-        let (Some(partition), Some(is)) = (self.partitions.get_mut(&key), view.topics.get(topic))
-        else {
-            return Ok(());
-        };
-        match &partition.source {
-            Some(source) if source.position.incarnation == is.incarnation => return Ok(()),
-            Some(_) => return Err(MadeAgain(topic.clone()).into()),
-            None if view.round < partition.resume_point.round => return Ok(()),
-            None => {}
-        }
-        let start = partition.resume_point.start(&is.incarnation);
-        let offset = start.map_or(Offset::Beginning, Offset::Offset);
-        // What librdkafka has fetched before the seek is never returned after it.
-        if let Err(error) = self.consumer.seek(topic, key.1, offset, SEEK_TIMEOUT) {
-            log_limiter::repeated("a partition cannot be sought", topic, &error);
-            return Ok(());
-        }
-        self.epochs += 1;
-        partition.adopt(&is.incarnation, self.epochs, start);
+        self.ask(false); // of those that may be begun now
         Ok(())
     }
 }

@@ -14,7 +14,7 @@ use rdkafka::{
     error::KafkaError,
 };
 
-use super::state::Poller;
+use super::{partition::Partition, probe::is_unreadable, state::Poller};
 use crate::{metric, sink::Sink};
 
 /// How long `poll` waits when there is nothing to do, and when the sink is about to answer.
@@ -45,6 +45,7 @@ impl<S: Sink> Poller<S> {
             self.rebalance();
             self.collect();
             self.look_at_topics()?;
+            self.hear();
             self.hand_out();
             self.pause_and_resume();
             if self.ticked.elapsed() >= COMMIT_INTERVAL {
@@ -67,7 +68,9 @@ impl<S: Sink> Poller<S> {
             }
             return Ok(());
         }
-        let busy = self.partitions.values().any(|p| p.in_flight.is_some());
+        let is_busy =
+            |p: &Partition| p.in_flight.is_some() || p.source.is_none() && p.asked.is_some();
+        let busy = self.partitions.values().any(is_busy);
         let mut timeout = if busy { BUSY } else { IDLE };
         let consumer = self.consumer.clone();
         for _ in 0..BURST {
@@ -82,6 +85,7 @@ impl<S: Sink> Poller<S> {
                     return Err(error).context("polling Kafka");
                 }
                 Some(Err(error)) => {
+                    self.unreadable |= error.rdkafka_error_code().is_some_and(is_unreadable);
                     consumer.context().bootstrap.note(&error);
                     // By its text: librdkafka repeats itself while the broker is away.
                     log_limiter::repeated("Kafka cannot be polled", &error.to_string(), &"");
@@ -103,6 +107,7 @@ impl<S: Sink> Poller<S> {
                 .for_each(|p| p.committed = None);
         }
         self.commit(CommitMode::Async);
+        self.ask(true);
         self.publish();
         metrics::gauge!(metric::ASSIGNED).set(self.partitions.len() as f64);
         let paused = self.partitions.values().filter(|p| p.paused).count();

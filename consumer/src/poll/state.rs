@@ -1,7 +1,7 @@
 //! What the poll loop knows, and what the files beside share of it.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -16,11 +16,15 @@ use rdkafka::{
     TopicPartitionList,
     consumer::{BaseConsumer, CommitMode, Consumer as _},
 };
-use tokio::{runtime::Handle, sync::watch};
+use tokio::{
+    runtime::Handle,
+    sync::{Semaphore, watch},
+};
 
 use super::{
     group::{self, Group},
     incarnation::{Incarnations, View},
+    logs::Answer,
     offsets,
     partition::{Done, Partition},
 };
@@ -29,6 +33,9 @@ use crate::{batch::Source, sink::Sink};
 /// How long a partition may be full before it is paused: pausing drops what librdkafka has fetched
 /// ahead, so a sink that is merely slower than Kafka is waited for instead.
 const PAUSE_AFTER: Duration = Duration::from_millis(500);
+
+/// Questions about logs at the same time: those of a broker that does not answer take seconds.
+const ASKED_MAX: usize = 16;
 
 /// A partition as the rest of the process sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,6 +69,17 @@ pub struct Poller<S> {
     /// From the sink; the sender is cloned for every batch.
     pub(super) outcomes: mpsc::Receiver<Done>,
     pub(super) done: mpsc::Sender<Done>,
+    /// About logs; the sender is cloned for every question.
+    pub(super) answers: mpsc::Receiver<Answer>,
+    pub(super) heard: mpsc::Sender<Answer>,
+    /// The questions that are asked take turns.
+    pub(super) asking: Arc<Semaphore>,
+    /// Questions put so far.
+    pub(super) questions: u64,
+    /// Something was met that cannot be read.
+    pub(super) unreadable: bool,
+    /// Topics (positions in `Config::topics`) that were seen compacted.
+    pub(super) compacted: HashSet<usize>,
     pub(super) owned: watch::Sender<Vec<Owned>>,
     pub(super) ticked: Instant,
 }
@@ -80,6 +98,7 @@ impl<S: Sink> Poller<S> {
     ) -> anyhow::Result<Self> {
         let consumer = Arc::new(group::join(&config).context("joining the consumer group")?);
         let (done, outcomes) = mpsc::channel();
+        let (heard, answers) = mpsc::channel();
         Ok(Self {
             consumer,
             sink,
@@ -92,6 +111,12 @@ impl<S: Sink> Poller<S> {
             epochs: LOOPS.fetch_add(1, Ordering::Relaxed) << 32,
             outcomes,
             done,
+            answers,
+            heard,
+            asking: Arc::new(Semaphore::new(ASKED_MAX)),
+            questions: 0,
+            unreadable: false,
+            compacted: HashSet::new(),
             owned,
             ticked: Instant::now(),
             config,

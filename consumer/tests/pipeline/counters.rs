@@ -1,6 +1,6 @@
 //! Redis shows what the archive holds, whatever happened.
 
-use crate::world::{World, borrowed, events, forget, second_stream};
+use crate::world::{World, borrowed, events, eventually, forget, second_stream};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_counted_live_is_replaced_by_what_was_archived() {

@@ -7,6 +7,7 @@ mod attempts;
 mod counters;
 mod dropped;
 mod histories;
+mod logs;
 mod origins;
 mod outages;
 mod panics;

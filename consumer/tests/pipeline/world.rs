@@ -20,8 +20,8 @@ use bson::{Document, doc};
 use consumer::App;
 use futures_util::TryStreamExt;
 use rdkafka::{
-    Offset, TopicPartitionList,
-    admin::{AdminClient, AdminOptions, NewPartitions},
+    Message as _, Offset, TopicPartitionList,
+    admin::{AdminClient, AdminOptions, AlterConfig, NewPartitions, ResourceSpecifier},
     client::DefaultClientContext,
     consumer::{BaseConsumer, Consumer},
     message::{Header as KafkaHeader, OwnedHeaders},
@@ -459,6 +459,34 @@ impl World {
             .delete_records(&list, &AdminOptions::new())
             .await
             .unwrap();
+    }
+
+    /// Gives the first topic these settings, and no others.
+    pub(crate) async fn alter_topic(&self, settings: &[(&str, &str)]) {
+        let change = AlterConfig::new(ResourceSpecifier::Topic(self.topic()));
+        let change = settings
+            .iter()
+            .fold(change, |c, (name, value)| c.set(name, value));
+        let options = AdminOptions::new();
+        let altered = self.admin().alter_configs([&change], &options).await;
+        assert!(altered.unwrap().iter().all(Result::is_ok));
+    }
+
+    /// How many records of partition 0 of the first topic can be read.
+    pub(crate) fn readable(&self) -> usize {
+        let topics = Topics::new(&self.config.kafka, "test").unwrap();
+        let (first, end) = topics.offsets(self.topic(), 0).unwrap();
+        let consumer = self.group();
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(self.topic(), 0, Offset::Offset(first))
+            .unwrap();
+        consumer.assign(&list).unwrap();
+        let (mut read, mut next) = (0, first);
+        while next < end {
+            let message = consumer.poll(DEADLINE).expect("a record").unwrap();
+            (read, next) = (read + 1, message.offset() + 1);
+        }
+        read
     }
 
     /// A figure from `/metrics`, of the line that begins so.

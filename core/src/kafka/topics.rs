@@ -251,6 +251,18 @@ impl Topics {
         }
     }
 
+    /// Whether the broker keeps only the latest record of each key in a topic.
+    pub async fn is_compacted(&self, topic: &str) -> Result<bool, TopicError> {
+        let options = AdminOptions::new()
+            .request_timeout(Some(CALL_TIMEOUT))
+            .broker_id(Some(self.answering()?).filter(|id| *id >= 0));
+        let resource = ResourceSpecifier::Topic(topic);
+        let answers = self.admin.describe_configs([&resource], &options).await?;
+        let mut configs = answers.iter().flatten();
+        let policy = configs.find_map(|c| c.get("cleanup.policy")?.value.as_deref());
+        Ok(policy.is_some_and(|policy| policy.contains("compact")))
+    }
+
     /// What the settings of the declared topics that were `found` do to what is promised; what is noted of them
     /// in `found` is made new.
     pub async fn settings(

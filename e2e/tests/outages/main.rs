@@ -2,6 +2,7 @@
 
 mod chaos;
 mod overload;
+mod truncated;
 
 use e2e::{
     Pipeline, Process, Request,

@@ -2,22 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use aguacero::{
-    id::EventId,
-    record::{HEADER, Header},
-};
+use aguacero::{id::EventId, record::HEADER};
 use bson::{Document, doc};
 use e2e::{Pipeline, Request, eventually, load::tweet, once};
 
 fn header(stream: &str, n: u8) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    Header {
-        id: EventId([n; 16]),
-        stream,
-        client_key: b"",
-    }
-    .write(&mut bytes);
-    bytes
+    e2e::kafka::header(stream, EventId([n; 16]))
 }
 
 /// Name and value.
@@ -508,4 +498,136 @@ async fn letters(pipeline: &Pipeline, count: usize) {
         pipeline.archive.dead_letters().await.len() == count
     })
     .await;
+}
+/// Waits until a partition of the weather's topic has stopped, and the group knows.
+async fn stopped(pipeline: &Pipeline, partition: i32, at: i64) {
+    let topic = pipeline.topic("weather");
+    let place = format!("consumer dead-letters pass-over {topic}/{partition}/{at}");
+    once(&format!("{place} told"), async || {
+        pipeline.consumers[0].log().contains(&place)
+    })
+    .await;
+    once("committed", async || {
+        let group = pipeline.group();
+        let committed = pipeline.kafka.committed(group, topic, partition).await;
+        committed.next == Some(at) && committed.stopped
+    })
+    .await;
+}
+
+async fn archived(pipeline: &Pipeline, ids: &[u8]) {
+    let stream = pipeline.stream("weather");
+    eventually(&format!("{ids:?} archived"), async || {
+        let archived = pipeline.archive.of_stream(stream).await;
+        let mut archived: Vec<_> = archived
+            .iter()
+            .map(|d| e2e::archive::id_of(d).0[0])
+            .collect();
+        archived.sort_unstable();
+        if archived == ids {
+            Ok(())
+        } else {
+            Err(format!("{archived:?}"))
+        }
+    })
+    .await;
+}
+
+/// What stops a partition, and cannot be mended otherwise, need not stop it for ever.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_record_at_which_a_partition_has_stopped_is_passed_over_into_the_dead_letters() {
+    let pipeline = Pipeline::weather().start().await;
+    let topic = pipeline.topic("weather");
+    let mut later = header("weather", 1);
+    later[0] = 2;
+    let ours = |n| header("weather", n);
+    for (n, header) in [(2, ours(2)), (1, later), (3, ours(3))] {
+        let value = tweet(n);
+        let write = pipeline
+            .kafka
+            .write(topic, 0, value.as_bytes(), Some(&header));
+        write.await;
+    }
+    let place = |offset: i64| format!("{topic}/0/{offset}");
+    stopped(&pipeline, 0, 1).await;
+    archived(&pipeline, &[2]).await;
+    for (place, told) in [
+        (
+            place(0),
+            "has not stopped at 0: everything below 1 is archived",
+        ),
+        (place(2), "has stopped at 1, and not at 2"),
+        (place(3), "there is no record at 3"),
+        (format!("{topic}/1/0"), "there is no record at 0"),
+        (format!("{topic}/77/0"), "there is no partition 77"),
+        ("nobody/0/1".into(), "no topic is called nobody"),
+        ("1".into(), "TOPIC/PARTITION/OFFSET"),
+    ] {
+        let (done, said) = dead_letters(&pipeline, "pass-over", &[&place]).await;
+        assert!(!done && said.contains(told), "{place}: {said}");
+    }
+    let why = ["--why", "nobody has its release"];
+    let arguments = [place(1)];
+    let arguments: Vec<_> = arguments.iter().map(String::as_str).chain(why).collect();
+    let (done, said) = dead_letters(&pipeline, "pass-over", &arguments).await;
+    assert!(
+        done && said.contains("1 offsets; its partition goes on at 2"),
+        "{said}"
+    );
+    archived(&pipeline, &[2, 3]).await;
+    let letter = letter(&pipeline, "passed-over").await;
+    assert_eq!(letter.get_i64("offset").ok(), Some(1), "{letter}");
+    assert_eq!(letter.get_str("detail").ok(), Some(why[1]));
+    let value = letter.get_binary_generic("value").ok();
+    assert_eq!(value.map(Vec::as_slice), Some(tweet(1).as_bytes()));
+    once("it has not stopped any more", async || {
+        let gauge = "aguacero_consumer_stopped_partition";
+        pipeline.consumers[0].metric(gauge).await == 0.0
+    })
+    .await;
+    once("committed", async || {
+        let committed = pipeline.kafka.committed(pipeline.group(), topic, 0).await;
+        committed.next == Some(3) && !committed.stopped
+    })
+    .await;
+    let (done, said) = dead_letters(&pipeline, "pass-over", &[&place(1)]).await;
+    assert!(!done && said.contains("has not stopped"), "{said}");
+}
+
+/// Whoever may write to the topic can pack as much into a batch as librdkafka does not unpack.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_batch_that_expands_beyond_all_bounds_is_told_with_its_place_and_passed_over_whole() {
+    let pipeline = Pipeline::weather().start().await;
+    let topic = pipeline.topic("weather");
+    let write = async |n: u8| {
+        let (value, header) = (tweet(n.into()), header("weather", n));
+        let write = pipeline
+            .kafka
+            .write(topic, 0, value.as_bytes(), Some(&header));
+        write.await;
+    };
+    write(1).await;
+    let large = vec![b'x'; 50_000_000];
+    pipeline
+        .kafka
+        .write_batch(topic, 0, &[large.as_slice(); 3], &[])
+        .await;
+    write(2).await;
+    stopped(&pipeline, 0, 1).await;
+    let place = format!("{topic}/0/1");
+    let (done, said) = dead_letters(&pipeline, "pass-over", &[&place]).await;
+    assert!(
+        done && said.contains("3 offsets; its partition goes on at 4"),
+        "{said}"
+    );
+    archived(&pipeline, &[1, 2]).await;
+    let letter = letter(&pipeline, "passed-over").await;
+    assert_eq!(letter.get_i64("passed_to").ok(), Some(4), "{letter}");
+    assert!(
+        letter
+            .get_str("cut")
+            .is_ok_and(|cut| cut.contains("offsets 1 to 3")),
+        "{letter}"
+    );
+    assert!(letter.get("value").is_none(), "{letter}");
 }
