@@ -9,13 +9,13 @@ TESTED = "stores"  # what topics and groups of the suite begin with
 
 # What the ledger's scripts (core/src/ledger/*.lua) call on behalf of their caller, and the calls of the scripts.
 # `select` is for a database other than 0, `info` for what endangers the counters (core/src/redis_check.rs).
-LIVE = ("info evalsha script|load select get set hget hset hlen hexists hincrby hdel sismember sadd "
+LIVE = ("info evalsha script|load select get set hget hset hgetall hlen hexists hincrby hdel exists sismember "
         "zadd zcard zrem zrevrange")
-SETTLE = ("ping info evalsha script|load select hget hset hmget hkeys hgetall hexists hincrby hdel smembers scard "
-          "sismember sadd srem exists zrangebyscore zremrangebyscore scan del")
+SETTLE = ("ping info evalsha script|load select hget hset hsetnx hkeys hgetall hlen hexists hincrby hdel hscan scard "
+          "sismember sadd exists zcard zrange zrangebyscore zremrangebyscore scan unlink")
 
-# Of every collection in the database. `update` is for `consumer dead-letters replay` and
-# `discard`, and to note whose an archive is; `listCollections` for the same; `collMod` for indices that
+# Of every collection in the database. `update` is for `consumer dead-letters replay`, `discard`
+# and `pass-over`, and to note whose an archive is; `listCollections` for the same; `collMod` for indices that
 # somebody has hidden.
 MONGODB_ACTIONS = ["find", "insert", "update", "createIndex", "listIndexes", "collMod", "listCollections"]
 
