@@ -16,6 +16,8 @@ pub(crate) struct Expected {
     /// The highest sequence of each run.
     seen: HashMap<u8, u64>,
     settled: Deltas,
+    /// Somebody has asked to begin again.
+    pub(crate) recount: bool,
     /// By last offset.
     pending: HashMap<Position, Vec<(i64, Deltas)>>,
 }
@@ -62,6 +64,9 @@ impl Expected {
         to: i64,
         archived: &Deltas,
     ) -> Settled {
+        if self.recount {
+            return Settled::Damaged("recount".into());
+        }
         let found = self.watermark.get(position).copied();
         if found != from {
             return Settled::Found(found);

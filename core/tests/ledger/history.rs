@@ -72,6 +72,8 @@ enum Crash {
     /// A part of what it had to settle is settled.
     BetweenSettles,
     BeforeCommit,
+    /// Redis is away: it commits, and settles nothing.
+    WithoutRedis,
 }
 
 /// A frame with one entry.
@@ -186,6 +188,7 @@ impl World {
                     Crash::WhileSettling,
                     Crash::BetweenSettles,
                     Crash::BeforeCommit,
+                    Crash::WithoutRedis,
                 ];
                 let crash = crashes[self.chance.below(crashes.len())];
                 let who = self.chance.below(2);
@@ -203,7 +206,9 @@ impl World {
                 self.expected = Expected::default();
             }
             970..985 => self.recreate(partition).await,
-            985..990 => self.lose_a_part().await,
+            985..988 => self.lose_a_part().await,
+            988..991 => self.lose_a_tail(partition),
+            991..994 => self.begin_again_if_asked().await,
             _ => {
                 let who = self.chance.below(2);
                 self.consumers[who] = self.new_consumer();
@@ -230,6 +235,32 @@ impl World {
         );
         self.ledger.clear().await;
         self.expected = Expected::default();
+    }
+
+    /// Kafka has lost the end of a log, and goes on with others' records at its offsets.
+    fn lose_a_tail(&mut self, partition: usize) {
+        let position = self.position(partition);
+        let log = self.logs.entry(position.clone()).or_default();
+        let kept = self.chance.below(log.len() + 1);
+        log.truncate(kept);
+        // Who commits after that has noticed.
+        let committed = self.committed.entry(position).or_default();
+        *committed = (*committed).min(kept as i64);
+    }
+
+    /// Whoever looks each second, and at a slow pace compares what was settled with the archive.
+    async fn begin_again_if_asked(&mut self) {
+        let positions = self.ledger.look(&[]).await.positions;
+        let look = self.ledger.look(&positions).await;
+        let differs = positions.iter().zip(&look.of).any(|(position, standing)| {
+            standing.watermark.is_some_and(|at| {
+                Some(self.archived(position, None, at).events) != standing.events
+            })
+        });
+        if look.recount.is_some() || differs {
+            self.ledger.clear().await;
+            self.expected = Expected::default();
+        }
     }
 
     fn position(&self, partition: usize) -> Position {
@@ -357,13 +388,25 @@ impl World {
             return;
         };
         let begin = consumer.at.get(position).copied().unwrap_or(0);
+        let begin = begin.min(log.len() as i64); // a log that has lost its tail is read from its end
         let end = (log.len() as i64).min(begin + 1 + self.chance.below(5) as i64);
+        let mut first_new = None;
         for offset in begin..end {
             if crash != Crash::WhileArchiving || self.chance.percent(50) {
-                self.archive
-                    .entry(log[offset as usize])
-                    .or_insert_with(|| (position.clone(), offset));
+                self.archive.entry(log[offset as usize]).or_insert_with(|| {
+                    first_new.get_or_insert(offset);
+                    (position.clone(), offset)
+                });
             }
+        }
+        // Something new below the watermark: nobody counts it unless it is noted, and that outlives whoever
+        // has seen it.
+        let at = self.ledger.look(std::slice::from_ref(position)).await.of[0].watermark;
+        if first_new.is_some_and(|new| at >= Some(new)) {
+            let (con, stream) = (&mut self.ledger.con.clone(), &self.ledger.stream);
+            let noted = ledger::want_recount(con, stream, "new below").await;
+            noted.expect("noted");
+            self.expected.recount = true;
         }
         if matches!(crash, Crash::WhileArchiving | Crash::BeforeSettle) {
             consumer.at = self.committed.clone();
@@ -374,6 +417,11 @@ impl World {
         }
         let known = consumer.watermark.get(position).copied().flatten();
         match crash {
+            Crash::WithoutRedis => {
+                consumer.at.insert(position.clone(), end);
+                self.committed.insert(position.clone(), end);
+                return;
+            }
             Crash::WhileSettling if known.is_none_or(|known| known < end - 1) => {
                 self.late.push(Late {
                     position: position.clone(),
@@ -414,6 +462,7 @@ impl World {
             match self.settle_once(position, from, to, &archived).await {
                 Settled::Done => return Some(to),
                 Settled::Found(found) => from = found,
+                Settled::Damaged(_) => return None, // it is begun again sooner or later
                 other => panic!("{other:?}: {}", self.again()),
             }
         }
@@ -471,6 +520,7 @@ impl World {
         let mut consumer = self.new_consumer();
         self.consume_all(&mut consumer, &position).await;
         if lost {
+            self.begin_again_if_asked().await;
             self.settle(&position, None, END).await;
         }
         self.incarnations[partition] += 1;
@@ -501,10 +551,12 @@ impl World {
         self.live(frames).await;
 
         let mut consumer = self.new_consumer();
+        consumer.at.clear(); // what was counted live and archived nowhere is read, too
         for position in self.logs.keys().cloned().collect::<Vec<_>>() {
             // A zombie may have committed less, never more, than what is archived.
             self.consume_all(&mut consumer, &position).await;
         }
+        self.begin_again_if_asked().await;
         let held = self.ledger.look(&[]).await.positions;
         for position in self.logs.keys().cloned().chain(held).collect::<Vec<_>>() {
             self.settle(&position, None, END).await;
