@@ -1,11 +1,11 @@
-//! Where logs begin and end, and how far a group is: of many partitions in one call, by the C API, since the safe API
-//! of rdkafka asks for one partition after the other, and each that has no leader keeps the others waiting.
+//! Where logs begin and end: of many partitions in one call, by the C API, since the safe API of rdkafka asks for one
+//! partition after the other, and each that has no leader keeps the others waiting.
 
-use std::{collections::HashMap, ffi::CString, slice, time::Duration};
+use std::{collections::HashMap, ffi::CStr, slice, time::Duration};
 
 use rdkafka::{TopicPartitionList, bindings as sys, error::KafkaError, types::RDKafkaErrorCode};
 
-use super::{CALL_TIMEOUT, admin_call::admin_call};
+use super::admin_call::admin_call;
 
 /// A partition, by the name of its topic.
 pub type TopicPartition = (String, i32);
@@ -76,50 +76,6 @@ pub(super) fn offsets_at(
     }
 }
 
-/// What the group has committed, of every partition of any topic: the next offset to read. Blocks for up to some seconds.
-#[allow(unsafe_code)]
-pub(super) fn committed(
-    client: *mut sys::rd_kafka_t,
-    group: &str,
-) -> Result<HashMap<TopicPartition, i64>, KafkaError> {
-    let group = CString::new(group)?;
-    let operation = sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS;
-    // SAFETY: the client is alive, because the caller borrows its owner. The question is copied by the call, and
-    // destroyed once afterwards; without a list, all partitions are meant. What the result points to lives as long
-    // as the event.
-    unsafe {
-        let mut asked =
-            sys::rd_kafka_ListConsumerGroupOffsets_new(group.as_ptr(), std::ptr::null());
-        let answer = admin_call(
-            client,
-            (operation, -1),
-            CALL_TIMEOUT,
-            |options, queue| {
-                sys::rd_kafka_ListConsumerGroupOffsets(client, &raw mut asked, 1, options, queue);
-            },
-            |event| {
-                let result = sys::rd_kafka_event_ListConsumerGroupOffsets_result(event);
-                let mut count = 0;
-                let groups =
-                    sys::rd_kafka_ListConsumerGroupOffsets_result_groups(result, &raw mut count);
-                if count == 0 {
-                    return Ok(HashMap::new());
-                }
-                let group = *groups;
-                let error = sys::rd_kafka_group_result_error(group);
-                if !error.is_null() {
-                    return Err(sys::rd_kafka_error_code(error).into());
-                }
-                let told = elements(sys::rd_kafka_group_result_partitions(group).cast_mut());
-                let told = told.iter().filter(|told| told.offset >= 0);
-                Ok(told.map(|told| (name_of(told), told.offset)).collect())
-            },
-        );
-        sys::rd_kafka_ListConsumerGroupOffsets_destroy(asked);
-        answer
-    }
-}
-
 /// The elements of a list.
 ///
 /// # Safety
@@ -145,7 +101,7 @@ unsafe fn elements<'a>(
 #[allow(unsafe_code)]
 unsafe fn name_of(element: &sys::rd_kafka_topic_partition_t) -> TopicPartition {
     // SAFETY: as the caller promises.
-    let topic = unsafe { std::ffi::CStr::from_ptr(element.topic) };
+    let topic = unsafe { CStr::from_ptr(element.topic) };
     (topic.to_string_lossy().into_owned(), element.partition)
 }
 

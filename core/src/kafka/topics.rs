@@ -22,7 +22,7 @@ use super::{
     bootstrap::Bootstrap,
     client::client_config,
     describe::{Described, describe},
-    offsets::{End, TopicPartition, committed, offsets_at},
+    offsets::{End, TopicPartition, offsets_at},
     refusal::refusal,
     settings::{Effect, Setting, Values, judge},
 };
@@ -180,12 +180,6 @@ impl Topics {
             Err(error) => Err(error.to_string()),
         };
         partitions.iter().map(|p| (p.clone(), of(p))).collect()
-    }
-
-    /// The next offset to read of every partition, of any topic, that the group called `name` has committed one for.
-    /// Blocks for up to some seconds.
-    pub fn committed(&self, name: &str) -> Result<HashMap<TopicPartition, i64>, KafkaError> {
-        committed(self.admin.inner().native_ptr(), name)
     }
 
     /// [`Self::describe`], after waiting until the broker has spread the word of new ones.
