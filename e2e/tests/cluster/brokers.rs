@@ -218,6 +218,21 @@ async fn a_partition_without_a_leader_stops_nobody_else() {
     load.progress(300).await;
     let places = pipeline.kafka.places(pipeline.topic("aside")).await;
     assert!(places[&1].leader < 0, "it had no leader: {places:?}");
+    // Of its lag nobody knows, which is told; that of the others is followed.
+    let topic = pipeline.topic("aside");
+    let sum = async |name: String| {
+        let mut sum = 0.0;
+        for consumer in &pipeline.consumers {
+            sum += consumer.metric(&name).await;
+        }
+        sum
+    };
+    once("the lag of one partition told to be unknown", async || {
+        let unknown = format!("aguacero_consumer_lag_unknown_partitions{{topic=\"{topic}\"}}");
+        let lag = format!("aguacero_consumer_lag{{topic=\"{topic}\"");
+        sum(unknown).await == 1.0 && sum(lag).await == 0.0
+    })
+    .await;
 
     outages.end().await;
     pipeline.kafka.in_sync().await;

@@ -69,6 +69,24 @@ async fn what_comes_in_is_stored_archived_and_counted_with_the_rights_in_the_boo
         .accepted(1);
     pipeline.exact("weather", 1051).await;
 
+    for process in pipeline.processes() {
+        // What Redis and topics are set to may be asked for, and nothing is wrong with it.
+        let told = process.readiness().await;
+        assert_eq!(
+            told,
+            Some((200, "ready\n".to_owned())),
+            "{}",
+            process.name()
+        );
+    }
+    for process in [
+        &pipeline.kafka_producer,
+        &pipeline.redis_writer,
+        &pipeline.consumers[0],
+    ] {
+        run(process, "check --connect");
+    }
+
     // Not in a log, nor in what `check` prints.
     for process in pipeline.processes() {
         let check = format!("{:?}", run(process, "check"));
