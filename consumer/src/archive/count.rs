@@ -22,6 +22,8 @@ use crate::decode::document::OURS;
 pub struct Counting {
     /// Of the fields that a counter needs: name, position in `Stream::fields`, rank among its names.
     names: Vec<(String, usize, usize)>,
+    /// How many fields that is.
+    fields: usize,
 }
 
 impl Counting {
@@ -43,6 +45,7 @@ impl Counting {
         };
         Self {
             names: fields.iter().flat_map(named).collect(),
+            fields: fields.len(),
         }
     }
 
@@ -50,12 +53,20 @@ impl Counting {
     pub fn count(&self, stream: &Stream, document: &RawDocument, deltas: &mut Deltas) {
         let mut found: SmallVec<[(usize, usize, Option<Scalar<'_>>); 8]> = SmallVec::new();
         if !self.names.is_empty() {
+            let mut missing = self.fields;
             for element in document.iter_elements().map_while(Result::ok) {
                 let name = element.key().as_str();
                 let Some((_, field, rank)) = self.names.iter().find(|(n, ..)| n == name) else {
                     continue;
                 };
+                // A field's own name comes before its aliases, wherever they stand.
+                let is_last_word =
+                    *rank == 0 && found.iter().all(|(f, r, _)| (f, r) != (field, rank));
                 found.push((*field, *rank, element.value().ok().and_then(scalar)));
+                missing -= usize::from(is_last_word);
+                if missing == 0 {
+                    break;
+                }
             }
             found.sort_unstable_by_key(|(field, rank, _)| (*field, *rank));
         }

@@ -39,10 +39,14 @@ impl<S: Sink> Poller<S> {
         }
     }
 
-    pub(super) fn collect(&mut self) {
+    /// Whether the sink has answered.
+    pub(super) fn collect(&mut self) -> bool {
+        let mut any = false;
         while let Ok(done) = self.outcomes.try_recv() {
             self.finish(done);
+            any = true;
         }
+        any
     }
 
     pub(super) fn finish(&mut self, done: Done) {

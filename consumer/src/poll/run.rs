@@ -17,9 +17,12 @@ use rdkafka::{
 use super::{partition::Partition, probe::is_unreadable, state::Poller};
 use crate::{metric, sink::Sink};
 
-/// How long `poll` waits when there is nothing to do, and when the sink is about to answer.
+/// How long `poll` waits when there is nothing to do.
 const IDLE: Duration = Duration::from_millis(100);
-const BUSY: Duration = Duration::from_millis(1);
+/// The same while the sink has something: as long as it has been waited for already, within these bounds. A wait costs
+/// as much as three records.
+pub(super) const BUSY: Duration = Duration::from_millis(1);
+const BUSY_MAX: Duration = Duration::from_millis(4);
 /// Records that are taken before anything else is looked at.
 const BURST: usize = 1000;
 /// How often offsets are committed.
@@ -43,7 +46,9 @@ impl<S: Sink> Poller<S> {
         while !self.shutdown.is_requested() {
             self.wait()?;
             self.rebalance();
-            self.collect();
+            if self.collect() {
+                self.busy_wait = BUSY;
+            }
             self.look_at_topics()?;
             self.hear();
             self.hand_out();
@@ -71,10 +76,14 @@ impl<S: Sink> Poller<S> {
         let is_busy =
             |p: &Partition| p.in_flight.is_some() || p.source.is_none() && p.asked.is_some();
         let busy = self.partitions.values().any(is_busy);
-        let mut timeout = if busy { BUSY } else { IDLE };
+        let mut timeout = if busy { self.busy_wait } else { IDLE };
         let consumer = self.consumer.clone();
-        for _ in 0..BURST {
+        for i in 0..BURST {
             match consumer.poll(timeout) {
+                None if i == 0 && busy => {
+                    self.busy_wait = (2 * self.busy_wait).min(BUSY_MAX);
+                    break;
+                }
                 None => break,
                 Some(Ok(message)) => {
                     if self.append(&message) {

@@ -27,6 +27,7 @@ use super::{
     logs::Answer,
     offsets,
     partition::{Done, Partition},
+    run::BUSY,
 };
 use crate::{batch::Source, sink::Sink};
 
@@ -82,6 +83,8 @@ pub struct Poller<S> {
     pub(super) compacted: HashSet<usize>,
     pub(super) owned: watch::Sender<Vec<Owned>>,
     pub(super) ticked: Instant,
+    /// How long to wait for a record while the sink has something.
+    pub(super) busy_wait: Duration,
 }
 
 /// Poll loops of this process so far: the epochs of each are above those of the ones before.
@@ -119,6 +122,7 @@ impl<S: Sink> Poller<S> {
             compacted: HashSet::new(),
             owned,
             ticked: Instant::now(),
+            busy_wait: BUSY,
             config,
         })
     }
