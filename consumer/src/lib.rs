@@ -18,7 +18,8 @@
 //! - **An offset is committed only when every record below it is archived, with the majority and in the
 //!   journal, or is a dead letter.** Whoever is killed in between, the records are read
 //!   again, and the archive knows them by their ids.
-//! - **The archive holds an event once.** The same id with another value is a dead letter.
+//! - **The archive holds an event once.** The same id with another value is a dead letter, and so is what a rule of
+//!   the archive's collection refuses.
 //! - **Nothing is skipped.** A MongoDB that is away is waited for; a record of a later release or of an
 //!   undeclared stream stops its partition, and only that one.
 //! - **What Redis shows becomes what the archive holds**: after every batch, and within seconds after

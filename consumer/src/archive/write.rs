@@ -116,13 +116,13 @@ pub(super) const NEVER: [i32; 3] = [15, 22, 10334];
 /// Codes that are told of one document and speak of the server, or of the whole collection: it is interrupted, steps
 /// down, is out of memory or of space, has its writes blocked, lets nobody in. Any other will be told again. By
 /// MongoDB's own categories (its `src/mongo/base/error_codes.yml`), in the order of the numbers.
-const OF_SERVER: [i32; 57] = [
+const OF_SERVER: [i32; 58] = [
     // InternalError, HostUnreachable, HostNotFound, UnknownError, Unauthorized, AuthenticationFailed, LockTimeout
     1, 6, 7, 8, 13, 18, 24,
     // NamespaceNotFound, FileStreamFailed, LockBusy, MaxTimeMSExpired, StaleShardVersion, WriteConcernFailed
     26, 39, 46, 50, 63, 64,
-    // InvalidNamespace, UnknownReplWriteConcern, NetworkTimeout, ShutdownInProgress, OperationFailed
-    73, 79, 89, 91, 96,
+    // ShardNotFound, InvalidNamespace, UnknownReplWriteConcern, NetworkTimeout, ShutdownInProgress, OperationFailed
+    70, 73, 79, 89, 91, 96,
     // UnsatisfiableWriteConcern, LockFailed, WriteConflict, ConflictingOperationInProgress, CommandFailed
     100, 107, 112, 117, 125,
     // FailedToSatisfyReadPreference, ReadConcernMajorityNotAvailableYet, ExceededMemoryLimit, StaleEpoch
