@@ -242,6 +242,15 @@ impl Kafka {
         self.create(topic, partitions).await;
     }
 
+    /// Deletes what a partition has below `offset`, as retention does.
+    pub async fn delete_records(&self, topic: &str, partition: i32, offset: i64) {
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(topic, partition, Offset::Offset(offset))
+            .expect("an offset");
+        let deleted = self.admin().delete_records(&list, &options()).await;
+        deleted.expect("Kafka answers");
+    }
+
     /// Sets a configuration value of a topic, which the brokers follow from then on.
     pub async fn set(&self, topic: &str, key: &str, value: &str) {
         self.set_all(topic, &[(key, value)]).await;

@@ -156,6 +156,7 @@ fn find(config: &Config, place: &Place) -> anyhow::Result<(Document, i64)> {
             );
             Ok((letter(config, &batch, Some(cut))?, to))
         }
+        Probed::End(_) => bail!("there is no record at {offset}, nor behind it"),
         Probed::Nothing => bail!("{} does not give the record at {offset}", kafka()),
     }
 }
@@ -212,7 +213,7 @@ fn end_of_batch(config: &Config, place: &Place, begins: i64, end: i64) -> anyhow
     let is_inside = |offset: i64| -> anyhow::Result<bool> {
         match probe(config, &place.topic, place.partition, offset)? {
             Probed::Unreadable { begins: other, .. } => Ok(other == begins),
-            Probed::Record(_) => Ok(false),
+            Probed::Record(_) | Probed::End(_) => Ok(false),
             Probed::Nothing => bail!(
                 "Kafka at {} does not tell where the batch ends",
                 config.kafka.brokers

@@ -12,7 +12,7 @@ use rdkafka::consumer::CommitMode;
 use tokio::task::spawn_blocking;
 
 use super::{
-    partition::{Asked, ResumePoint, Start},
+    partition::{Asked, PATIENCE, ResumePoint, Start},
     probe::{Probed, probe},
     state::Poller,
 };
@@ -20,6 +20,8 @@ use crate::{batch::Source, metric, sink::Sink};
 
 /// Looks, one a second, at which a partition has not moved, until its log is looked at.
 const QUIET: u32 = 2;
+/// The same once a probe has found nothing: somebody's transaction is open.
+const PATIENCE_IN_VAIN: u32 = 20;
 /// What is said where a question has no answer.
 const UNTOLD: &str = "Kafka does not tell where a log begins and ends";
 
@@ -38,6 +40,8 @@ struct Log {
     compacted: bool,
     /// The offset that cannot be read, and why.
     unreadable: Option<(i64, String)>,
+    /// Nothing comes before this offset.
+    nothing_before: Option<i64>,
     /// Where to go on instead of the record at which the partition has stopped.
     passed_to: Option<i64>,
 }
@@ -48,7 +52,7 @@ struct Question {
     partition: i32,
     /// Whether the topic is compacted.
     policy: bool,
-    /// Whether the record at this offset can be read.
+    /// What comes from this offset on.
     probe: Option<i64>,
     /// Whether this record is to be passed over.
     stopped: Option<(Arc<Source>, i64)>,
@@ -92,7 +96,9 @@ impl<S: Sink> Poller<S> {
             let is_due = looks >= QUIET || !partition.gaps.is_empty();
             partition.quiet = (partition.next, if is_due { 0 } else { looks });
             if is_due || unreadable {
-                self.put(key, unreadable && looks > 0);
+                let probe = looks > 0 && (unreadable || partition.patience == 0);
+                let probe = probe && partition.is_idle();
+                self.put(key, probe);
             }
         }
     }
@@ -105,6 +111,7 @@ impl<S: Sink> Poller<S> {
         let asked = Asked {
             id: self.questions,
             gaps: partition.gaps.len(),
+            probe: probe && !partition.stopped,
             next: partition.next,
         };
         partition.asked = Some(asked);
@@ -112,8 +119,8 @@ impl<S: Sink> Poller<S> {
         let question = Question {
             topic: self.config.topics[key.0].name.clone(),
             partition: key.1,
-            policy: asked.gaps > 0 && !self.compacted.contains(&key.0),
-            probe: (probe && !partition.stopped).then(|| partition.next.unwrap_or(0)),
+            policy: (asked.gaps > 0 || asked.probe) && !self.compacted.contains(&key.0),
+            probe: asked.probe.then(|| partition.next.unwrap_or(0)),
             stopped: partition
                 .source
                 .as_ref()
@@ -183,13 +190,25 @@ impl<S: Sink> Poller<S> {
                 return self.publish();
             }
         }
-        if let Some((at, why)) = log.unreadable
-            && partition.is_idle()
-            && partition.next == asked.next
-            && !partition.stopped
-        {
-            self.stop(key, at, &why);
+        if !partition.is_idle() || partition.next != asked.next || partition.stopped {
+            return;
         }
+        if let Some((at, why)) = log.unreadable {
+            return self.stop(key, at, &why);
+        }
+        if let Some(to) = log.nothing_before {
+            let from = partition.next.unwrap_or(first);
+            if from < to {
+                report_gap(topic, key.1, (from, to), first, is_compacted);
+                partition.skip_to(to);
+                return self.publish();
+            }
+        }
+        partition.patience = match () {
+            () if asked.probe => PATIENCE_IN_VAIN,
+            () if partition.next.unwrap_or(first) < end => partition.patience.saturating_sub(1),
+            () => PATIENCE,
+        };
     }
 
     /// Begins to read a partition whose incarnation is known, now that its log is.
@@ -315,6 +334,7 @@ async fn answer<S: Sink>(
         range,
         compacted: false,
         unreadable: None,
+        nothing_before: None,
         passed_to: None,
     };
     if question.policy {
@@ -331,12 +351,16 @@ async fn answer<S: Sink>(
         let name = topic.clone();
         let probed = spawn_blocking(move || probe(&config, &name, partition, at)).await;
         let probed = probed.map_err(|e| e.to_string())?;
-        if let Probed::Unreadable { begins, why } = probed.map_err(|e| e.to_string())? {
-            let why = format!(
-                "the batch that begins at offset {begins} cannot be read ({why}): it may expand beyond 100 MB. {}",
-                way_past(&topic, partition, at)
-            );
-            log.unreadable = Some((at, why));
+        match probed.map_err(|e| e.to_string())? {
+            Probed::Unreadable { begins, why } => {
+                let why = format!(
+                    "the batch that begins at offset {begins} cannot be read ({why}): it may expand beyond 100 MB. {}",
+                    way_past(&topic, partition, at)
+                );
+                log.unreadable = Some((at, why));
+            }
+            Probed::End(offset) => log.nothing_before = Some(offset),
+            Probed::Record(_) | Probed::Nothing => {}
         }
     }
     if let Some((source, at)) = question.stopped {

@@ -12,6 +12,9 @@ use crate::{
 /// Gaps that are remembered until it is known why: those beyond are taken for marks of transactions.
 const GAPS_MAX: usize = 10_000;
 
+/// Looks at a quiet partition that has more to read until that is probed: mostly it comes by itself.
+pub(super) const PATIENCE: u32 = 1;
+
 /// State of a partition, from the moment that the group gives it until it takes it away.
 pub(super) struct Partition {
     /// Position in `Config::topics`.
@@ -47,8 +50,10 @@ pub(super) struct Partition {
     pub(super) gaps: Vec<(i64, i64)>,
     /// The question about its log whose answer is still to come.
     pub(super) asked: Option<Asked>,
-    /// `next` at the last look, and how often it was the same since.
+    /// `next` at the last tick, and how often it was the same since its log was looked at.
     pub(super) quiet: (Option<i64>, u32),
+    /// Looks to come until what is behind `next`, and does not come, is probed.
+    pub(super) patience: u32,
 }
 
 /// A question about a log.
@@ -58,6 +63,8 @@ pub(super) struct Asked {
     pub(super) id: u64,
     /// So many gaps were there when it was put.
     pub(super) gaps: usize,
+    /// Whether what comes next is probed.
+    pub(super) probe: bool,
     /// The partition's `next` then.
     pub(super) next: Option<i64>,
 }
@@ -143,6 +150,7 @@ impl Partition {
             gaps: Vec::new(),
             asked: None,
             quiet: (None, 0),
+            patience: PATIENCE,
         }
     }
 

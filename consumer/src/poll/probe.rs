@@ -28,7 +28,9 @@ pub enum Probed {
         /// What librdkafka says.
         why: String,
     },
-    /// Nothing, within the time.
+    /// Nothing before this offset, at which the next record will come.
+    End(i64),
+    /// The broker does not tell within the time.
     Nothing,
 }
 
@@ -45,6 +47,7 @@ pub fn reader(
         .set("enable.auto.commit", "false")
         .set("enable.auto.offset.store", "false")
         .set("auto.offset.reset", "error")
+        .set("enable.partition.eof", "true")
         .set("fetch.wait.max.ms", "100")
         // The first batch comes however large it is; more is not wanted.
         .set("fetch.message.max.bytes", "1024")
@@ -62,7 +65,7 @@ pub(super) fn is_unreadable(code: RDKafkaErrorCode) -> bool {
     matches!(code, Code::BadCompression | Code::BadMessage)
 }
 
-/// Reads from `offset` on until there is one record, or one error that stays. Blocks for up to ten seconds.
+/// Reads from `offset` on until there is one record, one error that stays, or the end. Blocks for up to ten seconds.
 #[allow(unsafe_code)]
 pub fn probe(config: &Config, topic: &str, partition: i32, offset: i64) -> KafkaResult<Probed> {
     let consumer = reader(config, topic, partition, offset)?;
@@ -80,6 +83,7 @@ pub fn probe(config: &Config, topic: &str, partition: i32, offset: i64) -> Kafka
             sys::rd_kafka_message_destroy(message);
             match RDKafkaErrorCode::from(code) {
                 RDKafkaErrorCode::NoError => Some(Probed::Record(offset)),
+                RDKafkaErrorCode::PartitionEOF => Some(Probed::End(offset)),
                 code if is_unreadable(code) => Some(Probed::Unreadable {
                     begins: offset,
                     why: code.to_string(),

@@ -91,6 +91,24 @@ async fn a_topic_that_named_replicas_did_not_have_before_they_came_back_is_archi
     two.stop().await;
 }
 
+/// Nobody else comes or goes, and nothing makes the group think anew.
+#[tokio::test(flavor = "multi_thread")]
+async fn partitions_that_are_added_under_a_lone_named_replica_are_archived() {
+    let world = World::with(2, "session_timeout_ms = 6000", "").await;
+    for sent in [10, 30] {
+        let one = world.start_as("one", &world.config).await;
+        world.send(0, &borrowed(&events(10)));
+        world.settled(sent).await;
+        let partition = i32::try_from(sent / 10 + 1).unwrap();
+        world
+            .add_partitions(usize::try_from(partition + 1).unwrap())
+            .await;
+        world.send(partition, &borrowed(&events(10)));
+        world.settled(sent + 10).await;
+        one.stop().await;
+    }
+}
+
 /// With members that all got their old partitions back.
 #[tokio::test(flavor = "multi_thread")]
 async fn partitions_that_are_added_after_named_replicas_came_back_are_archived() {

@@ -472,6 +472,12 @@ impl World {
         assert!(altered.unwrap().iter().all(Result::is_ok));
     }
 
+    /// The next offset of partition 0 of the first topic.
+    pub(crate) fn end(&self) -> i64 {
+        let topics = Topics::new(&self.config.kafka, "test").unwrap();
+        topics.offsets(self.topic(), 0).unwrap().1
+    }
+
     /// How many records of partition 0 of the first topic can be read.
     pub(crate) fn readable(&self) -> usize {
         let topics = Topics::new(&self.config.kafka, "test").unwrap();

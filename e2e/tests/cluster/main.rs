@@ -44,6 +44,15 @@ async fn judged(pipeline: &Pipeline, load: Load) {
     let report = load.finish().await;
     let verdict = pipeline.judge(&report).await;
     assert!(verdict.violations.is_empty(), "{verdict}");
+    // A log of several replicas loses nothing, and nobody says that it has.
+    for consumer in &pipeline.consumers {
+        let truncated = "aguacero_consumer_truncated_total";
+        assert!(
+            consumer.metric(truncated).await == 0.0,
+            "{}",
+            consumer.log()
+        );
+    }
 }
 
 /// Services of which there are three.

@@ -11,6 +11,7 @@ mod http2;
 mod in_flight;
 mod keys;
 mod ledger;
+mod logs;
 mod packed;
 mod pipeline;
 mod preferences;
