@@ -12,6 +12,8 @@ use mongodb::{Client, Database, error::ErrorKind, options::ReadConcern};
 
 use crate::eventually;
 
+/// Between a collection's name and a number: where its documents are that were taken away.
+const ASIDE: &str = "_aside_";
 /// The field that is the archive's own.
 pub const OURS: &str = "_aguacero";
 
@@ -99,26 +101,39 @@ impl Archive {
         self.find("dead_letters", doc! {}).await
     }
 
-    /// Takes a collection away with its indexes and its rules, in one step, and keeps its documents aside.
-    pub async fn take_away(&self, collection: &str) {
+    /// Takes a collection away with its indexes and its rules, in one step, as if it were dropped, and keeps its
+    /// documents aside. Returns where.
+    pub async fn take_away(&self, collection: &str) -> String {
         let name = |collection: &str| format!("{}.{collection}", self.database.name());
-        let rename = doc! { "renameCollection": name(collection), "to": name(&aside(collection)) };
+        let to = format!("{collection}{ASIDE}{}", self.aside(collection).await.len());
+        let rename = doc! { "renameCollection": name(collection), "to": name(&to) };
         let admin = self.database.client().database("admin");
         eventually(&format!("{collection} taken away"), async || {
             done(admin.run_command(rename.clone()).await)
         })
         .await;
+        to
     }
 
-    /// Puts these documents back beside what is there by now, as somebody does who has a backup.
-    pub async fn put_back(&self, collection: &str) {
-        let aside = self.database.collection::<Document>(&aside(collection));
+    /// Puts documents back beside what is there by now, as somebody does who has a backup.
+    pub async fn put_back(&self, aside: &str, collection: &str) {
+        let aside = self.database.collection::<Document>(aside);
         let merge = doc! { "$merge": { "into": collection, "whenMatched": "keepExisting" } };
         eventually(&format!("{collection} put back"), async || {
             done(aside.aggregate([merge.clone()]).await)
         })
         .await;
-        _ = aside.drop().await;
+    }
+
+    /// Where documents of a collection are that was taken away.
+    pub async fn aside(&self, collection: &str) -> Vec<String> {
+        let names = self.database.list_collection_names().await;
+        let mut names = names.expect("MongoDB answers");
+        names.retain(|name| {
+            name.strip_prefix(collection)
+                .is_some_and(|n| n.starts_with(ASIDE))
+        });
+        names
     }
 
     /// Drops every index of a collection but that of `_id`.
@@ -184,11 +199,6 @@ impl Archive {
     pub async fn forget(&self) {
         _ = tokio::time::timeout(Duration::from_secs(3), self.database.drop()).await;
     }
-}
-
-/// Where a collection's documents are kept that was taken away.
-fn aside(collection: &str) -> String {
-    format!("{collection}_aside")
 }
 
 /// What is not there need not be done.

@@ -52,9 +52,10 @@ pub enum Fault {
     RedisReplica,
     /// DEL of one of a stream's keys.
     RedisKeyDeleted,
-    /// An archive's collection is gone with its indexes; later its documents are put back as from a backup, and the
-    /// stream is rebuilt.
+    /// An archive's collection is gone with its indexes: what it held is counted no more.
     CollectionDropped,
+    /// The same; later its documents are put back as from a backup, and the stream is rebuilt.
+    CollectionRestored,
     /// The indexes of an archive's collection are gone.
     IndexesDropped,
     /// A rule of the collection's own refuses some documents, which become dead letters.
@@ -104,6 +105,8 @@ pub(super) struct Begun {
     services: Vec<String>,
     /// What it happens to, if it is something else: a stream, or a key.
     pub(super) what: String,
+    /// The collection that has the documents of one that is gone.
+    aside: String,
     /// A command that runs.
     command: Option<Child>,
 }
@@ -154,7 +157,8 @@ impl fmt::Display for Fault {
             Self::RedisAlone => f.write_str("redis without replicas"),
             Self::RedisReplica => f.write_str("redis made a replica"),
             Self::RedisKeyDeleted => f.write_str("redis key deleted"),
-            Self::CollectionDropped => f.write_str("collection dropped, restored"),
+            Self::CollectionDropped => f.write_str("collection dropped"),
+            Self::CollectionRestored => f.write_str("collection restored"),
             Self::IndexesDropped => f.write_str("indexes dropped"),
             Self::DocumentsRefused(Rule::Validator) => f.write_str("validator refuses"),
             Self::DocumentsRefused(Rule::Unique) => f.write_str("unique index refuses"),
@@ -209,6 +213,7 @@ impl Fault {
             Self::RedisKeyDeleted,
             Self::RedisAway,
             Self::CollectionDropped,
+            Self::CollectionRestored,
             Self::IndexesDropped,
             Self::DocumentsRefused(Rule::Validator),
             Self::DocumentsRefused(Rule::Unique),
@@ -240,7 +245,7 @@ impl Fault {
         let kind = KINDS[dice.below(4) as usize];
         let service = SERVICES[dice.below(3) as usize];
         let link = LINKS[dice.below(6) as usize];
-        match dice.below(41) {
+        match dice.below(42) {
             0..=11 => Self::Killed(kind),
             12 | 13 => Self::Frozen(kind),
             14 => Self::Restarted(kind),
@@ -262,6 +267,7 @@ impl Fault {
             37 => Self::DocumentsRefused(Rule::Unique),
             38 => Self::TopicCompacted,
             39 => Self::DeadLettersReplayed,
+            40 => Self::CollectionRestored,
             _ => Self::DeadLettersDiscarded,
         }
     }
@@ -276,12 +282,9 @@ impl Fault {
         match self {
             // A process that starts meanwhile may refuse to run, and nobody would start it again.
             Self::TopicCompacted => true,
-            // Its rules are gone with it, and what is put back must not break any.
-            Self::CollectionDropped if other.refuses_writes() => true,
-            Self::CollectionDropped | Self::DocumentsRefused(_) => {
-                other.is_of_a_service()
-                    || matches!(other, Self::CollectionDropped | Self::DocumentsRefused(_))
-            }
+            // What is put back must break no rule; and counting anew writes.
+            Self::CollectionRestored if other.refuses_writes() => true,
+            Self::CollectionRestored if matches!(other, Self::DocumentsRefused(_)) => true,
             // DEL and FLUSHDB are writes.
             Self::RedisEmptied | Self::RedisKeyDeleted if other.refuses_writes() => true,
             _ if self.refuses_writes() && other.refuses_writes() => true,
@@ -320,6 +323,7 @@ impl Fault {
                 | Self::RedisReplica
                 | Self::RedisKeyDeleted
                 | Self::CollectionDropped
+                | Self::CollectionRestored
                 | Self::IndexesDropped
                 | Self::DocumentsRefused(_)
                 | Self::TopicRecreated
@@ -338,7 +342,7 @@ impl Fault {
             | Self::RedisFull
             | Self::RedisAlone
             | Self::RedisReplica
-            | Self::CollectionDropped
+            | Self::CollectionRestored
             | Self::DocumentsRefused(_)
             | Self::TopicCompacted
             | Self::ClockStepped(_) => 200 + dice.below(2500),
@@ -349,6 +353,7 @@ impl Fault {
             Self::Restarted(_)
             | Self::RedisEmptied
             | Self::RedisKeyDeleted
+            | Self::CollectionDropped
             | Self::IndexesDropped
             | Self::DeadLettersReplayed
             | Self::DeadLettersDiscarded
@@ -368,7 +373,7 @@ impl Fault {
         dice: &mut Dice,
     ) -> Option<Begun> {
         let (mut process, mut wire, mut services) = (None, None, Vec::new());
-        let (mut what, mut command) = (String::new(), None);
+        let (mut what, mut aside, mut command) = (String::new(), String::new(), None);
         let stream = pipeline.stream(FEEDS[dice.below(FEEDS.len() as u64) as usize].stream);
         let mut one_of = |service: Service| {
             let all = outages.of_kind(service.name());
@@ -427,9 +432,9 @@ impl Fault {
                 what.clone_from(keys.get(any)?);
                 pipeline.redis.delete(&what).await;
             }
-            Self::CollectionDropped => {
+            Self::CollectionDropped | Self::CollectionRestored => {
                 what.clone_from(&stream.name);
-                pipeline.archive.take_away(&stream.archive).await;
+                aside = pipeline.archive.take_away(&stream.archive).await;
             }
             Self::IndexesDropped => {
                 what.clone_from(&stream.name);
@@ -493,6 +498,7 @@ impl Fault {
             wire,
             services,
             what,
+            aside,
             command,
         })
     }
@@ -558,9 +564,9 @@ impl Begun {
             (Fault::RedisFull, _) => pipeline.redis.set_full(false).await,
             (Fault::RedisAlone, _) => pipeline.redis.set_alone(false).await,
             (Fault::RedisReplica, _) => pipeline.redis.set_replica(false).await,
-            (Fault::CollectionDropped, _) => {
+            (Fault::CollectionRestored, _) => {
                 let collection = &pipeline.stream(&self.what).archive;
-                pipeline.archive.put_back(collection).await;
+                pipeline.archive.put_back(&self.aside, collection).await;
                 let rebuild = format!("rebuild {}", self.what);
                 eventually(&rebuild, async || {
                     let mut command = consumer(pipeline, &rebuild);
