@@ -253,9 +253,9 @@ impl World {
         let positions = self.ledger.look(&[]).await.positions;
         let look = self.ledger.look(&positions).await;
         let differs = positions.iter().zip(&look.of).any(|(position, standing)| {
-            standing.watermark.is_some_and(|at| {
-                Some(self.archived(position, None, at).events) != standing.events
-            })
+            standing
+                .watermark
+                .is_some_and(|at| Some(self.archived(position, None, at).events) != standing.events)
         });
         if look.recount.is_some() || differs {
             self.ledger.clear().await;
