@@ -114,7 +114,7 @@ impl Refusals {
                 offset,
                 refusal,
             } = example;
-            let (code, message) = (refusal.code, beginning(&refusal.detail));
+            let (code, detail) = (refusal.code, beginning(&refusal.detail));
             tracing::error!(
                 collection = self.collection,
                 share,
@@ -123,7 +123,7 @@ impl Refusals {
                 partition,
                 offset,
                 code,
-                message,
+                detail,
                 "a collection refuses a large share of its events, which become dead letters: look at its rules (a unique index, a validator), then replay them"
             );
         }
