@@ -37,7 +37,11 @@ async fn a_redis_that_evicts_keys_is_told_until_it_does_not() {
 
 #[tokio::test]
 async fn a_redis_that_is_a_replica_is_told() {
-    let (master, replica) = (OwnRedis::start().await, OwnRedis::start().await);
+    // The replica keeps what it is sent in a file.
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path().to_str().expect("a path of ours");
+    let master = OwnRedis::start().await;
+    let replica = OwnRedis::start_with(&["--dir", folder]).await;
     let port = master.port().to_string();
     replica
         .run(redis::cmd("REPLICAOF").arg("127.0.0.1").arg(&port))
