@@ -146,8 +146,7 @@ pub async fn round(
         }
         Mix::Mixture(faults, without) => {
             mixture(
-                *faults,
-                without,
+                (*faults, without),
                 &mut pipeline,
                 &loads,
                 outages,
@@ -181,10 +180,9 @@ async fn progress(loads: &[Load]) {
     }
 }
 
-/// Faults that overlap as chance wants it. One service at most is away at a time.
+/// So many faults that overlap as chance wants it, without some. One service at most is away at a time.
 async fn mixture(
-    faults: usize,
-    without: &[Fault],
+    (faults, without): (usize, &[Fault]),
     pipeline: &mut Pipeline,
     loads: &[Load],
     outages: &Outages,
