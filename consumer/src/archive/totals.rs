@@ -17,7 +17,7 @@ use super::{Archive, in_time, index};
 use crate::decode::document::OURS;
 
 /// Keys in the totals of one step: as many as Redis adds in some milliseconds.
-pub const KEYS_MAX: usize = 2000;
+pub const KEYS_MAX: usize = 1000;
 /// A step that has taken so long ends where it is.
 const STEP_TIME: Duration = Duration::from_secs(5);
 /// Documents that MongoDB reads for one answer: large ones take their time.
@@ -35,7 +35,7 @@ pub struct Totals {
 impl Archive {
     /// Counts the documents of `stream` in `position` whose offset is above `from` (none: from the
     /// beginning) and at most `to`, or as far as one step goes: `step` offsets from the first that has a
-    /// document, 2,000 keys, 5 seconds.
+    /// document, 1,000 keys, 5 seconds.
     pub async fn totals(
         &self,
         stream: &Stream,

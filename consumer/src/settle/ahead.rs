@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Keys that are kept for one position, in all segments; beyond, the archive is asked.
-const KEPT_KEYS_MAX: usize = 20 * KEYS_MAX;
+const KEPT_KEYS_MAX: usize = 40 * KEYS_MAX;
 
 /// A batch and what became of it.
 #[derive(Debug, Clone, Copy)]

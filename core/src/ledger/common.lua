@@ -110,11 +110,17 @@ local function show(events, named, overflow)
   end
 end
 
--- Adds {key, n, key, n, …}, taken `times` times, to a table.
+-- Adds {key, n, key, n, …}, taken `times` times, to a table. Returns how many keys are new to it.
 local function sum(named, keys, times)
+  local new = 0
   for k = 1, #keys, 2 do
-    named[keys[k]] = (named[keys[k]] or 0) + times * keys[k + 1]
+    local there = named[keys[k]]
+    if not there then
+      there, new = 0, new + 1
+    end
+    named[keys[k]] = there + times * keys[k + 1]
   end
+  return new
 end
 
 local function entries_of(position)

@@ -15,7 +15,7 @@ redis.call('SET', run, ARGV[4], 'EX', 86400)
 
 -- An entry that others were merged into names at most so many keys of a counter; what comes beyond counts
 -- as overflow until it is settled. Merging has to read and write the whole entry.
-local MERGED_MAX = 2000
+local MERGED_MAX = 1000
 
 -- Where the keys of a counter's deltas are shown until they are settled: those that have a field, and
 -- as many new ones as there is room for, by name; the others in the overflow. Settled keys may have

@@ -14,8 +14,8 @@ use super::{
 use crate::{config::Stream, counts::Deltas};
 
 /// Keys that one call adds, in some milliseconds.
-const KEYS_MAX: usize = 2000;
-/// Calls that a part can take, so that each has a number of its own in the run: more than 2,000 keys in each
+const KEYS_MAX: usize = 1000;
+/// Calls that a part can take, so that each has a number of its own in the run: more than 1,000 keys in each
 /// would be more than a frame has.
 const CALLS_MAX: u64 = 4096;
 
@@ -51,7 +51,7 @@ pub enum Applied {
 
 /// Applies the parts in their order, in one pipeline: one round trip, one script for each part.
 /// A position has at most `pending_max` entries of its own; what comes then joins the newest, where a counter
-/// names at most 2,000 keys. A part with many keys is several calls, each of which is applied once.
+/// names at most 1,000 keys. A part with many keys is several calls, each of which is applied once.
 ///
 /// The outer error says that the outcome of all parts is unknown: do the same again. An inner one is
 /// of that part alone.

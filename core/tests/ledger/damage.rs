@@ -231,7 +231,7 @@ async fn an_entry_that_others_are_merged_into_stays_small_and_the_total_right() 
         (shown.events, named as i64 + shown.overflow[0]),
         (9_000, 9_000)
     );
-    assert_eq!(named, 2_000 + (PENDING_MAX - 1) * 100);
+    assert_eq!(named, 1_000 + (PENDING_MAX - 1) * 100);
     ledger.settle(None, 8_999, &["a"]).await;
     ledger.assert_shows(1, &[("a", 1)]).await;
     assert_eq!(ledger.shown().await.overflow, [0]);
