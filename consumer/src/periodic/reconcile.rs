@@ -26,7 +26,7 @@ use crate::{
     archive::{Archive, Origin, explain},
     metric,
     poll::{Incarnations, Owned},
-    settle::{Failure, Settler},
+    settle::{Failure, NEW_BELOW, Settler},
 };
 
 /// What the log says while it fails.
@@ -199,6 +199,7 @@ impl Reconciler {
         let why = match (&look.damage, &look.recount) {
             (Some(part), _) => format!("Redis has lost {part}, or somebody else has changed it"),
             (None, Some(why)) => why.clone(),
+            (None, None) if self.settler.stale_since(stream).is_some() => NEW_BELOW.to_owned(),
             (None, None) if made_again => "the archive's collection was made again".to_owned(),
             (None, None) => return Ok(false),
         };

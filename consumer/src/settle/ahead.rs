@@ -49,6 +49,8 @@ pub(super) struct Ahead {
     pub(super) segments: VecDeque<Segment>,
     /// Of what is to be asked for: the lowest offset at which the archive has something new.
     pub(super) first_new: Option<i64>,
+    /// The archive has got something new below what is settled.
+    pub(super) below: bool,
     /// Where a call should have moved the watermark whose answer was lost.
     pub(super) tried: Option<i64>,
     /// Offsets that the archive is asked for in one step; halved when that takes too long.
@@ -86,7 +88,7 @@ impl Ahead {
 
     /// Whether there is nothing to do.
     pub(super) fn is_empty(&self) -> bool {
-        self.unknown.is_none() && self.segments.is_empty()
+        self.unknown.is_none() && self.segments.is_empty() && !self.below
     }
 
     /// Takes in what a batch that ends at `to` says.
@@ -103,9 +105,10 @@ impl Ahead {
         else {
             return self.ask_archive(to, written.first_new(stream));
         };
+        // Only where Kafka has lost the end of a log is a batch below what was settled.
+        self.below |= written.first_new(stream).is_some_and(|new| new <= from);
         if from >= to {
-            // It was read before; what is new below is told by itself.
-            return self.note_new(written.first_new(stream));
+            return;
         }
         written.segments(archive, stream, from, to, &mut self.segments);
         let keys = self.segments.iter().map(|s| keys(&s.deltas)).sum::<usize>();

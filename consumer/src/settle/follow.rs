@@ -19,6 +19,8 @@ const UNSETTLED: &str = "counters cannot be settled for now; the archive goes on
 enum Step {
     /// Up to here, from the archive.
     Archive { to: i64, step: i64 },
+    /// Tell that the stream has to be counted anew.
+    Below,
     /// A segment that is known.
     Known(Totals),
 }
@@ -55,6 +57,11 @@ impl Settler {
             let Some((step, from, epoch)) = next else {
                 return;
             };
+            if matches!(step, Step::Below) {
+                self.with(key, |ahead| ahead.below = false);
+                self.new_below(stream, position, epoch).await;
+                continue;
+            }
             let result = self.step(stream, position, key, from, step).await;
             match result {
                 Ok(moved) => {
@@ -97,6 +104,7 @@ impl Settler {
     ) -> Result<Moved, Failure> {
         let mut moved = Moved::default();
         let (from, totals, name) = match step {
+            Step::Below => return Ok(moved), // told already
             Step::Known(totals) => (from, totals, "memory"),
             Step::Archive { to, step } => {
                 let from = match from {
@@ -155,6 +163,9 @@ impl Moved {
 
 impl Ahead {
     fn next(&self) -> Option<Step> {
+        if self.below {
+            return Some(Step::Below);
+        }
         let segment = self.segments.front();
         // Without a place to go on from, the archive says what a segment holds.
         if let (None, Some(_), Some(segment)) = (self.unknown, self.left, segment) {

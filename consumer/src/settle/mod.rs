@@ -39,7 +39,7 @@ use crate::{
 type Key = (usize, Position);
 
 /// What the log says of counters that are counted again.
-const NEW_BELOW: &str = "events came below the watermark";
+pub const NEW_BELOW: &str = "events came below the watermark";
 
 /// Settles the streams of all partitions.
 pub struct Settler {

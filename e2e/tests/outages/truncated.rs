@@ -28,6 +28,13 @@ async fn archived(pipeline: &Pipeline, events: usize) {
     .await;
 }
 
+/// Everything that is archived is counted once: what the log has lost, and what came in its place.
+async fn counted(pipeline: &Pipeline, events: usize) {
+    archived(pipeline, events).await;
+    let counted = pipeline.exact_beyond_kafka("weather").await;
+    assert_eq!(counted.len(), events);
+}
+
 async fn committed(pipeline: &Pipeline, next: i64) {
     let topic = pipeline.topic("weather");
     once(&format!("{next} committed"), async || {
@@ -75,10 +82,13 @@ async fn a_log_that_lost_its_tail_is_told_at_once_and_read_from_where_it_ends() 
     let base = EventId::new_base();
     write(&pipeline, base, 0..20).await;
     archived(&pipeline, 20).await;
+    committed(&pipeline, 20).await;
     cut(&outages, &pipeline).await;
     truncated(&pipeline, 10.0).await; // nothing has come that could tell
-    write(&pipeline, base, 20..35).await;
-    archived(&pipeline, 35).await;
+    write(&pipeline, base, 20..23).await;
+    counted(&pipeline, 23).await;
+    write(&pipeline, base, 23..35).await;
+    counted(&pipeline, 35).await;
 }
 
 /// The log has grown beyond what was read of it before the consumer looks at it again.
@@ -95,7 +105,7 @@ async fn a_log_that_lost_its_tail_and_grew_meanwhile_is_read_from_where_the_two_
     cut(&outages, &pipeline).await;
     write(&pipeline, base, 20..50).await;
     pipeline.consumers[0].thaw();
-    archived(&pipeline, 50).await;
+    counted(&pipeline, 50).await;
     truncated(&pipeline, 10.0).await;
 }
 
@@ -111,6 +121,6 @@ async fn a_log_that_lost_its_tail_while_no_consumer_ran_is_read_from_where_the_t
     cut(&outages, &pipeline).await;
     write(&pipeline, base, 20..50).await;
     pipeline.consumer().start_ready().await;
-    archived(&pipeline, 50).await;
+    counted(&pipeline, 50).await;
     truncated(&pipeline, 10.0).await;
 }
