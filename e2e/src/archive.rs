@@ -6,13 +6,13 @@ use aguacero::{
     config::{Mongodb, Stream},
     id::EventId,
 };
-use bson::{Binary, Bson, Document, RawDocumentBuf, doc, spec::BinarySubtype};
+use bson::{Binary, Bson, Document, RawDocumentBuf, doc, oid::ObjectId, spec::BinarySubtype};
 use consumer::archive::client_options;
 use mongodb::{Client, Database, error::ErrorKind, options::ReadConcern};
 
 use crate::eventually;
 
-/// Between a collection's name and a number: where its documents are that were taken away.
+/// Between a collection's name and an id: where its documents are that were taken away.
 const ASIDE: &str = "_aside_";
 /// The field that is the archive's own.
 pub const OURS: &str = "_aguacero";
@@ -105,7 +105,7 @@ impl Archive {
     /// documents aside. Returns where.
     pub async fn take_away(&self, collection: &str) -> String {
         let name = |collection: &str| format!("{}.{collection}", self.database.name());
-        let to = format!("{collection}{ASIDE}{}", self.aside(collection).await.len());
+        let to = format!("{collection}{ASIDE}{}", ObjectId::new());
         let rename = doc! { "renameCollection": name(collection), "to": name(&to) };
         let admin = self.database.client().database("admin");
         eventually(&format!("{collection} taken away"), async || {
@@ -123,6 +123,7 @@ impl Archive {
             done(aside.aggregate([merge.clone()]).await)
         })
         .await;
+        eventually("what was aside dropped", async || done(aside.drop().await)).await;
     }
 
     /// Where documents of a collection are that was taken away.
