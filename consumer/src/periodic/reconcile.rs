@@ -315,11 +315,10 @@ impl Reconciler {
                 continue;
             }
             let key = (stream.index, position);
-            if before.get(&key) == Some(&topic.incarnation) {
-                if !self.settler.is_busy(stream, &key.1) {
-                    tracing::info!(stream = stream.name, position = %key.1, "closing the ledger of a topic that is gone");
-                    self.settler.close(stream, &key.1);
-                }
+            let is_gone = before.get(&key) == Some(&topic.incarnation);
+            if is_gone && !self.settler.is_busy(stream, &key.1) {
+                tracing::info!(stream = stream.name, position = %key.1, "closing the ledger of a topic that is gone");
+                self.settler.close(stream, &key.1);
             }
             self.suspects.insert(key, topic.incarnation.clone());
         }

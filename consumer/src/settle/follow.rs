@@ -79,14 +79,7 @@ impl Settler {
                         self.want_recount(stream, &failure.to_string()).await;
                     }
                     let timed_out = failure.is_timeout();
-                    self.with(key, |ahead| {
-                        ahead.forget_segments();
-                        (ahead.left, ahead.running) = (None, false);
-                        ahead.not_before = Some(Instant::now() + RETRY_AFTER);
-                        if timed_out {
-                            ahead.step = (ahead.step / 2).max(1);
-                        }
-                    });
+                    self.with(key, |ahead| ahead.failed(timed_out));
                     return;
                 }
             }
@@ -162,6 +155,16 @@ impl Moved {
 }
 
 impl Ahead {
+    /// It is tried again in a second, from wherever the watermark is; in smaller steps, if it took too long.
+    fn failed(&mut self, timed_out: bool) {
+        self.forget_segments();
+        (self.left, self.running) = (None, false);
+        self.not_before = Some(Instant::now() + RETRY_AFTER);
+        if timed_out {
+            self.step = (self.step / 2).max(1);
+        }
+    }
+
     fn next(&self) -> Option<Step> {
         if self.below {
             return Some(Step::Below);
@@ -223,5 +226,62 @@ impl Settler {
             step_max,
             ..Ahead::default()
         }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_that_takes_too_long_is_halved_and_grows_again_when_it_goes_well() {
+        let mut ahead = Ahead {
+            step: 1000,
+            step_max: 1000,
+            ..Ahead::default()
+        };
+        ahead.ask_archive(5000, None);
+        let step = |ahead: &Ahead| match ahead.next() {
+            Some(Step::Archive { to: 5000, step }) => step,
+            _ => panic!("{ahead:?}"),
+        };
+        for halved in [500, 250, 125, 62, 31, 15, 7, 3, 1, 1] {
+            ahead.failed(true);
+            assert_eq!(step(&ahead), halved);
+        }
+        ahead.failed(false);
+        assert_eq!(step(&ahead), 1, "what failed otherwise is no reason");
+        for (to, grown) in [(10, 2), (20, 4), (30, 8)] {
+            ahead.moved(Moved {
+                to: Some(to),
+                ..Moved::default()
+            });
+            assert_eq!((ahead.left, step(&ahead)), (Some(to), grown));
+        }
+    }
+
+    #[test]
+    fn as_far_as_a_step_may_go_is_where_the_next_one_ends() {
+        let mut ahead = Ahead {
+            step: 1000,
+            step_max: 1000,
+            left: Some(99),
+            ..Ahead::default()
+        };
+        ahead.ask_archive(500, None);
+        ahead.moved(Moved {
+            to: Some(99),
+            most: Some(120),
+            ..Moved::default()
+        });
+        assert!(matches!(
+            ahead.next(),
+            Some(Step::Archive { to: 120, step: 21 })
+        ));
+        ahead.moved(Moved {
+            to: Some(120),
+            ..Moved::default()
+        });
+        assert!(matches!(ahead.next(), Some(Step::Archive { to: 500, .. })));
     }
 }

@@ -12,6 +12,9 @@ use crate::world::{Process, World, events, eventually, forget, second_stream};
 
 const PARTITIONS: i32 = 3;
 
+/// Number of the stream, position, first and last offset, countries.
+type Frame = (usize, Position, (i64, i64), Vec<&'static str>);
+
 struct History {
     world: World,
     consumers: [Option<Process>; 2],
@@ -19,7 +22,7 @@ struct History {
     /// With the number of its stream.
     sent: Vec<(usize, EventId, String)>,
     /// What a gateway has added, or should have.
-    frames: Vec<(usize, Position, (i64, i64), Vec<&'static str>)>,
+    frames: Vec<Frame>,
 }
 
 const COUNTRIES: [&str; 5] = ["Perú", "Chile", "España", "México", "Corea del Sur"];

@@ -207,7 +207,6 @@ async fn much_that_is_pending_is_settled_in_steps() {
         (ledger.pending().await, ledger.zeros().await),
         (0, Vec::new())
     );
-    assert!(PENDING_MAX < 10);
 }
 
 #[tokio::test]
