@@ -146,12 +146,26 @@ fn parse<'a>(
     }
     scratch.clear();
     scratch.extend_from_slice(json);
-    let mut parsed = fill(scratch, buffers, tape);
+    let parsed = fill(scratch, buffers, tape);
     let is_beyond =
         |node: &Node<'_>| matches!(node, Node::Static(StaticNode::U64(n)) if *n > i64::MAX as u64);
     if parsed.is_ok() && !tape.0.iter().any(is_beyond) {
         return Ok(());
     }
+    parse_large(json, large, parsed, buffers, tape)
+}
+
+/// The same for an event that the parser has `parsed` in vain, or that has an integer beyond 64 bits with a sign: kept
+/// out of the way of all others.
+#[cold]
+#[inline(never)]
+fn parse_large<'a>(
+    json: &[u8],
+    large: &'a mut Vec<u8>,
+    mut parsed: simd_json::Result<()>,
+    buffers: &mut Buffers,
+    tape: &mut Tape<'a>,
+) -> Result<(), Refusal> {
     let arrays = large::as_arrays(json, large);
     if !arrays.is_empty() {
         parsed = fill(large, buffers, tape);
@@ -162,6 +176,7 @@ fn parse<'a>(
 }
 
 /// Fills the tape from a copy, which is padded for it.
+#[inline(never)]
 fn fill<'a>(
     copy: &'a mut Vec<u8>,
     buffers: &mut Buffers,
