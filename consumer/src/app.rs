@@ -20,7 +20,7 @@ use crate::{
     },
     poll::{Incarnations, Poller},
     retry::RetryLimit,
-    stores::Stores,
+    stores::{Claim, Stores},
 };
 
 /// How long the last counters may take to be settled after the archive has everything; what is left is
@@ -62,7 +62,7 @@ impl App {
         admin.spawn(essential("the admin port", serving));
 
         let stores = tokio::select! {
-            stores = Stores::connect(&self.config, RetryLimit::endless(), None) => stores?,
+            stores = Stores::connect(&self.config, RetryLimit::endless(), Claim::All) => stores?,
             () = shutdown.requested() => return Ok(()),
         };
         ready_sender.send_replace(true);

@@ -34,6 +34,8 @@ pub const RECOUNTED: &str = "aguacero_consumer_recounts_total";
 pub const AUDITED: &str = "aguacero_consumer_audits_total";
 /// Seconds since which a stream's counters are not settled as far as its archive goes; 0 if they are.
 pub const BEHIND: &str = "aguacero_consumer_counters_behind_seconds";
+/// 1 for a stream whose counters have been behind its archive for half a minute.
+pub const UNSETTLED: &str = "aguacero_consumer_counters_unsettled";
 /// 1 for a stream whose counters in Redis were counted from somebody else's archive.
 pub const FOREIGN: &str = "aguacero_consumer_foreign_counters";
 /// From an event's arrival until it is archived, of the oldest event of each batch.
@@ -110,6 +112,10 @@ pub fn describe() {
         BEHIND,
         Unit::Seconds,
         "Since when the counters are not settled as far as the archive goes"
+    );
+    describe_gauge!(
+        UNSETTLED,
+        "1 for a stream whose counters have been behind its archive for half a minute"
     );
     describe_gauge!(
         FOREIGN,

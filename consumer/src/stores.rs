@@ -1,6 +1,6 @@
 //! Kafka, MongoDB and Redis, waited for until each has answered.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use aguacero::{
     config::Config,
@@ -13,6 +13,30 @@ use crate::{
     retry::{RetryLimit, hosts},
     settle::Settler,
 };
+
+/// How long Redis may take to say whose its counters are.
+const REDIS_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Of which streams archive and counters must be ours.
+#[derive(Debug, Clone, Copy)]
+pub enum Claim<'a> {
+    /// All that are declared.
+    All,
+    /// This one.
+    Only(&'a str),
+    /// None: a command will make one ours.
+    None,
+}
+
+impl Claim<'_> {
+    fn judges(self, stream: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Only(name) => name == stream,
+            Self::None => false,
+        }
+    }
+}
 
 /// What every part of a consumer works with, once all of it was seen.
 pub struct Stores {
@@ -30,11 +54,11 @@ pub struct Stores {
 
 impl Stores {
     /// Waits until Kafka and MongoDB were seen, and prepares them: topics, indices, whose the archives are. An
-    /// archive that is somebody else's is refused, unless it is `adopt`'s.
+    /// archive, or counters, of `claim` that are somebody else's are refused.
     pub async fn connect(
         config: &Arc<Config>,
         limit: RetryLimit,
-        adopt: Option<&str>,
+        claim: Claim<'_>,
     ) -> anyhow::Result<Self> {
         let topics = Arc::new(Topics::new(&config.kafka, "consumer").context("librdkafka")?);
         let archive = Arc::new(Archive::new(config.clone()).await.context("MongoDB")?);
@@ -56,11 +80,20 @@ impl Stores {
         let shards = format!("{mongodb}, which is asked how it is sharded,");
         limit.retry(&shards, || archive.look_at_shards()).await?;
         let cluster = limit.retry(&kafka, || topics.cluster()).await?;
-        let claim = limit.retry(&mongodb, || archive.claim(&cluster, adopt));
-        let mistakes = claim.await?;
-        anyhow::ensure!(mistakes.is_empty(), "{}", mistakes.join("\n"));
         let origins = limit.retry(&mongodb, || archive.origins(&cluster));
         settler.count_from(origins.await?);
+        let mut mistakes = Vec::new();
+        for stream in config.streams.iter().filter(|s| claim.judges(&s.name)) {
+            // A Redis that does not answer is not waited for.
+            let looked = tokio::time::timeout(REDIS_TIMEOUT, settler.foreign(stream)).await;
+            let foreign = looked.ok().and_then(Result::ok).flatten();
+            if let (Some(ours), None) = (settler.origin(stream), &foreign) {
+                let claimed = limit.retry(&mongodb, || archive.claim(stream, &ours));
+                mistakes.extend(claimed.await?);
+            }
+            mistakes.extend(foreign);
+        }
+        anyhow::ensure!(mistakes.is_empty(), "{}", mistakes.join("\n"));
         Ok(Self {
             topics,
             cluster,

@@ -45,7 +45,7 @@ pub use count::Counting;
 pub use dead_letters::{Filter, StoredDeadLetter};
 pub(crate) use last::PASSED_TO;
 pub use options::client_options;
-pub use origin::{Origin, explain};
+pub use origin::{Origin, explain_counters};
 pub use outcome::{Archived, EventOutcome};
 pub use refused::Refusal;
 pub use totals::{KEYS_MAX, Totals};

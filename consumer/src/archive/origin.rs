@@ -76,30 +76,22 @@ impl Archive {
         Ok(self.config.streams.iter().map(origin).collect())
     }
 
-    /// Notes whose the archives are, where nobody has, and says which were somebody else's: one sentence for
-    /// each. `adopt` names a stream that is ours from now on.
-    pub async fn claim(&self, cluster: &str, adopt: Option<&str>) -> Result<Vec<String>, Error> {
-        let origins = self.origins(cluster).await?;
-        let mut mistakes = Vec::new();
-        for (stream, origin) in self.config.streams.iter().zip(origins) {
-            let Some(ours) = origin else { continue };
-            let by_name = doc! { "_id": &stream.name };
-            let noted = in_time(self.marks().find_one(by_name.clone())).await?;
-            let noted = noted.as_ref().and_then(read);
-            match noted {
-                Some(noted) if noted == ours => continue,
-                Some(noted) if !noted.is_ours(&ours) && adopt != Some(stream.name.as_str()) => {
-                    mistakes.push(explain(&stream.name, &noted, &ours));
-                }
-                _ => {
-                    let mark = doc! { "cluster": &ours.cluster, "archive": &ours.archive, "uuid": &ours.uuid };
-                    let marks = self.marks();
-                    let update = marks.update_one(by_name, doc! { "$set": mark });
-                    in_time(update.upsert(true)).await?;
-                }
-            }
+    /// Notes whose the archive of `stream` is, where nobody has, and says if it was somebody else's.
+    pub async fn claim(&self, stream: &Stream, ours: &Origin) -> Result<Option<String>, Error> {
+        let noted = in_time(self.marks().find_one(doc! { "_id": &stream.name })).await?;
+        match noted.as_ref().and_then(read) {
+            Some(noted) if noted == *ours => Ok(None),
+            Some(noted) if !noted.is_ours(ours) => Ok(Some(explain(&stream.name, &noted, ours))),
+            _ => self.adopt(stream, ours).await.map(|()| None),
         }
-        Ok(mistakes)
+    }
+
+    /// Notes that the archive of `stream` is ours, whosever it was.
+    pub async fn adopt(&self, stream: &Stream, ours: &Origin) -> Result<(), Error> {
+        let mark = doc! { "cluster": &ours.cluster, "archive": &ours.archive, "uuid": &ours.uuid };
+        let marks = self.marks();
+        let update = marks.update_one(doc! { "_id": &stream.name }, doc! { "$set": mark });
+        in_time(update.upsert(true)).await.map(drop)
     }
 
     fn marks(&self) -> Collection<Document> {
@@ -118,8 +110,7 @@ fn read(mark: &Document) -> Option<Origin> {
 }
 
 /// What is wrong, and how to mend it.
-#[must_use]
-pub fn explain(stream: &str, theirs: &Origin, ours: &Origin) -> String {
+fn explain(stream: &str, theirs: &Origin, ours: &Origin) -> String {
     if theirs.cluster == ours.cluster {
         return format!(
             "stream {stream} was archived in the collection {} until now, and the configuration says {}: events that are sent \
@@ -132,6 +123,17 @@ pub fn explain(stream: &str, theirs: &Origin, ours: &Origin) -> String {
         "stream {stream} of {} belongs to the Kafka cluster {}, and this one is {}. Give each its own database in MongoDB and \
          in Redis; if the cluster was replaced for good: `consumer rebuild {stream} --adopt`",
         theirs.archive, theirs.cluster, ours.cluster
+    )
+}
+
+/// The same of what Redis shows.
+#[must_use]
+pub fn explain_counters(stream: &str, theirs: &Origin, ours: &Origin) -> String {
+    format!(
+        "Redis shows counters of a stream {stream} that were counted from {} for the Kafka cluster {}, and this is {} for {}: \
+         another system uses this Redis, or the archive was another one. Give each system its own database in Redis, or \
+         name the old archive; if it is gone for good: `consumer rebuild {stream} --adopt`",
+        theirs.archive, theirs.cluster, ours.archive, ours.cluster
     )
 }
 

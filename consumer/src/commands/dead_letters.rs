@@ -6,6 +6,7 @@
 //! once. What was replayed or discarded is kept, but is not listed any more.
 
 use std::{
+    collections::BTreeSet,
     io::{self, Write},
     path::PathBuf,
     sync::Arc,
@@ -144,8 +145,10 @@ pub async fn dead_letters(config: Config, verb: &Verb) -> anyhow::Result<()> {
         } => (which.filter(Some(true)), None),
         Verb::Replay { ids, which, .. } | Verb::Discard { ids, which, .. } => {
             let mut filter = which.filter(None);
-            filter.ids.clone_from(ids);
-            (filter, Some(ids.len()))
+            let once: BTreeSet<_> = ids.iter().cloned().collect();
+            filter.ids = once.into_iter().collect();
+            let asked = filter.ids.len();
+            (filter, Some(asked))
         }
     };
     limit.retry(&mongodb, || archive.ping()).await?;

@@ -17,7 +17,7 @@ use crate::{
     poll::{Committed, committed},
     retry::{RetryLimit, hosts},
     settle::Settler,
-    stores::Stores,
+    stores::{Claim, Stores},
 };
 
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -37,16 +37,24 @@ pub async fn rebuild(config: Config, name: &str, adopt: bool) -> anyhow::Result<
     let stream = find(&config, name)?;
     let topic = config.topic_of(stream).name.clone();
     let limit = RetryLimit::of_a_command();
+    let claim = match adopt {
+        true => Claim::None,
+        false => Claim::Only(name),
+    };
     let Stores {
         described,
         archive,
         settler,
         ..
-    } = Stores::connect(&config, limit, adopt.then_some(name)).await?;
+    } = Stores::connect(&config, limit, claim).await?;
     let redis = format!("Redis at {}", hosts(&config.redis.url));
     limit.retry(&redis, || settler.redis().ping()).await?;
     let cleared = settler.begin_again(stream, None);
     cleared.await.context(redis)?;
+    if let (true, Some(ours)) = (adopt, settler.origin(stream)) {
+        let adopted = archive.adopt(stream, &ours).await;
+        adopted.with_context(|| format!("MongoDB at {}", hosts(&config.mongodb.uri)))?;
+    }
     println!("{name}: cleared");
     let current = described.get(&topic).map(|t| t.incarnation.as_str());
     let positions = archive

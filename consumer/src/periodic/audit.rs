@@ -88,8 +88,15 @@ impl Auditor {
         let epochs: HashMap<i32, u64> = ours
             .map(|o| (o.source.position.partition, o.source.epoch))
             .collect();
-        if epochs.is_empty() {
+        let Some(origin) = self.settler.origin(stream).filter(|_| !epochs.is_empty()) else {
             return Ok(());
+        };
+        let look = self.settler.look(stream, &[]).await?;
+        if look
+            .origin
+            .is_none_or(|counted| counted != origin.to_string())
+        {
+            return Ok(()); // somebody else's, or not begun yet
         }
         let checked = self.checked.get(&stream.index);
         if checked.is_none_or(|at| at.elapsed() >= interval) {
@@ -99,8 +106,7 @@ impl Auditor {
                 return self.differs(stream, &why).await;
             }
         }
-        let positions = self.settler.look(stream, &[]).await?.positions;
-        for position in positions {
+        for position in look.positions {
             let Some(&epoch) = epochs.get(&position.partition) else {
                 continue;
             };

@@ -14,7 +14,8 @@ use std::{
 };
 
 use aguacero::{
-    config::Stream,
+    conditions::{Condition, Conditions},
+    config::{Config, Stream},
     kafka::Described,
     ledger::{END, Look, Position, Standing},
     log_limiter,
@@ -23,7 +24,7 @@ use aguacero::{
 use tokio::sync::watch;
 
 use crate::{
-    archive::{Archive, Origin, explain},
+    archive::{Archive, Origin, explain_counters},
     metric,
     poll::{Incarnations, Owned},
     settle::{Failure, NEW_BELOW, Settler},
@@ -34,10 +35,12 @@ const UNCOMPARED: &str = "the counters cannot be compared with the archive";
 const INTERVAL: Duration = Duration::from_secs(1);
 /// How long nothing must have come below a watermark before the counters are begun again.
 const QUIET: Duration = Duration::from_secs(2);
+/// Since when a stream must be behind to be told of.
+const TELL_AFTER: Duration = Duration::from_secs(30);
 /// A stream that is damaged again and again is begun again as often as this at most.
 const RECOUNT_EVERY: Duration = Duration::from_secs(30);
 /// This often without a pause: an operator may delete one key after another.
-const RECOUNTS_AT_ONCE: u32 = 5;
+const RECOUNTS_AT_ONCE: u32 = 10;
 
 /// Makes the ledgers of all streams agree with the archive again.
 pub struct Reconciler {
@@ -50,6 +53,8 @@ pub struct Reconciler {
     streams: Vec<Known>,
     /// Ledgers of incarnations that were not the topic's a second ago, and which one was.
     suspects: HashMap<(usize, Position), String>,
+    /// Streams that are behind for long.
+    unsettled: Conditions,
 }
 
 /// What was known of a stream's ledgers a second ago.
@@ -65,6 +70,8 @@ struct Known {
     asked: bool,
     /// Since when it is not settled.
     behind: Option<Instant>,
+    /// Why it was not even looked at.
+    failure: Option<String>,
     /// How often it was begun again since then.
     recounts: Option<(Instant, u32)>,
 }
@@ -93,6 +100,7 @@ impl Reconciler {
             owned,
             streams,
             suspects: HashMap::new(),
+            unsettled: Conditions::new("counters are behind the archive", metric::UNSETTLED),
         }
     }
 
@@ -134,10 +142,12 @@ impl Reconciler {
                 Ok(None) => {}
                 Err(error) => {
                     self.behind(stream, true);
+                    self.streams[stream.index].failure = Some(error.to_string());
                     result = result.and(Err(error));
                 }
             }
         }
+        self.tell(&config);
         // Asked after the ledgers were looked at: an incarnation that has a ledger was there before.
         let view = self.incarnations.after().await;
         let before = std::mem::take(&mut self.suspects);
@@ -174,6 +184,7 @@ impl Reconciler {
             unsettled |= self.catch_up(stream, owned, standing).await?;
         }
         self.behind(stream, unsettled);
+        self.streams[stream.index].failure = None;
         let others = positions.into_iter().zip(look.of).skip(ours.len());
         Ok(Some(others.collect()))
     }
@@ -193,7 +204,11 @@ impl Reconciler {
         };
         metric::foreign(&stream.name, foreign);
         if let (true, Some(Some(counted))) = (foreign, &counted) {
-            return Err(Failure::Foreign(explain(&stream.name, counted, origin)));
+            return Err(Failure::Foreign(explain_counters(
+                &stream.name,
+                counted,
+                origin,
+            )));
         }
         let made_again = counted.is_some_and(|counted| counted.as_ref() != Some(origin));
         let why = match (&look.damage, &look.recount) {
@@ -279,6 +294,22 @@ impl Reconciler {
         Ok(true)
     }
 
+    /// Tells of the streams that have been behind for long.
+    fn tell(&mut self, config: &Config) {
+        let long = |known: &Known| known.behind.is_some_and(|at| at.elapsed() >= TELL_AFTER);
+        let known = config.streams.iter().zip(&self.streams);
+        let behind = known.filter(|(_, known)| long(known));
+        let condition = |(stream, known): (&Stream, &Known)| Condition {
+            labels: vec![("stream", stream.name.clone())],
+            words: match &known.failure {
+                Some(failure) => format!("stream {}: {failure}", stream.name),
+                None => format!("stream {} is being settled from the archive", stream.name),
+            },
+            value: 1.0,
+        };
+        self.unsettled.hold(behind.map(condition).collect());
+    }
+
     fn behind(&mut self, stream: &Stream, is_behind: bool) {
         let behind = &mut self.streams[stream.index].behind;
         *behind = is_behind.then(|| behind.unwrap_or_else(Instant::now));
@@ -317,7 +348,7 @@ impl Reconciler {
             let key = (stream.index, position);
             let is_gone = before.get(&key) == Some(&topic.incarnation);
             if is_gone && !self.settler.is_busy(stream, &key.1) {
-                tracing::info!(stream = stream.name, position = %key.1, "closing the ledger of a topic that is gone");
+                tracing::info!(stream = stream.name, position = %key.1, "closing the ledger of a topic that is gone, or is not the stream's any more");
                 self.settler.close(stream, &key.1);
             }
             self.suspects.insert(key, topic.incarnation.clone());

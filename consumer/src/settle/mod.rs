@@ -29,7 +29,7 @@ pub use ahead::Written;
 pub use connection::Connection;
 
 use crate::{
-    archive::{Archive, Origin, Totals, explain, is_timeout},
+    archive::{Archive, Origin, Totals, explain_counters, is_timeout},
     batch::Source,
     metric,
     poll::Owned,
@@ -235,6 +235,17 @@ impl Settler {
         Ok(())
     }
 
+    /// Says if Redis shows counters of `stream` that are somebody else's.
+    pub async fn foreign(&self, stream: &Stream) -> Result<Option<String>, Failure> {
+        let look = self.look(stream, &[]).await?;
+        let (counted, ours) = (look.origin.as_deref(), self.origin(stream));
+        let counted = counted.and_then(Origin::parse);
+        let theirs = counted
+            .zip(ours)
+            .filter(|(counted, ours)| !counted.is_ours(ours));
+        Ok(theirs.map(|(theirs, ours)| explain_counters(&stream.name, &theirs, &ours)))
+    }
+
     async fn watermark(
         &self,
         stream: &Stream,
@@ -333,7 +344,7 @@ impl Settler {
 fn foreign(stream: &Stream, found: &str, ours: &Origin) -> Failure {
     match Origin::parse(found) {
         Some(found) if found.is_ours(ours) => Failure::Damaged("the origin".into()),
-        Some(found) => Failure::Foreign(explain(&stream.name, &found, ours)),
+        Some(found) => Failure::Foreign(explain_counters(&stream.name, &found, ours)),
         None => Failure::Damaged("the origin".into()),
     }
 }

@@ -74,18 +74,19 @@ async fn an_archive_of_another_kafka_cluster_is_refused_and_its_counters_stay() 
     let refused = refusal(&world, "events").await.expect("refused");
     assert!(refused.contains("another-cluster"), "{refused}");
     assert_eq!(world.shown(world.stream()).await.0, 30);
-    // Only the Redis is another cluster's.
+    // Only the Redis is another system's: at the start, and while it runs.
     marks.drop().await.unwrap();
+    let running = world.start().await;
+    world.settled(31).await; // with the one that was refused above
     let meta = format!("{{{}}}:meta", world.stream().name);
     let mut set = redis::cmd("HSET");
     let set = set
-        .arg(meta)
+        .arg(&meta)
         .arg("origin")
         .arg("another-cluster/d.events/aa");
     let _: i32 = set.query_async(&mut world.redis).await.unwrap();
-    let running = world.start().await;
     world.send(0, &borrowed(&events(5)));
-    world.has_archived(36).await; // with the one that was refused above
+    world.has_archived(36).await;
     let name = &world.stream().name;
     let metric = format!("aguacero_consumer_foreign_counters{{stream=\"{name}\"}}");
     eventually("it is told", async || match World::metric(&metric) {
@@ -93,6 +94,12 @@ async fn an_archive_of_another_kafka_cluster_is_refused_and_its_counters_stay() 
         other => Err(format!("{other:?}")),
     })
     .await;
-    assert_eq!(world.shown(world.stream()).await.0, 30);
+    assert_eq!(world.shown(world.stream()).await.0, 31);
     running.stop().await;
+    let refused = refusal(&world, "events").await.expect("refused");
+    assert!(
+        refused.contains("another system uses this Redis"),
+        "{refused}"
+    );
+    assert_eq!(world.shown(world.stream()).await.0, 31);
 }

@@ -63,6 +63,11 @@ pub async fn look(
     };
     match answer {
         Answer::Look(look) => Ok(look),
+        Answer::Fingerprint(found) if found.len() != ours.len() => Ok(Look {
+            generation: ANY.into(),
+            damage: Some("meta".into()),
+            ..Look::default()
+        }),
         Answer::Fingerprint(found) => Err(LedgerError::Fingerprint {
             stream: stream.name.clone(),
             found,
@@ -117,6 +122,9 @@ impl FromRedisValue for Answer {
             .collect();
         positions.sort();
         positions.dedup();
+        let each = each?;
+        let unreadable = |text: &&String| !text.is_empty() && text.parse::<i64>().is_err();
+        let damage = damage.or_else(|| each.iter().find(unreadable).cloned());
         let standing = |of: &[String]| Standing {
             watermark: of[0].parse().ok(),
             pending: of[1].parse().ok(),
@@ -128,7 +136,7 @@ impl FromRedisValue for Answer {
             recount,
             origin,
             positions,
-            of: each?.chunks_exact(3).map(standing).collect(),
+            of: each.chunks_exact(3).map(standing).collect(),
         }))
     }
 }

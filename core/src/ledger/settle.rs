@@ -74,15 +74,14 @@ impl FromRedisValue for Answer {
     fn from_redis_value(value: Value) -> Result<Self, ParsingError> {
         let words: Vec<Option<String>> = FromRedisValue::from_redis_value(value)?;
         let words: Vec<_> = words.iter().map(Option::as_deref).collect();
-        let offset = |at: &str| {
-            at.parse()
-                .map_err(|_| ParsingError::from(format!("{at:?} is no offset")))
-        };
+        let damaged = |_| Settled::Damaged("watermark".to_owned());
         Ok(Self::Settled(match words[..] {
             [Some("done")] => Settled::Done,
             [Some("found"), None] => Settled::Found(None),
-            [Some("found"), Some(at)] => Settled::Found(Some(offset(at)?)),
-            [Some("step"), Some(at)] => Settled::Step(offset(at)?),
+            [Some("found"), Some(at)] => at
+                .parse()
+                .map_or_else(damaged, |at| Settled::Found(Some(at))),
+            [Some("step"), Some(at)] => at.parse().map_or_else(damaged, Settled::Step),
             [Some("damaged"), Some(part)] => Settled::Damaged(part.to_owned()),
             [Some("origin"), Some(found)] => Settled::Origin(found.to_owned()),
             [Some("fingerprint"), Some(found)] => return Ok(Self::Fingerprint(found.to_owned())),

@@ -82,6 +82,30 @@ async fn a_figure_that_somebody_else_has_changed_is_noticed() {
 }
 
 #[tokio::test]
+async fn what_cannot_be_read_is_a_damage() {
+    let position = at(0).to_string();
+    for (part, field, value) in [
+        ("watermark", position.as_str(), "1e300"),
+        ("watermark", position.as_str(), "abc"),
+        ("meta", "counters", "junk"),
+    ] {
+        let ledger = full("unreadable").await;
+        let args: &[&[u8]] = &[&ledger.key(part), field.as_bytes(), value.as_bytes()];
+        ledger.command("HSET", args).await;
+        let look = ledger.look(&[at(0)]).await;
+        assert!(look.damage.is_some(), "{part} {value}");
+        let con = &mut ledger.con.clone();
+        if part == "watermark" {
+            let settled = ledger.settle(Some(4), 6, &["a"]).await;
+            assert!(matches!(settled, Settled::Damaged(_)), "{settled:?}");
+        }
+        let cleared = ledger::clear(con, &ledger.stream, Some(&look.generation), None).await;
+        assert!(cleared.unwrap());
+        assert_eq!(ledger.settle(None, 0, &["a"]).await, Settled::Done);
+    }
+}
+
+#[tokio::test]
 async fn a_large_counter_is_compared_step_by_step() {
     let ledger = Ledger::counting("large-check", vec![counter("by_key", 50_000, &[])]).await;
     let names: Vec<String> = (0..9_000).map(|i| format!("clé {i}")).collect();

@@ -543,6 +543,21 @@ impl Begun {
         }
     }
 
+    /// Counts anew what an operator has put back, as he would once all stores answer again.
+    pub(super) async fn count_anew(&self, pipeline: &Pipeline) {
+        if self.fault != Fault::CollectionRestored {
+            return;
+        }
+        let rebuild = format!("rebuild {}", self.what);
+        eventually(&rebuild, async || {
+            let mut command = consumer(pipeline, &rebuild);
+            let status = tokio::task::spawn_blocking(move || command.status()).await;
+            let status = status.expect("joined").expect("a program that runs");
+            status.success().then_some(()).ok_or(status.to_string())
+        })
+        .await;
+    }
+
     /// Ends it: what was killed is started, what was frozen goes on. Does not wait for its service.
     pub(super) async fn end(&mut self, pipeline: &mut Pipeline, outages: &Outages) {
         if let Some(mut command) = self.command.take() {
@@ -567,14 +582,6 @@ impl Begun {
             (Fault::CollectionRestored, _) => {
                 let collection = &pipeline.stream(&self.what).archive;
                 pipeline.archive.put_back(&self.aside, collection).await;
-                let rebuild = format!("rebuild {}", self.what);
-                eventually(&rebuild, async || {
-                    let mut command = consumer(pipeline, &rebuild);
-                    let status = tokio::task::spawn_blocking(move || command.status()).await;
-                    let status = status.expect("joined").expect("a program that runs");
-                    status.success().then_some(()).ok_or(status.to_string())
-                })
-                .await;
             }
             (Fault::DocumentsRefused(rule), _) => {
                 let collection = &pipeline.stream(&self.what).archive;

@@ -130,6 +130,7 @@ pub async fn round(
                 }
                 tokio::time::sleep(fault.lasts(dice)).await;
                 begun.end(&mut pipeline, outages).await;
+                begun.count_anew(&pipeline).await;
                 figures.happened(fault);
                 match probe.measure(&pipeline, Instant::now()).await {
                     Ok(recovery) => {
@@ -191,6 +192,7 @@ async fn mixture(
     tell: &mut impl FnMut(&str),
 ) {
     let mut active: Vec<(Instant, Begun)> = Vec::new();
+    let mut ended = Vec::new();
     let mut left = faults;
     while left > 0 || !active.is_empty() {
         let now = Instant::now();
@@ -198,6 +200,7 @@ async fn mixture(
         active = on;
         for (_, mut begun) in over {
             begun.end(pipeline, outages).await;
+            ended.push(begun);
         }
         if left > 0 {
             let fault = Fault::any(dice);
@@ -213,5 +216,8 @@ async fn mixture(
             }
         }
         tokio::time::sleep(Duration::from_millis(dice.below(400))).await;
+    }
+    for begun in ended {
+        begun.count_anew(pipeline).await;
     }
 }
