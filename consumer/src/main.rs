@@ -7,7 +7,7 @@ use aguacero::{
 };
 use clap::Parser;
 use consumer::{
-    App,
+    App, archive,
     commands::{dead_letters, rebuild},
 };
 
@@ -51,7 +51,8 @@ async fn run(command: Command) -> anyhow::Result<()> {
             // A Redis that is not supported is no reason not to archive.
             let ask = async |config: &Config| {
                 let (redis, _) = redis_check::explain(&config.redis).await;
-                vec![kafka::explain(config, "consumer").await, (redis, true)]
+                let kafka = kafka::explain(config, "consumer").await;
+                vec![kafka, archive::explain(config).await, (redis, true)]
             };
             cli::check_with_stores(&check, &FILES, ask).await
         }

@@ -24,6 +24,7 @@ mod dead_letters;
 mod last;
 
 mod count;
+mod explain;
 mod origin;
 mod totals;
 
@@ -43,6 +44,7 @@ use refused::Refusals;
 
 pub use count::Counting;
 pub use dead_letters::{Filter, StoredDeadLetter};
+pub use explain::explain;
 pub(crate) use last::PASSED_TO;
 pub use options::client_options;
 pub use origin::{Origin, explain_counters};

@@ -78,12 +78,39 @@ impl Archive {
 
     /// Notes whose the archive of `stream` is, where nobody has, and says if it was somebody else's.
     pub async fn claim(&self, stream: &Stream, ours: &Origin) -> Result<Option<String>, Error> {
-        let noted = in_time(self.marks().find_one(doc! { "_id": &stream.name })).await?;
-        match noted.as_ref().and_then(read) {
-            Some(noted) if noted == *ours => Ok(None),
-            Some(noted) if !noted.is_ours(ours) => Ok(Some(explain(&stream.name, &noted, ours))),
-            _ => self.adopt(stream, ours).await.map(|()| None),
+        let noted = self.noted(stream).await?;
+        if let Some(theirs) = noted.as_ref().filter(|noted| !noted.is_ours(ours)) {
+            return Ok(Some(explain(&stream.name, theirs, ours)));
         }
+        if noted.as_ref() != Some(ours) {
+            self.adopt(stream, ours).await?;
+        }
+        Ok(None)
+    }
+
+    /// Whose the archive of `stream` was until now, if anybody has noted it.
+    async fn noted(&self, stream: &Stream) -> Result<Option<Origin>, Error> {
+        let noted = in_time(self.marks().find_one(doc! { "_id": &stream.name })).await?;
+        Ok(noted.as_ref().and_then(read))
+    }
+
+    /// Says of which streams the archive is somebody else's; changes nothing.
+    pub(super) async fn foreign(&self, cluster: &str) -> Result<Vec<String>, Error> {
+        let origins = self.origins(cluster).await?;
+        let mut foreign = Vec::new();
+        for (stream, ours) in self.config.streams.iter().zip(origins) {
+            let database = &self.config.mongodb.database;
+            // A collection that is not there yet is another one than any.
+            let ours = ours.unwrap_or_else(|| Origin {
+                cluster: cluster.to_owned(),
+                archive: format!("{database}.{}", stream.archive),
+                uuid: String::new(),
+            });
+            let noted = self.noted(stream).await?;
+            let theirs = noted.filter(|noted| !noted.is_ours(&ours));
+            foreign.extend(theirs.map(|theirs| explain(&stream.name, &theirs, &ours)));
+        }
+        Ok(foreign)
     }
 
     /// Notes that the archive of `stream` is ours, whosever it was.

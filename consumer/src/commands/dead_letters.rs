@@ -22,6 +22,7 @@ use super::{
 };
 use crate::{
     archive::{Archive, Filter, StoredDeadLetter},
+    decode::dead_letter::Reason,
     retry::{RetryLimit, hosts},
 };
 
@@ -102,8 +103,8 @@ pub enum Verb {
 /// Which dead letters.
 #[derive(Debug, Clone, Args)]
 pub struct Which {
-    /// Only of this reason, such as malformed
-    #[arg(long)]
+    /// Only of this reason
+    #[arg(long, value_parser = Reason::ALL)]
     reason: Option<String>,
     /// Only of this stream
     #[arg(long)]

@@ -66,6 +66,19 @@ impl fmt::Display for Reason {
 }
 
 impl Reason {
+    /// What [`Reason::as_str`] may say.
+    pub const ALL: [&'static str; 9] = [
+        "no-header",
+        "damaged-header",
+        "no-value",
+        "malformed",
+        "unfit",
+        "too-large",
+        "id-conflict",
+        "refused",
+        "passed-over",
+    ];
+
     /// As it stands in the dead letter and in the metric.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -32,6 +32,10 @@ use crate::{
 
 /// What the log says while it fails.
 const UNCOMPARED: &str = "the counters cannot be compared with the archive";
+/// Why counters begin again where somebody has dropped what they count, and what can be done about it.
+const MADE_AGAIN: &str = "the archive's collection was dropped and made again: what it held is archived no more. What Kafka \
+                          still has comes back if the consumers are stopped, the group's offsets set to the earliest, and \
+                          the consumers started";
 const INTERVAL: Duration = Duration::from_secs(1);
 /// How long nothing must have come below a watermark before the counters are begun again.
 const QUIET: Duration = Duration::from_secs(2);
@@ -215,7 +219,7 @@ impl Reconciler {
             (Some(part), _) => format!("Redis has lost {part}, or somebody else has changed it"),
             (None, Some(why)) => why.clone(),
             (None, None) if self.settler.stale_since(stream).is_some() => NEW_BELOW.to_owned(),
-            (None, None) if made_again => "the archive's collection was made again".to_owned(),
+            (None, None) if made_again => MADE_AGAIN.to_owned(),
             (None, None) => return Ok(false),
         };
         let waits = self.settler.stale_since(stream).is_some_and(|s| s < QUIET);

@@ -139,6 +139,7 @@ impl<S: Sink> Poller<S> {
         let keys: Vec<_> = self.partitions.keys().copied().collect();
         self.drain(&keys);
         self.commit(CommitMode::Sync);
+        self.stopped.hold(Vec::new());
         self.consumer.context().leave();
     }
 }

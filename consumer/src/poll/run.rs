@@ -1,6 +1,6 @@
 //! The poll loop: takes records, and looks at everything else in between.
 
-use aguacero::log_limiter;
+use aguacero::{conditions::Condition, log_limiter};
 use std::{
     mem::ManuallyDrop,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -118,8 +118,27 @@ impl<S: Sink> Poller<S> {
         self.commit(CommitMode::Async);
         self.ask(true);
         self.publish();
+        self.tell_stopped();
         metrics::gauge!(metric::ASSIGNED).set(self.partitions.len() as f64);
         let paused = self.partitions.values().filter(|p| p.paused).count();
         metrics::gauge!(metric::PAUSED).set(paused as f64);
+    }
+
+    /// Tells which partitions have stopped, until somebody lets them go on.
+    fn tell_stopped(&mut self) {
+        let stopped = self.partitions.values().filter(|p| p.stopped);
+        let condition = |p: &Partition| {
+            let (topic, at) = (&self.config.topics[p.topic].name, p.finished.unwrap_or(0));
+            let number = p.number;
+            Condition {
+                labels: vec![("topic", topic.clone()), ("partition", number.to_string())],
+                words: format!(
+                    "topic {topic}, partition {number} has stopped at offset {at}: the log says why. If that cannot be mended: \
+                     consumer dead-letters pass-over {topic}/{number}/{at}"
+                ),
+                value: 1.0,
+            }
+        };
+        self.stopped.hold(stopped.map(condition).collect());
     }
 }

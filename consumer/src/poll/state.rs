@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use aguacero::{config::Config, log_limiter, shutdown::Shutdown};
+use aguacero::{conditions::Conditions, config::Config, log_limiter, shutdown::Shutdown};
 use anyhow::Context as _;
 use rdkafka::{
     TopicPartitionList,
@@ -29,7 +29,7 @@ use super::{
     partition::{Done, Partition},
     run::BUSY,
 };
-use crate::{batch::Source, sink::Sink};
+use crate::{batch::Source, metric, sink::Sink};
 
 /// How long a partition may be full before it is paused: pausing drops what librdkafka has fetched
 /// ahead, so a sink that is merely slower than Kafka is waited for instead.
@@ -83,6 +83,8 @@ pub struct Poller<S> {
     pub(super) compacted: HashSet<usize>,
     pub(super) owned: watch::Sender<Vec<Owned>>,
     pub(super) ticked: Instant,
+    /// Partitions that have stopped.
+    pub(super) stopped: Conditions,
     /// How long to wait for a record while the sink has something.
     pub(super) busy_wait: Duration,
 }
@@ -122,6 +124,7 @@ impl<S: Sink> Poller<S> {
             compacted: HashSet::new(),
             owned,
             ticked: Instant::now(),
+            stopped: Conditions::new("a partition has stopped", metric::STOPPED),
             busy_wait: BUSY,
             config,
         })

@@ -39,6 +39,15 @@ async fn an_archive_that_is_changed_is_refused_unless_it_was_renamed_or_is_adopt
     for part in [".events", ".elsewhere", "--adopt", &world.stream().name] {
         assert!(refused.contains(part), "{refused}");
     }
+    let mut changed = world.config.clone();
+    changed.streams[0].archive = "elsewhere".into();
+    let (told, is_right) = consumer::archive::explain(&changed).await;
+    assert!(
+        !is_right && told.contains("REFUSED") && told.contains(".elsewhere"),
+        "{told}"
+    );
+    let (told, is_right) = consumer::archive::explain(&world.config).await;
+    assert!(is_right, "{told}");
     // Adopted: the old documents stay where they are, and are not counted.
     let mut config = world.config.clone();
     config.streams[0].archive = "elsewhere".into();
@@ -61,7 +70,7 @@ async fn an_archive_that_is_changed_is_refused_unless_it_was_renamed_or_is_adopt
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_archive_of_another_kafka_cluster_is_refused_and_its_counters_stay() {
-    let mut world = World::new(1).await;
+    let mut world = World::with(1, "audit_interval_ms = 1000", "").await;
     world.send(0, &borrowed(&events(30)));
     let running = world.start().await;
     world.settled(30).await;
@@ -95,6 +104,11 @@ async fn an_archive_of_another_kafka_cluster_is_refused_and_its_counters_stay() 
     })
     .await;
     assert_eq!(world.shown(world.stream()).await.0, 31);
+    // What was settled there is not compared with this archive either.
+    let mut wanted = redis::cmd("HEXISTS");
+    let wanted = wanted.arg(&meta).arg("recount");
+    let wanted: bool = wanted.query_async(&mut world.redis).await.unwrap();
+    assert!(!wanted, "the owner would have to count anew");
     running.stop().await;
     let refused = refusal(&world, "events").await.expect("refused");
     assert!(

@@ -551,6 +551,13 @@ async fn a_record_at_which_a_partition_has_stopped_is_passed_over_into_the_dead_
     let place = |offset: i64| format!("{topic}/0/{offset}");
     stopped(&pipeline, 0, 1).await;
     archived(&pipeline, &[2]).await;
+    once("it is told where readiness is asked for", async || {
+        let told = pipeline.consumers[0].readiness().await;
+        told.is_some_and(|(status, told)| {
+            status == 200 && told.contains(&format!("pass-over {topic}/0/1"))
+        })
+    })
+    .await;
     for (place, told) in [
         (
             place(0),
