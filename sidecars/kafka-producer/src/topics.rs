@@ -168,19 +168,27 @@ pub(crate) async fn watch(
     shutdown: Shutdown,
 ) -> anyhow::Result<Option<Known>> {
     let topics = Topics::new(&config.kafka, "kafka-producer").context("librdkafka")?;
+    let topics = Arc::new(topics);
     let found = tokio::select! {
         found = ensure(&topics, &config) => found?,
         () = shutdown.requested() => return Ok(None),
     };
     let known = Known::new(found);
-    let looking = look(Arc::new(topics), config, known.clone(), shutdown);
+    let looking = look(topics, config, known.clone(), shutdown);
     tokio::spawn(essential("looking at the topics", looking));
     Ok(Some(known))
 }
 
-async fn ensure(topics: &Topics, config: &Config) -> anyhow::Result<HashMap<String, Described>> {
+async fn ensure(
+    topics: &Arc<Topics>,
+    config: &Arc<Config>,
+) -> anyhow::Result<HashMap<String, Described>> {
     loop {
-        match topics.ensure(&config.topics).await {
+        // A broker that does not answer blocks it for seconds, in which the admin port would not answer either.
+        let (asked, declared) = (Arc::clone(topics), Arc::clone(config));
+        let runtime = tokio::runtime::Handle::current();
+        let attempt = move || runtime.block_on(asked.ensure(&declared.topics));
+        match tokio::task::spawn_blocking(attempt).await? {
             Ok(found) => return Ok(found),
             Err(TopicError::Refused(why)) => anyhow::bail!("{why}"),
             Err(error) => {
