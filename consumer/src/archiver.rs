@@ -7,6 +7,7 @@ use std::{
 };
 
 use aguacero::{config::Config, ledger::Position, log_limiter};
+use mongodb::error::Error;
 
 use crate::{
     archive::{Archive, Archived, EventOutcome, Refusal},
@@ -69,23 +70,27 @@ impl Archiver {
         if let Some(highest) = known(&self.lock()) {
             return highest;
         }
-        let mut highest = None;
-        let streams = self.config.streams.iter();
-        for stream in streams.filter(|s| s.topic == source.topic) {
-            let mut backoff = Backoff::new();
-            loop {
-                match self.archive.highest(stream, &source.position).await {
-                    Ok(found) => break highest = highest.max(found),
-                    Err(error) => {
-                        backoff.after(UNREAD, &stream.name, &error).await;
-                    }
-                }
+        let mut backoff = Backoff::new();
+        let highest = loop {
+            match self.highest(source).await {
+                Ok(highest) => break highest,
+                Err(error) => backoff.after(UNREAD, "", &error).await,
             }
-        }
+        };
         let epoch = source.epoch;
         let before = Before { epoch, highest };
         self.lock().insert(source.position.clone(), before);
         highest
+    }
+
+    /// The highest offset of the partition that has a document of any stream.
+    async fn highest(&self, source: &Source) -> Result<Option<i64>, Error> {
+        let mut highest = None;
+        let streams = self.config.streams.iter();
+        for stream in streams.filter(|s| s.topic == source.topic) {
+            highest = highest.max(self.archive.highest(stream, &source.position).await?);
+        }
+        Ok(highest)
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Position, Before>> {
@@ -154,18 +159,12 @@ impl Sink for Archiver {
     }
 
     async fn last_archived(&self, source: &Source) -> Option<i64> {
-        let topic = &self.config.topics[source.topic];
-        let streams = self.config.streams.iter();
-        let of_topic = streams.filter(|s| self.config.topic_of(s).name == topic.name);
+        let topic = &self.config.topics[source.topic].name;
         let mut backoff = Backoff::new();
         loop {
             let asked = async {
-                let position = &source.position;
-                let mut last = self.archive.last_dead_letter(&topic.name, position).await?;
-                for stream in of_topic.clone() {
-                    last = last.max(self.archive.highest(stream, position).await?);
-                }
-                Ok::<_, mongodb::error::Error>(last)
+                let letter = self.archive.last_dead_letter(topic, &source.position);
+                Ok::<_, Error>(letter.await?.max(self.highest(source).await?))
             };
             match asked.await {
                 Ok(last) => return last,

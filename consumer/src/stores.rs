@@ -82,11 +82,15 @@ impl Stores {
         let cluster = limit.retry(&kafka, || topics.cluster()).await?;
         let origins = limit.retry(&mongodb, || archive.origins(&cluster));
         settler.count_from(origins.await?);
-        let mut mistakes = Vec::new();
+        let (mut mistakes, mut looks_at_redis) = (Vec::new(), true);
         for stream in config.streams.iter().filter(|s| claim.judges(&s.name)) {
-            // A Redis that does not answer is not waited for.
-            let looked = tokio::time::timeout(REDIS_TIMEOUT, settler.foreign(stream)).await;
-            let foreign = looked.ok().and_then(Result::ok).flatten();
+            // A Redis that does not answer is not waited for, once for all streams.
+            let mut foreign = None;
+            if looks_at_redis {
+                let looked = tokio::time::timeout(REDIS_TIMEOUT, settler.foreign(stream)).await;
+                looks_at_redis = looked.is_ok();
+                foreign = looked.ok().and_then(Result::ok).flatten();
+            }
             if let (Some(ours), None) = (settler.origin(stream), &foreign) {
                 let claimed = limit.retry(&mongodb, || archive.claim(stream, &ours));
                 mistakes.extend(claimed.await?);

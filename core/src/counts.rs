@@ -73,6 +73,12 @@ impl Deltas {
         added
     }
 
+    /// Keys of all counters.
+    #[must_use]
+    pub fn keys(&self) -> usize {
+        self.counters.iter().map(HashMap::len).sum()
+    }
+
     /// What the keys take, on the wire (at most) and in memory (about).
     #[must_use]
     pub fn bytes(&self) -> usize {

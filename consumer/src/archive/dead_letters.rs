@@ -8,7 +8,7 @@ use mongodb::error::Error;
 use super::{
     Archive, in_time,
     insert::can_never_succeed,
-    refused::beginning,
+    refused::MESSAGE_BYTES_MAX,
     write::{WriteError, parts, write},
 };
 use crate::{
@@ -66,7 +66,10 @@ impl Archive {
             let stream = letter
                 .stream
                 .map(|s| format!("stream {}: ", self.config.streams[s].name));
-            let (stream, why) = (stream.unwrap_or_default(), beginning(&letter.detail));
+            let (stream, why) = (
+                stream.unwrap_or_default(),
+                dead_letter::beginning(&letter.detail, MESSAGE_BYTES_MAX),
+            );
             let detail = format!("{place}: {stream}{why}");
             log_limiter::repeated_times("records became dead letters", reason, &detail, count);
         }

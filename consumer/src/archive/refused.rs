@@ -6,7 +6,10 @@ use std::{
 };
 
 use super::write::WriteError;
-use crate::{decode::dead_letter::Reason, metric};
+use crate::{
+    decode::dead_letter::{Reason, beginning},
+    metric,
+};
 
 /// Of what comes, beyond which a rule of the collection is more likely to be wrong than its events.
 const SHARE: f64 = 0.1;
@@ -15,7 +18,7 @@ const HALF_LIFE: Duration = Duration::from_secs(10);
 /// Fewer events than that are as good as none.
 const FEW: f64 = 0.5;
 /// Bytes of MongoDB's words in a line of the log.
-const MESSAGE_BYTES_MAX: usize = 1000;
+pub(super) const MESSAGE_BYTES_MAX: usize = 1000;
 
 /// Why an event cannot be archived, as MongoDB says and will say again.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -114,7 +117,7 @@ impl Refusals {
                 offset,
                 refusal,
             } = example;
-            let (code, detail) = (refusal.code, beginning(&refusal.detail));
+            let (code, detail) = (refusal.code, beginning(&refusal.detail, MESSAGE_BYTES_MAX));
             tracing::error!(
                 collection = self.collection,
                 share,
@@ -178,15 +181,6 @@ impl Recent {
         let rest = 0.5_f64.powf(age / HALF_LIFE.as_secs_f64());
         (self.seen, self.refused, self.at) = (self.seen * rest, self.refused * rest, now);
     }
-}
-
-/// As much of it as a line of the log has room for.
-pub(super) fn beginning(text: &str) -> &str {
-    let mut end = text.len().min(MESSAGE_BYTES_MAX);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    &text[..end]
 }
 
 #[cfg(test)]

@@ -1,9 +1,6 @@
 //! What the archive holds between two offsets: the totals that counters are settled to.
 
-use std::{
-    collections::HashMap,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use aguacero::{config::Stream, counts::Deltas, ledger::Position};
 use bson::{Document, RawDocument, doc};
@@ -69,10 +66,7 @@ impl Archive {
         let mut cursor = in_time(async { find.session(&mut session).await }).await?;
         while let Some(document) = in_time(next(&mut cursor, &mut session)).await? {
             let offset = offset(&document).unwrap_or(last);
-            let is_full = || {
-                let keys = totals.deltas.counters.iter().map(HashMap::len);
-                keys.sum::<usize>() >= KEYS_MAX || started.elapsed() > STEP_TIME
-            };
+            let is_full = || totals.deltas.keys() >= KEYS_MAX || started.elapsed() > STEP_TIME;
             if offset > last && is_full() {
                 totals.to = last;
                 break;

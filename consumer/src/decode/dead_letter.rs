@@ -210,7 +210,7 @@ fn headers(record: &Record<'_>) -> (Vec<Document>, bool) {
 }
 
 /// As many whole characters as fit into `bytes`.
-fn beginning(text: &str, bytes: usize) -> &str {
+pub(crate) fn beginning(text: &str, bytes: usize) -> &str {
     let mut end = text.len().min(bytes);
     while !text.is_char_boundary(end) {
         end -= 1;

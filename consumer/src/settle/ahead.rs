@@ -4,10 +4,7 @@
 //! the watermark, so that nobody has to ask it. It is kept as segments, each small enough for one call to
 //! Redis. Where that is not so, or too much has come together, the archive is asked instead.
 
-use std::{
-    collections::{HashMap, VecDeque},
-    time::Instant,
-};
+use std::{collections::VecDeque, time::Instant};
 
 use aguacero::{config::Stream, counts::Deltas};
 
@@ -111,7 +108,7 @@ impl Ahead {
             return;
         }
         written.segments(archive, stream, from, to, &mut self.segments);
-        let keys = self.segments.iter().map(|s| keys(&s.deltas)).sum::<usize>();
+        let keys = self.segments.iter().map(|s| s.deltas.keys()).sum::<usize>();
         if keys > KEPT_KEYS_MAX {
             self.forget_segments();
         }
@@ -138,10 +135,6 @@ impl Ahead {
             (a, b) => a.or(b),
         };
     }
-}
-
-fn keys(deltas: &Deltas) -> usize {
-    deltas.counters.iter().map(HashMap::len).sum()
 }
 
 impl Written<'_> {
@@ -178,7 +171,7 @@ impl Written<'_> {
         let mut open = empty();
         let mut before = from;
         for (i, offset) in placed {
-            if keys(&open.deltas) >= KEYS_MAX && offset > before {
+            if open.deltas.keys() >= KEYS_MAX && offset > before {
                 open.to = before;
                 into.push_back(std::mem::replace(&mut open, empty()));
             }

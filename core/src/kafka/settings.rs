@@ -73,6 +73,11 @@ impl Display for Setting {
     }
 }
 
+/// Whether a `cleanup.policy` keeps only the latest record of each key.
+pub(super) fn is_compact(policy: &str) -> bool {
+    policy.split(',').any(|policy| policy.trim() == "compact")
+}
+
 /// Those that somebody should look at.
 #[must_use]
 pub fn conditions(settings: &[Setting]) -> Vec<Condition> {
@@ -269,8 +274,7 @@ impl Judge<'_> {
 
     fn cleanup(&self) -> Judged {
         let value = self.values.get("cleanup.policy")?;
-        let mut policies = value.split(',').map(str::trim);
-        let (effect, words) = match policies.any(|policy| policy == "compact") {
+        let (effect, words) = match is_compact(value) {
             true => (
                 Effect::Breaks,
                 "Kafka keeps only the newest event of each key, so that acknowledged events vanish, and refuses events without a key (503). Set it to delete",

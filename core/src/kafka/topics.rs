@@ -24,7 +24,7 @@ use super::{
     describe::{Described, describe},
     offsets::{End, TopicPartition, offsets_at},
     refusal::refusal,
-    settings::{Effect, Setting, Values, judge},
+    settings::{Effect, Setting, Values, is_compact, judge},
 };
 use crate::config::{Config, Kafka, Topic};
 
@@ -247,14 +247,9 @@ impl Topics {
 
     /// Whether the broker keeps only the latest record of each key in a topic.
     pub async fn is_compacted(&self, topic: &str) -> Result<bool, TopicError> {
-        let options = AdminOptions::new()
-            .request_timeout(Some(CALL_TIMEOUT))
-            .broker_id(Some(self.answering()?).filter(|id| *id >= 0));
-        let resource = ResourceSpecifier::Topic(topic);
-        let answers = self.admin.describe_configs([&resource], &options).await?;
-        let mut configs = answers.iter().flatten();
-        let policy = configs.find_map(|c| c.get("cleanup.policy")?.value.as_deref());
-        Ok(policy.is_some_and(|policy| policy.contains("compact")))
+        let told = self.values(&[topic], false).await?;
+        let policy = told.get(topic).and_then(|v| v.get("cleanup.policy"));
+        Ok(policy.is_some_and(|policy| is_compact(policy)))
     }
 
     /// What the settings of the declared topics that were `found` do to what is promised; what is noted of them

@@ -92,13 +92,7 @@ fn add(pipeline: &mut redis::Pipeline, pending_max: usize, part: &Part<'_>) -> u
     let mut room = 0;
     for entry in &part.entries {
         for piece in pieces(entry) {
-            let keys = piece
-                .deltas
-                .counters
-                .iter()
-                .map(HashMap::len)
-                .sum::<usize>()
-                + 1;
+            let keys = piece.deltas.keys() + 1;
             if keys > room || calls.is_empty() {
                 calls.push(Vec::new());
                 room = KEYS_MAX;
@@ -128,13 +122,7 @@ fn add(pipeline: &mut redis::Pipeline, pending_max: usize, part: &Part<'_>) -> u
 /// An entry as it is, or in pieces that one call can add: the same ones each time, whatever the order of the
 /// keys in the maps is. The first has the events.
 fn pieces(entry: &Entry) -> Vec<Cow<'_, Entry>> {
-    let keys = entry
-        .deltas
-        .counters
-        .iter()
-        .map(HashMap::len)
-        .sum::<usize>();
-    if keys < KEYS_MAX {
+    if entry.deltas.keys() < KEYS_MAX {
         return vec![Cow::Borrowed(entry)];
     }
     let none = vec![HashMap::new(); entry.deltas.counters.len()];
