@@ -37,6 +37,8 @@ const MADE_AGAIN: &str = "the archive's collection was dropped and made again: w
                           still has comes back if the consumers are stopped, the group's offsets set to the earliest, and \
                           the consumers started";
 const INTERVAL: Duration = Duration::from_secs(1);
+/// How old the list may be of the positions that the archive has.
+const LIST_EVERY: Duration = Duration::from_secs(10);
 /// How long nothing must have come below a watermark before the counters are begun again.
 const QUIET: Duration = Duration::from_secs(2);
 /// Since when a stream must be behind to be told of.
@@ -71,7 +73,7 @@ struct Known {
     in_archive: BTreeSet<Position>,
     /// The partitions that this process had then.
     owned: BTreeSet<Position>,
-    asked: bool,
+    asked: Option<Instant>,
     /// Since when it is not settled.
     behind: Option<Instant>,
     /// Why it was not even looked at.
@@ -183,6 +185,7 @@ impl Reconciler {
             return Ok(None);
         }
         self.list(stream, &look, ours).await?;
+        self.settler.go_on(stream);
         let mut unsettled = false;
         for (owned, standing) in ours.iter().zip(&look.of) {
             unsettled |= self.catch_up(stream, owned, standing).await?;
@@ -229,7 +232,7 @@ impl Reconciler {
         log_limiter::repeated("counters are begun again", &stream.name, &why);
         let generation = Some(look.generation.as_str());
         self.settler.begin_again(stream, generation).await?;
-        self.streams[stream.index].asked = false;
+        self.streams[stream.index].asked = None;
         Ok(true)
     }
 
@@ -244,7 +247,8 @@ impl Reconciler {
         n < RECOUNTS_AT_ONCE
     }
 
-    /// Which ledgers there are. The archive is asked when Redis may have forgotten some.
+    /// Which ledgers there are. The archive is asked when Redis may have forgotten some, and now and then: what a
+    /// process writes that is killed or has lost the partition may come late, and of a topic that is gone by then.
     async fn list(&mut self, stream: &Stream, look: &Look, ours: &[&Owned]) -> Result<(), Failure> {
         let in_redis: BTreeSet<_> = look.positions.iter().cloned().collect();
         let owned: BTreeSet<_> = ours.iter().map(|o| o.source.position.clone()).collect();
@@ -254,11 +258,14 @@ impl Reconciler {
             let detail = "they are settled again";
             log_limiter::repeated("Redis has lost ledgers", &stream.name, &detail);
         }
-        if forgotten || !known.asked || known.owned != owned {
+        let is_recent = known.asked.is_some_and(|at| at.elapsed() < LIST_EVERY);
+        let is_same = known.generation == look.generation && known.owned == owned;
+        if forgotten || !is_recent || !is_same {
             known.in_archive = self.archive.positions(stream).await?.into_iter().collect();
+            known.asked = Some(Instant::now());
         }
         known.generation.clone_from(&look.generation);
-        (known.in_redis, known.owned, known.asked) = (in_redis, owned, true);
+        (known.in_redis, known.owned) = (in_redis, owned);
         Ok(())
     }
 

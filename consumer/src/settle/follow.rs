@@ -44,6 +44,21 @@ impl Settler {
         }
     }
 
+    /// Tries again what has failed, of whatever position: one that is gone gets no other batch that would.
+    pub fn go_on(self: &Arc<Self>, stream: &Stream) {
+        let ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner);
+        let left = |(key, ahead): &(&Key, &Ahead)| key.0 == stream.index && !ahead.is_empty();
+        let keys: Vec<_> = ahead
+            .iter()
+            .filter(left)
+            .map(|(key, _)| key.clone())
+            .collect();
+        drop(ahead);
+        for key in keys {
+            self.start(key);
+        }
+    }
+
     /// Settles until there is nothing left, or until it fails.
     async fn follow(&self, key: &Key) {
         let config = self.config.clone();

@@ -1,5 +1,7 @@
 //! Redis shows what the archive holds, whatever happened.
 
+use bson::doc;
+
 use crate::world::{World, borrowed, events, eventually, forget, second_stream};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -134,6 +136,25 @@ async fn a_topic_that_was_made_again_begins_anew_and_loses_nothing() {
     world.settled(135).await;
     forget(&mut world).await;
     world.settled(135).await;
+    running.stop().await;
+}
+
+/// As a consumer does that was killed, whose last write MongoDB makes after somebody else has its partition.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_archived_late_of_a_topic_that_is_gone_is_counted() {
+    let mut world = World::new(1).await;
+    world.send(0, &borrowed(&events(20)));
+    let running = world.start().await;
+    world.settled(20).await;
+    // Redis shows them again after the consumer has asked the archive which positions there are.
+    forget(&mut world).await;
+    world.settled(20).await;
+    let mut late = world.archive().find_one(doc! {}).await.unwrap().unwrap();
+    late.insert("_id", "late");
+    let ours = late.get_document_mut("_aguacero").unwrap();
+    ours.insert("incarnation", "of-a-topic-that-is-gone");
+    world.archive().insert_one(late).await.unwrap();
+    world.settled(21).await;
     running.stop().await;
 }
 

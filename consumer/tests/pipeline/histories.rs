@@ -154,12 +154,27 @@ impl History {
             }
             in_a_row = if archived == shown { in_a_row + 1 } else { 0 };
             if in_a_row > 100 {
-                Ok(())
-            } else {
-                Err(format!("archive {archived:?}, Redis {shown:?}"))
+                return Ok(());
             }
+            let ledgers = self.ledgers().await;
+            Err(format!("archive {archived:?}, Redis {shown:?}: {ledgers}"))
         })
         .await;
+    }
+
+    /// How far each position is settled, for who looks for the reason of a failure.
+    async fn ledgers(&self) -> String {
+        let mut ledgers = String::new();
+        for stream in &self.world.config.streams {
+            for part in ["watermark", "settled", "meta"] {
+                let mut all = redis::cmd("HGETALL");
+                let all = all.arg(format!("{{{}}}:{part}", stream.name));
+                let all = all.query_async(&mut self.world.redis.clone()).await;
+                let all: std::collections::BTreeMap<String, String> = all.unwrap();
+                ledgers += &format!("\n{} {part} {all:?}", stream.name);
+            }
+        }
+        ledgers
     }
 }
 

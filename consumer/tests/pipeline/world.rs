@@ -213,10 +213,9 @@ impl World {
     }
 
     pub(crate) fn position(&self, partition: i32) -> Position {
-        let topics = Topics::new(&self.config.kafka, "test").unwrap();
-        let described = topics.describe(&[self.topic()]).unwrap();
+        let incarnation = self.incarnation().expect("the topic is there");
         Position {
-            incarnation: described[self.topic()].incarnation.clone(),
+            incarnation,
             partition,
         }
     }
@@ -408,26 +407,41 @@ impl World {
         client_config(&self.config.kafka, "test").create().unwrap()
     }
 
+    /// Until the broker does not know it any more.
     pub(crate) async fn delete_topic(&self) {
+        let old = self.incarnation();
+        assert!(old.is_some(), "there is no topic");
         let results = self
             .admin()
             .delete_topics(&[self.topic()], &AdminOptions::new())
             .await
             .unwrap();
         results.into_iter().next().unwrap().unwrap();
+        eventually("the topic is gone", async || {
+            match self.incarnation() {
+                now if now != old => Ok(()),
+                now => Err(format!("{now:?}")),
+            }
+        })
+        .await;
     }
 
-    /// Makes the topic again; it takes a moment until the broker has forgotten the old one.
+    /// Makes the topic again, and waits until the broker tells of it.
     pub(crate) async fn create_topic(&self) {
         let topics = Topics::new(&self.config.kafka, "test").unwrap();
         eventually("the topic is made again", async || {
-            topics
-                .ensure(&self.config.topics[..1])
-                .await
-                .map(|_| ())
-                .map_err(|e| e.to_string())
+            let made = topics.ensure(&self.config.topics[..1]).await;
+            made.map_err(|e| e.to_string())?;
+            self.incarnation().map(|_| ()).ok_or("not yet".to_owned())
         })
         .await;
+    }
+
+    /// Kafka's id of the first topic, if there is one now.
+    fn incarnation(&self) -> Option<String> {
+        let topics = Topics::new(&self.config.kafka, "test").unwrap();
+        let described = topics.describe(&[self.topic()]).unwrap();
+        described.get(self.topic()).map(|d| d.incarnation.clone())
     }
 
     /// Until the topic has `partitions`, and the producer knows.
