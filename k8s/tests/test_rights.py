@@ -1,0 +1,222 @@
+"""The users and rights that the cluster's pods make, on a real Redis and a real MongoDB with the settings of k8s/base."""
+
+import contextlib
+import os
+import socket
+import ssl
+import subprocess
+import sys
+import tempfile
+import time
+import tomllib
+import unittest
+from importlib.machinery import SourceFileLoader
+from importlib.util import module_from_spec, spec_from_loader
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+BASE = ROOT / "k8s" / "base"
+KAFKA = ROOT / "k8s" / "overlays" / "local" / "kafka"
+sys.path[:0] = [str(ROOT / "scripts" / "services.d"), str(ROOT / "scripts" / "lib"), str(BASE / "rights"), str(KAFKA)]
+
+import kafka_commands  # noqa: E402
+import mongodb  # noqa: E402
+import mongodb_rights  # noqa: E402
+import mongodb_wire as wire  # noqa: E402
+import redis  # noqa: E402
+import redis_users  # noqa: E402
+import rights  # noqa: E402
+from probe import exchange  # noqa: E402
+
+DEADLINE_S = 60
+
+
+def script(path):
+    loader = SourceFileLoader(path.name, str(path))
+    module = module_from_spec(spec_from_loader(path.name, loader))
+    loader.exec_module(module)
+    return module
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def write(folder, texts):
+    folder.mkdir(parents=True)
+    for key, text in texts.items():
+        (folder / key).write_text(text)
+        (folder / key).chmod(0o600)
+
+
+class Stores(unittest.TestCase):
+    """What `k8s/secrets` would make, in a folder."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.temporary = tempfile.TemporaryDirectory(prefix="aguacero-k8s-")
+        cls.addClassCleanup(cls.temporary.cleanup)
+        cls.folder = Path(cls.temporary.name)
+        made = script(ROOT / "k8s" / "secrets")
+        issued = cls.folder / "issued"
+        issued.mkdir()
+        cls.secrets = {**made.passwords({}, True), **made.make_certificates(issued, "project", True)}
+        cls.running = []
+
+    @classmethod
+    def start(cls, argv, env=None):
+        log = open(cls.folder / f"log-{len(cls.running)}", "w+")
+        process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**os.environ, **(env or {})})
+        cls.running.append(process)
+
+        def stop():
+            process.terminate()
+            process.wait()
+            log.close()
+
+        cls.addClassCleanup(stop)
+        return process, log
+
+    @classmethod
+    def tls(cls, certificate=None):
+        context = ssl.create_default_context(cadata=cls.secrets["stores-ca"]["ca.crt"])
+        if certificate:
+            context.load_cert_chain(certificate)
+        return context
+
+
+class Redis(Stores):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        folder, cls.port = cls.folder, free_port()
+        write(folder / "tls", {**cls.secrets["redis-tls"], **cls.secrets["stores-ca"]})
+        write(folder / "passwords", cls.secrets["redis-users"])
+        (folder / "data").mkdir()
+        with contextlib.redirect_stdout(None):
+            redis_users.main(BASE / "aguacero.toml", folder / "passwords", folder / "users.acl")
+        text = (BASE / "redis.conf").read_text()
+        for old, new in {"/secrets/redis": folder / "tls", "/run/redis": folder, "dir /data": f"dir {folder}/data",
+                         "tls-port 6379": f"tls-port {cls.port}"}.items():
+            text = text.replace(old, str(new))
+        (folder / "redis.conf").write_text(text)
+        path, env = redis.find()
+        process, log = cls.start([path, folder / "redis.conf"], env)
+        deadline = time.monotonic() + DEADLINE_S
+        while cls.ask("probe", "probe", "PING") != "+PONG":
+            if process.poll() is not None or time.monotonic() > deadline:
+                log.seek(0)
+                raise AssertionError(f"Redis does not answer:\n{log.read()}")
+            time.sleep(0.05)
+
+    @classmethod
+    def ask(cls, user, password, *command):
+        """The first line of what it says to the command."""
+        try:
+            with cls.tls().wrap_socket(socket.create_connection(("127.0.0.1", cls.port), 2), server_hostname="localhost") as connection:
+                file = connection.makefile("rwb")
+                for words in (("AUTH", user, password), command):
+                    file.write(b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(w.encode()), w.encode()) for w in words))
+                    file.flush()
+                    line = file.readline().decode().rstrip()
+                return line
+        except OSError as error:
+            return f"no answer: {error}"
+
+    def says(self, user, *command):
+        return self.ask(user, self.secrets["redis-users"][user], *command)
+
+    def test_each_user_may_do_what_it_must_and_no_more(self):
+        for user, command, answer in [
+            ("admin", ["SET", "anything", "1"], "+OK"),
+            ("redis-writer", ["HINCRBY", "{weather}:total", "events", "1"], ":1"),
+            ("redis-writer", ["GET", "anything"], "-NOPERM"),
+            ("redis-writer", ["CONFIG", "GET", "*"], "-NOPERM"),
+            ("consumer", ["HGETALL", "{weather}:total"], "*2"),
+            ("grafana", ["HGETALL", "{weather}:total"], "*2"),
+            ("grafana", ["HSET", "{weather}:total", "events", "9"], "-NOPERM"),
+            ("grafana", ["HGETALL", "{votes}:total"], "-NOPERM"),
+        ]:
+            with self.subTest(user=user, command=command):
+                self.assertTrue(self.says(user, *command).startswith(answer), self.says(user, *command))
+
+    def test_who_has_no_password_has_no_right(self):
+        self.assertTrue(self.ask("default", "", "PING").startswith(("-WRONGPASS", "-NOAUTH")))
+        self.assertTrue(self.ask("admin", "probe", "PING").startswith(("-WRONGPASS", "-NOAUTH")))
+        self.assertTrue(self.ask("probe", "probe", "GET", "{weather}:total").startswith("-NOPERM"))
+
+
+class Mongodb(Stores):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        folder = cls.folder
+        write(folder / "mongodb", {**cls.secrets["mongodb-tls"], **cls.secrets["stores-ca"], **cls.secrets["mongodb-users"]})
+        cls.hosts = [f"127.0.0.1:{free_port()}" for _ in range(3)]
+        config = (BASE / "aguacero.toml").read_text()
+        for index, host in enumerate(cls.hosts):
+            config = config.replace(f"mongodb-{index}.mongodb.project.svc:27017", host)
+        cls.config = folder / "aguacero.toml"
+        cls.config.write_text(config)
+        for index, host in enumerate(cls.hosts):
+            data = folder / f"data-{index}"
+            data.mkdir()
+            cls.start([mongodb.find(), *cls.arguments(host.rpartition(":")[2], data)])
+
+    @classmethod
+    def arguments(cls, port, data):
+        """Those of the StatefulSet, for this machine."""
+        documents = yaml.safe_load_all((BASE / "mongodb.yaml").read_text())
+        stateful_set = next(each for each in documents if each["kind"] == "StatefulSet")
+        command = stateful_set["spec"]["template"]["spec"]["containers"][0]["command"]
+        return [argument.replace("/data/db", str(data)).replace("/secrets/mongodb", f"{cls.folder}/mongodb")
+                .replace("=27017", f"={port}").replace("--bind_ip_all", "--bind_ip=127.0.0.1").replace("GB=0.5", "GB=0.25")
+                for argument in command[1:]]
+
+    def test_the_members_become_a_set_with_users_and_a_second_time_changes_nothing(self):
+        for _ in range(2):
+            with contextlib.redirect_stdout(None):
+                mongodb_rights.main(self.config, self.folder / "mongodb")
+        tls = self.tls(self.folder / "mongodb" / "tls.pem")
+        primary = mongodb_rights.wait_for_primary(self.hosts, "rs0", tls)
+        info = self.command(primary, {"usersInfo": 1, "$db": "admin"})
+        for part in (b"consumer", b"admin", b"aguacero-consumer", b"root"):
+            self.assertIn(part, info)
+        self.assertEqual(info.count(b"userId\x00"), 2)
+        status = self.command(primary, {"replSetGetStatus": 1, "$db": "admin"})
+        for host in self.hosts:
+            self.assertIn(host.encode(), status)
+
+    def command(self, host, document):
+        """As a member."""
+        tls = self.tls(self.folder / "mongodb" / "tls.pem")
+        with mongodb_rights.connected(host, tls) as connection:
+            proof = {"authenticate": 1, "mechanism": "MONGODB-X509", "$db": "$external"}
+            for each in (proof, document):
+                reply = exchange(connection, wire.message(each), "<i", length_counts_itself=True)
+        return reply
+
+
+class Kafka(unittest.TestCase):
+    def test_the_job_gives_what_scripts_rights_prints(self):
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            for user in (rights.PRODUCER, rights.CONSUMER):
+                (folder / user).write_text("sesame\n")
+            (folder / "work").mkdir()
+            kafka_commands.main(BASE / "aguacero.toml", folder, folder / "work")
+            commands = (folder / "work" / "commands.sh").read_text()
+            self.assertEqual((folder / "work" / "consumer").read_text(), "SCRAM-SHA-512=password=sesame\n")
+        printed = subprocess.run([ROOT / "scripts" / "rights", BASE / "aguacero.toml"], text=True, stdout=subprocess.PIPE, check=True)
+        wanted = [line.partition(" --add ")[2] for line in printed.stdout.splitlines() if line.startswith("kafka-acls")]
+        given = [line.partition(" --add ")[2] for line in commands.splitlines() if "AclCommand" in line]
+        self.assertEqual(given, wanted)
+        self.assertNotIn("sesame", commands)
+
+
+if __name__ == "__main__":
+    unittest.main()
