@@ -22,7 +22,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "services.d"))
+sys.path.append(str(Path(__file__).resolve().parents[1] / "services.d"))
 
 from cache import Failure, cache, client, locked, require, say  # noqa: E402
 
@@ -88,8 +88,10 @@ def distroless():
     return made(DISTROLESS, DISTROLESS_DOCKERFILE, [image_id(BASE)])
 
 
-def made(tag, dockerfile, inputs, fill=lambda folder: None):
-    wanted = digest(dockerfile, *inputs)
+def made(tag, dockerfile, inputs, fill=lambda folder: None, args=None):
+    """Build an image, unless it is there and was made of the same: of the text `dockerfile`, of `args`, and
+    of what `fill(folder)` puts beside it, which the texts `inputs` stand for. Returns its name."""
+    wanted = digest(dockerfile, json.dumps(args, sort_keys=True), *inputs)
     require_tools()
     with locked(cache() / f".lock-image-{digest(tag)}"):
         if label(tag, MADE_OF) == wanted:
@@ -99,7 +101,7 @@ def made(tag, dockerfile, inputs, fill=lambda folder: None):
             folder = Path(name)
             fill(folder)
             (folder / "Dockerfile").write_text(dockerfile)
-            build(folder / "Dockerfile", folder, tag, labels={MADE_OF: wanted})
+            build(folder / "Dockerfile", folder, tag, args=args, labels={MADE_OF: wanted})
     return tag
 
 

@@ -75,7 +75,7 @@ def locked(path, byte=0):
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, byte)
         except OSError:
-            say("waiting for another scripts/services that is at the same …")
+            say("waiting for another run that is at the same …")
             fcntl.lockf(file, fcntl.LOCK_EX, 1, byte)
         yield
 
