@@ -16,7 +16,6 @@ from node import checked
 from settings import ENVOY, ROOT
 
 FOLDER = ROOT / "k8s" / "local-images"
-SERVICES_D = ROOT / "scripts" / "services.d"
 
 # The Go programs that run in pods: their group in build.py, and where their makers' manifests expect them.
 PROGRAMS = {
@@ -111,9 +110,8 @@ def kafka_image():
         (folder / "libs").mkdir()
         for name in names:
             link(libraries / name, folder / "libs" / name)
-        shutil.copy(SERVICES_D / "log4j2.properties", folder)
 
-    return made("kafka", "kafka", [*names, (SERVICES_D / "log4j2.properties").read_text()], fill)
+    return made("kafka", "kafka", names, fill)
 
 
 def mongodb_image():

@@ -91,7 +91,7 @@ def distroless():
 def made(tag, dockerfile, inputs, fill=lambda folder: None, args=None):
     """Build an image, unless it is there and was made of the same: of the text `dockerfile`, of `args`, and
     of what `fill(folder)` puts beside it, which the texts `inputs` stand for. Returns its name."""
-    wanted = digest(dockerfile, json.dumps(args, sort_keys=True), *inputs)
+    wanted = digest(dockerfile, *(f"{key}={value}" for key, value in sorted((args or {}).items())), *inputs)
     require_tools()
     with locked(cache() / f".lock-image-{digest(tag)}"):
         if label(tag, MADE_OF) == wanted:
