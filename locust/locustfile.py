@@ -34,6 +34,8 @@ def add_options(parser):
     group.add_argument("--requests", metavar="N", type=int, default=10_000, env_var="AGUACERO_REQUESTS",
                        help="send exactly so many requests, then quit (default: 10000)")
     group.add_argument("--path", default="/input", help="where to post (default: /input)")
+    group.add_argument("--host-header", metavar="NAME", default="", help="the name to ask for, where --host is an address: "
+                       "an Ingress goes by it (default: that of --host)")
     group.add_argument("--lenient", action="store_true",
                        help="also read records with commas too many and brackets too few")
     group.add_argument("--summary", metavar="FILE", default="", help="write the figures to this file as JSON")
@@ -128,11 +130,12 @@ class Poster(FastHttpUser):
 
     @task
     def post_until_all_are_sent(self):
-        path = self.environment.parsed_options.path
-        run = active.run
+        options = self.environment.parsed_options
+        path, run = options.path, active.run
+        headers = {**HEADERS, "Host": options.host_header} if options.host_header else HEADERS
         while (record := run.next_record()) is not None:
             with self.client.post(
-                path, data=record, headers=HEADERS, allow_redirects=False, catch_response=True
+                path, data=record, headers=headers, allow_redirects=False, catch_response=True
             ) as answer:
                 failure = failure_of(answer)
                 if failure:

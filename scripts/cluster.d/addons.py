@@ -1,6 +1,6 @@
 """What every cluster has that people rent: names, metrics, volumes, an ingress controller, and KEDA."""
 
-import concurrent.futures
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -8,7 +8,7 @@ from pathlib import Path
 import images
 from agents import PAUSE
 from build import module_folder
-from cache import Failure, say
+from cache import Failure
 from kubectl import kubectl, wait_for_rollout
 from settings import CONTOUR, HERE, KEDA, LOCAL_PATH, METRICS_SERVER
 
@@ -27,13 +27,29 @@ ADDONS = {
              ["keda deployment/keda-operator", "keda deployment/keda-metrics-apiserver",
               "keda deployment/keda-admission"]),
 }
+# The APIs that they add: until these answer, a client that lists all kinds gets an error.
+APIS = {"metrics-server": "v1beta1.metrics.k8s.io", "keda": "v1beta1.external.metrics.k8s.io"}
+OPTIONAL = ("contour", "keda")
 READY_SECONDS_MAX = 240
+
+
+def chosen():
+    """All of them, or, of those that not everybody needs, those that the variable ADDONS names."""
+    wanted = os.environ.get("ADDONS", " ".join(OPTIONAL)).split()
+    if unknown := set(wanted) - set(OPTIONAL):
+        raise Failure(f"ADDONS names {', '.join(sorted(unknown))}; there are {', '.join(OPTIONAL)}")
+    return {name: addon for name, addon in ADDONS.items() if name not in OPTIONAL or name in wanted}
 
 
 def image_names():
     """Of all of them, and the one that every pod has."""
     return [PAUSE.removeprefix("localhost/").removesuffix(":dev"),
-            *(image for _, names, _ in ADDONS.values() for image in names)]
+            *(image for _, names, _ in chosen().values() for image in names)]
+
+
+def groups():
+    """Of build.py, that have their programs."""
+    return sorted({images.PROGRAMS[image][0] for image in image_names() if image in images.PROGRAMS})
 
 
 def load_images(state):
@@ -41,7 +57,7 @@ def load_images(state):
 
 
 def start(target):
-    for name in ADDONS:
+    for name in chosen():
         apply(target, name)
     wait_ready(target)
 
@@ -67,8 +83,10 @@ def make_writable(folder):
 
 
 def wait_ready(target):
-    rollouts = [rollout.split() for _, _, rollouts in ADDONS.values() for rollout in rollouts]
+    rollouts = [rollout.split() for _, _, rollouts in chosen().values() for rollout in rollouts]
     for namespace, workload in rollouts:
         wait_for_rollout(target, namespace, workload, READY_SECONDS_MAX)
-    for service in ("v1beta1.metrics.k8s.io", "v1beta1.external.metrics.k8s.io"):
+    for addon, service in APIS.items():
+        if addon not in chosen():
+            continue
         kubectl(target, "wait", "--for=condition=Available", f"--timeout={READY_SECONDS_MAX}s", f"apiservice/{service}")

@@ -80,7 +80,7 @@ GROUPS = {
         programs={"keda": "github.com/kedacore/keda/v2/cmd/operator",
                   "keda-adapter": "github.com/kedacore/keda/v2/cmd/adapter",
                   "keda-admission-webhooks": "github.com/kedacore/keda/v2/cmd/webhooks"},
-        # A release of this one was withdrawn, which KEDA's own go.mod still names.
+        # As in KEDA's own go.mod: v0.1.0 of this one has no licence. What a dependency replaces does not count here.
         extra="replace github.com/nexus-rpc/nexus-proto-annotations v0.1.0 => "
               "github.com/nexus-rpc/nexus-proto-annotations v0.1.1-0.20260629224316-835bd8d49cb4\n",
         about="KEDA (6 minutes on two cores)"),
@@ -89,10 +89,6 @@ GROUPS = {
         programs={"helm": "helm.sh/helm/v3/cmd/helm"},
         values={"helm.sh/helm/v3/internal/version.version": f"v{HELM}"}),
 }
-
-# What `scripts/cluster up` needs; the rest is built when it is asked for.
-ALWAYS = ("kubernetes", "local-path-provisioner", "kube-router", "contour", "keda")
-
 
 # ---------------------------------------------------------------- what is there, and what is missing
 

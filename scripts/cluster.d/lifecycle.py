@@ -9,10 +9,13 @@ import certificates
 import cluster_state
 import control_plane
 import node
-from build import ALWAYS, built
+from build import built
 from cache import Failure, require, say
 from kubectl import Target, kubectl
 from settings import KUBERNETES, NODE
+
+
+GROUPS_OF_NODE = ("kubernetes", "kube-router")
 
 
 class Laps:
@@ -37,7 +40,7 @@ def up():
         down()
     lap = Laps()
     require("images", "kubernetes", "openssl")
-    for group in ALWAYS:
+    for group in (*GROUPS_OF_NODE, *addons.groups()):
         built(group)
     lap("programs are there")
     state = cluster_state.make()

@@ -1,41 +1,15 @@
-"""What has arrived in Kafka, MongoDB and Redis, to be held against what was sent."""
+"""What has arrived in the Kafka, MongoDB and Redis of scripts/services."""
 
-import json
 from collections import Counter
-from dataclasses import dataclass, field
 
 import pymongo
 import redis
 from confluent_kafka import Consumer, KafkaException, TopicPartition
+from reckoning import BY_COUNTRY, COLLECTION, DATABASE, OVERFLOW, TEXT_NAMES, TOPIC, TOTAL, Counts, value_of
 
-TOPIC = "messages"
-DATABASE, COLLECTION = "aguacero", "messages"
-TOTAL, BY_COUNTRY, OVERFLOW = "{weather}:total", "{weather}:by_country", "{weather}:overflow"
-TEXT_NAMES = ("texto", "text")
-COUNTRY_NAMES = ("país", "pais", "country")
 SECONDS_MAX = 10
 
 ERRORS = (KafkaException, pymongo.errors.PyMongoError, redis.RedisError)
-
-
-@dataclass
-class Counts:
-    kafka: int
-    mongodb: int
-    total: int
-    countries: dict = field(default_factory=dict)
-    overflow: int = 0
-
-    @property
-    def over_countries(self):
-        return sum(self.countries.values()) + self.overflow
-
-    def all_are(self, number):
-        return self.kafka == self.mongodb == self.total == self.over_countries == number
-
-    def __str__(self):
-        return (f"Kafka {self.kafka:,}  MongoDB {self.mongodb:,}  Redis {self.total:,}"
-                f"  over the countries {self.over_countries:,}")
 
 
 class Stores:
@@ -76,28 +50,3 @@ class Stores:
         self.kafka.close()
         self.mongodb.close()
         self.redis.close()
-
-
-def expected(records, requests):
-    """How often each text and each country is sent: the records in turn, again from the first after the last."""
-    rounds, rest = divmod(requests, len(records))
-    texts, countries = Counter(), Counter()
-    for index, record in enumerate(records):
-        times = rounds + (index < rest)
-        if times:
-            decoded = json.loads(record)
-            texts[value_of(decoded, TEXT_NAMES)] += times
-            countries[value_of(decoded, COUNTRY_NAMES)] += times
-    return texts, countries
-
-
-def value_of(document, names):
-    value = next((document[name] for name in names if name in document), None)
-    return value if isinstance(value, str) else repr(value)  # what is no text is still counted, and equal to none
-
-
-def differing(wanted, found):
-    """How many are missing or too many, and one of them."""
-    missing, surplus = wanted - Counter(found), Counter(found) - wanted
-    example = next(iter(missing or surplus), None)
-    return sum(missing.values()) + sum(surplus.values()), example

@@ -1,0 +1,97 @@
+"""What has arrived in the cluster's Kafka, MongoDB and Redis, asked in their own pods: from outside, nothing
+may come to them. Passwords go by standard input, so that no command line shows them."""
+
+import base64
+import json
+from collections import Counter
+
+from cache import Failure, last_lines
+from kubectl import attempt, get
+from reckoning import BY_COUNTRY, COLLECTION, DATABASE, OVERFLOW, TEXT_NAMES, TOPIC, TOTAL, Counts, value_of
+from settings import NAMESPACE
+
+REDIS = f"""\
+read -r REDISCLI_AUTH; export REDISCLI_AUTH
+ask() {{ redis-cli --tls --cacert /secrets/redis/ca.crt --user admin --no-auth-warning -3 --json "$@"; }}
+ask hget '{TOTAL}' events; ask hget '{OVERFLOW}' by_country; ask hgetall '{BY_COUNTRY}'
+"""
+
+MONGODB = """\
+import json, sys, pymongo
+hosts, database, collection, *names = sys.argv[1:]
+client = pymongo.MongoClient(f"mongodb://{hosts}/?replicaSet=rs0", tls=True, tlsCAFile="/secrets/mongodb/ca.crt",
+                             username="admin", password=sys.stdin.readline().strip(), serverSelectionTimeoutMS=10000)
+documents = client[database][collection]
+if names:
+    for found in documents.find({}, {"_id": 0, **dict.fromkeys(names, 1)}):
+        print(json.dumps(found))
+else:
+    print(documents.count_documents({}))
+"""
+
+KAFKA = """\
+exec java $JVM_OPTIONS -cp "/opt/kafka/libs/*" org.apache.kafka.tools.GetOffsetShell \
+    --bootstrap-server aguacero-kafka-bootstrap:9093 --command-config /etc/kafka/admin.properties \
+    --topic "$0" --time "$1"
+"""
+
+
+class Stores:
+    def __init__(self, target):
+        self.target = target
+        self.redis_password = self.secret("redis-users", "admin")
+        self.mongodb_password = self.secret("mongodb-users", "admin")
+        members = get(target, "statefulset/mongodb", f"--namespace={NAMESPACE}")["spec"]["replicas"]
+        self.members = ",".join(f"mongodb-{member}.mongodb.{NAMESPACE}.svc:27017" for member in range(members))
+
+    def secret(self, name, key):
+        found = get(self.target, f"secret/{name}", f"--namespace={NAMESPACE}")
+        return base64.b64decode(found["data"][key]).decode()
+
+    def counts(self, with_kafka):
+        """Kafka's tool takes seconds, so it is asked when the others agree."""
+        total, overflow, countries = self.redis()
+        return Counts(kafka=self.kafka_records() if with_kafka else 0, mongodb=self.documents(), total=total,
+                      countries=countries, overflow=overflow)
+
+    def redis(self):
+        lines = self.ask("redis-0", "redis", ["sh", "-c", REDIS], self.redis_password).splitlines()
+        total, overflow, countries = parse_redis(lines)
+        return total, overflow, countries
+
+    def documents(self):
+        return int(self.ask_mongodb())
+
+    def texts(self):
+        """How often each text is archived."""
+        found = map(json.loads, self.ask_mongodb(*TEXT_NAMES).splitlines())
+        return Counter(value_of(document, TEXT_NAMES) for document in found)
+
+    def ask_mongodb(self, *names):
+        return self.ask("mongodb-0", "mongodb", ["python3", "-c", MONGODB, self.members, DATABASE, COLLECTION, *names],
+                        self.mongodb_password)
+
+    def kafka_records(self):
+        """The records between the first and the last offset of each partition."""
+        first, last = (sum_of_offsets(self.ask("kafka-0", "kafka", ["sh", "-c", KAFKA, TOPIC, when]))
+                       for when in ("earliest", "latest"))
+        return last - first
+
+    def ask(self, pod, container, command, given=""):
+        done = attempt(self.target, "exec", "--stdin", f"--namespace={NAMESPACE}", pod, f"--container={container}", "--",
+                       *command, given=f"{given}\n")
+        if done.returncode != 0:
+            raise Failure(f"{pod} did not answer:\n{last_lines(done.stderr or done.stdout, 8)}")
+        return done.stdout
+
+
+def parse_redis(lines):
+    """Total, overflow and the countries' counts, of three answers as JSON, of which the last takes the rest."""
+    total, overflow, *countries = lines
+    found = json.loads("\n".join(countries)) or {}
+    return int(json.loads(total) or 0), int(json.loads(overflow) or 0), {name: int(n) for name, n in found.items()}
+
+
+def sum_of_offsets(text):
+    """Of lines such as messages:5:1734."""
+    return sum(int(line.rsplit(":", 1)[1]) for line in text.splitlines() if line.startswith(f"{TOPIC}:"))
