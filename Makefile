@@ -1,7 +1,8 @@
 # The list of commands; `make` alone prints it. The scripts do the work and install what they need.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up look down test lint chaos rolling-restarts fuzz siege perf perf-quick kafka-study clean
+.PHONY: help demo up look down test lint cluster cluster-up cluster-down cluster-test chaos rolling-restarts fuzz siege perf \
+        perf-quick kafka-study clean
 
 help: ## print this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,6 +24,18 @@ test: ## lints, tests on real Kafka, MongoDB and Redis, and the instructions of 
 
 lint: ## rustfmt and clippy, warnings denied
 	@scripts/test lint
+
+cluster: ## a real Kubernetes on this machine, 10,000 tweets through its Ingress, and every count (KEEP=1, CONTEXT=kind-…)
+	@scripts/cluster run
+
+cluster-up: ## that Kubernetes alone, to stay: scripts/cluster kubectl …
+	@scripts/cluster up
+
+cluster-down: ## end it, and delete its data
+	@scripts/cluster down
+
+cluster-test: ## rolling updates, kills, scaling and policies on it, under load
+	@scripts/cluster test
 
 chaos: ## kills, outages and mixtures of them under load, judged (ARGS="--rounds 40 --brokers 3 --members 3")
 	@scripts/chaos $(ARGS)

@@ -1,0 +1,137 @@
+"""What scripts/cluster decides by itself. Run with: python3 -m unittest discover scripts/lib"""
+
+import dataclasses
+import sys
+import tempfile
+import unittest
+from collections import Counter
+from pathlib import Path
+from unittest import mock
+
+SCRIPTS = Path(__file__).resolve().parents[1]
+sys.path += [str(SCRIPTS / "cluster.d"), str(SCRIPTS / "services.d")]
+
+import build  # noqa: E402
+import kubectl  # noqa: E402
+import node  # noqa: E402
+import reckoning  # noqa: E402
+import run  # noqa: E402
+import stores  # noqa: E402
+
+
+class Programs(unittest.TestCase):
+    group = build.Group(requires=["example.org/tool@v1.0.0"], programs={"tool": "example.org/tool/cmd/tool"})
+
+    def test_what_is_built_from_something_else_is_kept_under_another_name(self):
+        before = build.inputs_hash(self.group)
+        self.assertEqual(before, build.inputs_hash(dataclasses.replace(self.group)))
+        for change in ({"requires": ["example.org/tool@v1.0.1"]}, {"tags": "small"}, {"go": "1.27.0"},
+                       {"values": {"main.version": "1"}}, {"extra": "replace a => b v1\n"}, {"is_kubernetes": True},
+                       {"programs": {"tool": "example.org/tool"}}):
+            self.assertNotEqual(before, build.inputs_hash(dataclasses.replace(self.group, **change)), change)
+
+    def test_a_source_of_ours_that_changes_is_built_again(self):
+        with tempfile.TemporaryDirectory() as name, mock.patch.object(build, "HERE", Path(name)):
+            Path(name, "own").mkdir()
+            Path(name, "own", "main.go").write_text("package main")
+            group = dataclasses.replace(self.group, sources=["own"])
+            before = build.inputs_hash(group)
+            Path(name, "own", "main.go").write_text("package main // changed")
+            self.assertNotEqual(before, build.inputs_hash(group))
+
+    def test_a_program_is_called_as_go_calls_it(self):
+        for package, name in [("k8s.io/kubernetes/cmd/kubelet", "kubelet"), ("go.etcd.io/etcd/server/v3", "server"),
+                              ("./coredns", "coredns"), ("helm.sh/helm/v3/cmd/helm", "helm")]:
+            self.assertEqual(build.built_name(package), name)
+
+    def test_kubernetes_takes_its_parts_from_where_they_are_published(self):
+        with tempfile.TemporaryDirectory() as name, mock.patch.object(build, "module_folder", return_value=name):
+            Path(name, "go.mod").write_text("module k8s.io/kubernetes\n\ngo 1.24.0\n\ngodebug default=go1.24\n\nreplace (\n"
+                                            "\tk8s.io/api => ./staging/src/k8s.io/api\n"
+                                            "\texample.org/else => example.org/fork v1.0.0\n)\n")
+            text = build.kubernetes_go_mod(Path(name))
+        _, minor, patch = build.KUBERNETES.split(".")
+        self.assertIn(f"\tk8s.io/api => k8s.io/api v0.{minor}.{patch}\n", text)
+        self.assertIn("\ngo 1.24.0\ngodebug default=go1.24\n", text)
+        self.assertNotIn("example.org", text)
+
+
+def pod(*containers, phase="Running", ready=False, conditions=()):
+    return {"metadata": {"name": "gateway-1"},
+            "status": {"phase": phase, "containerStatuses": list(containers),
+                       "conditions": [{"type": "Ready", "status": str(ready)}, *conditions]}}
+
+
+def container(name="gateway", ready=False, **states):
+    return {"name": name, "ready": ready, "state": {key: value for key, value in states.items() if key != "before"},
+            "lastState": {"terminated": states["before"]} if "before" in states else {}}
+
+
+class Troubles(unittest.TestCase):
+    def test_what_is_well_or_has_succeeded_is_not_told(self):
+        self.assertEqual(kubectl.troubles(pod(container(ready=True, running={}), ready=True)), [])
+        self.assertEqual(kubectl.troubles(pod(phase="Succeeded")), [])
+
+    def test_an_image_that_is_missing(self):
+        waiting = {"reason": "ErrImageNeverPull", "message": "Container image is not present"}
+        self.assertEqual(kubectl.troubles(pod(container(waiting=waiting))),
+                         [("gateway", "ErrImageNeverPull: Container image is not present")])
+
+    def test_a_container_that_ends_again_and_again(self):
+        looping = container(waiting={"reason": "CrashLoopBackOff"}, before={"exitCode": 2, "reason": "Error"})
+        self.assertEqual(kubectl.troubles(pod(looping)),
+                         [("gateway", "CrashLoopBackOff; before that, ended with status 2 (Error)")])
+
+    def test_those_behind_the_one_that_does_not_start_are_not_told(self):
+        first = container("users", running={})
+        behind = container("redis", waiting={"reason": "PodInitializing"})
+        self.assertEqual(kubectl.troubles(pod(first, behind)), [("users", "runs, but is not ready")])
+
+    def test_a_pod_that_no_node_takes(self):
+        unscheduled = {"type": "PodScheduled", "status": "False", "message": "0/1 nodes are available: insufficient cpu"}
+        self.assertEqual(kubectl.troubles(pod(phase="Pending", conditions=[unscheduled])),
+                         [(None, "0/1 nodes are available: insufficient cpu")])
+
+
+class Rollouts(unittest.TestCase):
+    def workload(self, wanted, **status):
+        return {"metadata": {"name": "gateway", "generation": 2}, "spec": {"replicas": wanted},
+                "status": {"observedGeneration": 2, **status}}
+
+    def test_only_what_is_as_its_template_says_and_ready_is_rolled_out(self):
+        self.assertTrue(run.is_rolled_out(self.workload(2, updatedReplicas=2, readyReplicas=2)))
+        self.assertFalse(run.is_rolled_out(self.workload(2, updatedReplicas=1, readyReplicas=2)))
+        self.assertFalse(run.is_rolled_out(self.workload(2, updatedReplicas=2, readyReplicas=1)))
+        self.assertFalse(run.is_rolled_out(self.workload(2, updatedReplicas=2, readyReplicas=2, observedGeneration=1)))
+        self.assertFalse(run.is_rolled_out(self.workload(2)))
+
+
+class Answers(unittest.TestCase):
+    def test_redis(self):
+        self.assertEqual(stores.parse_redis(['"12"', '"2"', '{"Perú":"7",', '"Chile":"3"}']),
+                         (12, 2, {"Perú": 7, "Chile": 3}))
+        self.assertEqual(stores.parse_redis(["null", "null", "{}"]), (0, 0, {}))
+
+    def test_kafka(self):
+        self.assertEqual(stores.sum_of_offsets("messages:0:10\nsome warning: 7\nmessages:1:5\n"), 15)
+
+
+class Reckoning(unittest.TestCase):
+    records = ['{"texto": "a", "país": "Perú"}', '{"text": "b", "country": "Chile"}']
+
+    def test_records_are_sent_in_turn(self):
+        texts, countries = reckoning.expected(self.records, 3)
+        self.assertEqual((texts, countries), (Counter(a=2, b=1), Counter({"Perú": 2, "Chile": 1})))
+
+    def test_what_is_missing_or_too_many_is_counted(self):
+        self.assertEqual(reckoning.differing(Counter(a=2, b=1), {"a": 1, "b": 1, "c": 1}), (2, "a"))
+        self.assertEqual(reckoning.differing(Counter(a=2), {"a": 2}), (0, None))
+
+
+class Ports(unittest.TestCase):
+    def test_a_port_is_below_those_of_outgoing_connections(self):
+        self.assertIn(node.free_port(), node.PORTS)
+
+
+if __name__ == "__main__":
+    unittest.main()
