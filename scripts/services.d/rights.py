@@ -23,19 +23,24 @@ SHOW = "ping select info client|setname get hget hmget hgetall hkeys hvals hlen 
 MONGODB_ACTIONS = ["find", "insert", "update", "createIndex", "listIndexes", "collMod", "listCollections"]
 
 
+def kafka_rules(topics, groups):
+    """Who may do what with what: user, kind of resource, names, operations. `Create` only lets a process make the
+    topics that are declared and missing: leave it out if somebody else makes them."""
+    return [
+        (PRODUCER, "topic", topics, ["Write", "Describe", "DescribeConfigs", "Create"]),
+        (CONSUMER, "topic", topics, ["Read", "Describe", "DescribeConfigs", "Create"]),
+        (CONSUMER, "group", groups, ["Read", "Describe"]),
+    ]
+
+
 def kafka(topics, groups, pattern="literal"):
-    """For each call of kafka-acls its arguments behind --add. `Create` only lets a process make the topics
-    that are declared and missing: leave it out if somebody else makes them."""
+    """For each call of kafka-acls its arguments behind --add."""
     def allow(user, resource, names, operations):
-        names = [part for name in names for part in (resource, name)]
+        names = [part for name in names for part in (f"--{resource}", name)]
         operations = [part for operation in operations for part in ("--operation", operation)]
         return ["--allow-principal", f"User:{user}", *operations, "--resource-pattern-type", pattern, *names]
 
-    return [
-        allow(PRODUCER, "--topic", topics, ["Write", "Describe", "DescribeConfigs", "Create"]),
-        allow(CONSUMER, "--topic", topics, ["Read", "Describe", "DescribeConfigs", "Create"]),
-        allow(CONSUMER, "--group", groups, ["Read", "Describe"]),
-    ]
+    return [allow(*rule) for rule in kafka_rules(topics, groups)]
 
 
 def redis(streams):
