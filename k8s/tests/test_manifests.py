@@ -1,0 +1,354 @@
+"""What must hold of every manifest of every overlay: it is valid, it asks for nothing that it need not have, and what it names is there."""
+
+import json
+import re
+import subprocess
+import sys
+import tomllib
+import unittest
+from pathlib import Path
+
+import jsonschema
+import kubernetes_validate
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from manifests import K8S, OVERLAYS, ROOT, containers, findings, objects, of_kind, pods, title  # noqa: E402
+import rights  # noqa: E402
+
+KUBERNETES = "1.34"
+SCHEMAS = Path(__file__).resolve().parent / "schemas"
+UNCHECKED = {"ClientSettingsPolicy"}  # its definition is not to be had as a module
+
+# Findings of kube-score that stay: the check, what it is about, and why.
+STAYS = {
+    ("container-security-context-user-group-id", "redis"): "the images' own user is 999",
+    ("container-security-context-user-group-id", "mongodb"): "the images' own user is 999",
+    ("container-security-context-user-group-id", "kafka"): "any user does, and the stores have one",
+}
+
+
+class Valid(unittest.TestCase):
+    def test_every_object_is_as_its_schema_says_and_has_nothing_else(self):
+        for overlay in OVERLAYS:
+            for each in objects(overlay):
+                with self.subTest(overlay=overlay, object=title(each)):
+                    self.check(each)
+
+    def check(self, each):
+        group, _, version = each["apiVersion"].rpartition("/")
+        schema = SCHEMAS / f"{group}_{version}_{each['kind']}.json"
+        if schema.exists():
+            jsonschema.Draft7Validator(json.loads(schema.read_text())).validate(each)
+        elif each["kind"] not in UNCHECKED:
+            kubernetes_validate.validate(each, KUBERNETES, strict=True)
+
+    def test_a_misspelt_field_is_noticed(self):
+        for kind, path in (("Deployment", ["spec", "template", "spec"]), ("ScaledObject", ["spec"]), ("Kafka", ["spec", "kafka"])):
+            each = json.loads(json.dumps(of_kind("gke", kind)[0]))
+            inner = each
+            for key in path:
+                inner = inner[key]
+            inner["automountServiceAccountTokem"] = False
+            with self.assertRaises((jsonschema.ValidationError, kubernetes_validate.ValidationError)):
+                self.check(each)
+
+    def test_everything_is_in_its_namespace_and_labelled(self):
+        for overlay in OVERLAYS:
+            for each in objects(overlay):
+                with self.subTest(overlay=overlay, object=title(each)):
+                    labels = each["metadata"].get("labels", {})
+                    self.assertEqual(labels.get("app.kubernetes.io/part-of"), "aguacero")
+                    if each["kind"] not in ("Namespace", "Gateway"):
+                        self.assertEqual(each["metadata"].get("namespace"), "project")
+
+    def test_the_namespace_lets_no_pod_in_that_is_not_restricted(self):
+        for overlay in OVERLAYS:
+            namespace, = of_kind(overlay, "Namespace")
+            self.assertEqual(namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"], "restricted")
+
+
+class LeastPrivilege(unittest.TestCase):
+    def each_pod(self):
+        for overlay in OVERLAYS:
+            for name, metadata, spec in pods(overlay):
+                with self.subTest(overlay=overlay, pod=name):
+                    yield name, metadata, spec
+
+    def each_container(self):
+        for overlay in OVERLAYS:
+            for name, _, spec in pods(overlay):
+                for container in containers(spec):
+                    with self.subTest(overlay=overlay, pod=name, container=container["name"]):
+                        yield name, spec, container
+
+    def test_pods_have_no_token_no_foreign_variables_and_no_root(self):
+        for _, _, spec in self.each_pod():
+            self.assertIs(spec["automountServiceAccountToken"], False)
+            self.assertIs(spec["enableServiceLinks"], False)
+            context = spec["securityContext"]
+            self.assertTrue(context["runAsNonRoot"] and context["runAsUser"] > 0 and context["runAsGroup"] > 0)
+            self.assertEqual(context["seccompProfile"], {"type": "RuntimeDefault"})
+            for key in ("hostNetwork", "hostPID", "hostIPC"):
+                self.assertNotIn(key, spec)
+            for volume in spec.get("volumes", []):
+                self.assertNotIn("hostPath", volume)
+
+    def test_containers_write_nowhere_but_to_volumes_and_have_no_capability(self):
+        for _, _, container in self.each_container():
+            context = container["securityContext"]
+            self.assertIs(context["readOnlyRootFilesystem"], True)
+            self.assertIs(context["allowPrivilegeEscalation"], False)
+            self.assertEqual(context["capabilities"], {"drop": ["ALL"]})
+
+    def test_containers_ask_for_what_they_need_and_have_bounds(self):
+        for _, _, container in self.each_container():
+            for part in ("requests", "limits"):
+                self.assertEqual(set(container["resources"][part]), {"cpu", "memory"})
+
+    def test_images_are_named_with_a_version(self):
+        for _, _, container in self.each_container():
+            self.assertRegex(container["image"], r":[\w.-]+$")
+            self.assertFalse(container["image"].endswith(":latest"))
+            self.assertEqual(container["imagePullPolicy"], "IfNotPresent")
+
+    def test_secrets_are_files_that_no_stranger_reads(self):
+        for _, spec, container in self.each_container():
+            self.assertNotIn("envFrom", container)
+            for variable in container.get("env", []):
+                self.assertNotIn("secretKeyRef", variable.get("valueFrom", {}), variable["name"])
+            for volume in spec.get("volumes", []):
+                source = volume.get("secret") or volume.get("projected")
+                if source:
+                    self.assertEqual(source["defaultMode"], 0o440, volume["name"])
+
+    def test_what_serves_is_probed(self):
+        for pod, _, container in self.each_container():
+            if pod.startswith("Job") or "ports" not in container:
+                continue
+            self.assertIn("startupProbe", container)
+            self.assertIn("livenessProbe", container)
+            # Without Redis events are stored all the same.
+            self.assertEqual("readinessProbe" in container, container["name"] != "redis-writer")
+            # A store that is away is not mended by ending those that wait for it.
+            self.assertNotIn("readyz", json.dumps(container["livenessProbe"]))
+
+    def test_each_process_has_its_own_secrets_and_no_others(self):
+        wanted = {
+            "gateway": {"/etc/aguacero", "/run/aguacero", "/secrets/gateway"},
+            "kafka-producer": {"/etc/aguacero", "/run/aguacero", "/secrets/kafka"},
+            "redis-writer": {"/etc/aguacero", "/run/aguacero", "/secrets/redis"},
+            "consumer": {"/etc/aguacero", "/secrets/kafka", "/secrets/redis", "/secrets/mongodb"},
+        }
+        seen = set()
+        for _, _, container in self.each_container():
+            if container["name"] in wanted:
+                seen.add(container["name"])
+                self.assertEqual({mount["mountPath"] for mount in container["volumeMounts"]}, wanted[container["name"]])
+        self.assertEqual(seen, set(wanted))
+
+
+class WhatIsNamedIsThere(unittest.TestCase):
+    def test_config_maps_services_and_ports(self):
+        for overlay in OVERLAYS:
+            maps = {each["metadata"]["name"] for each in of_kind(overlay, "ConfigMap")}
+            used = set()
+            for name, _, spec in pods(overlay):
+                with self.subTest(overlay=overlay, pod=name):
+                    named = {volume["configMap"]["name"] for volume in spec.get("volumes", []) if "configMap" in volume}
+                    self.assertLessEqual(named, maps)
+                    used |= named
+            self.assertLessEqual({name for name in maps if not name.startswith("keda-")}, used, "a ConfigMap that nobody mounts")
+            for service in of_kind(overlay, "Service"):
+                with self.subTest(overlay=overlay, service=service["metadata"]["name"]):
+                    ports = self.ports_of(overlay, service["spec"]["selector"])
+                    self.assertLessEqual({port["targetPort"] for port in service["spec"]["ports"]}, set(ports))
+
+    def test_secrets_are_those_that_are_made(self):
+        """By k8s/secrets; where Strimzi is, it makes those of Kafka."""
+        text = (K8S / "secrets").read_text()
+        for overlay in OVERLAYS:
+            for name, _, spec in pods(overlay):
+                for volume in spec.get("volumes", []):
+                    sources = [source["secret"] for source in volume.get("projected", {}).get("sources", [])]
+                    named = {source["name"] for source in sources}
+                    if "secret" in volume and not volume["secret"].get("optional"):
+                        named.add(volume["secret"]["secretName"])
+                    for secret in named - {rights.PRODUCER, rights.CONSUMER}:
+                        with self.subTest(overlay=overlay, pod=name, secret=secret):
+                            self.assertIn(f'"{secret}"', text)
+
+    def test_network_policies_name_pods_and_ports_that_exist(self):
+        outside = {"acme.cert-manager.io/http01-solver", "strimzi.io/name", "strimzi.io/kind"}
+        for overlay in OVERLAYS:
+            for policy in of_kind(overlay, "NetworkPolicy"):
+                with self.subTest(overlay=overlay, policy=policy["metadata"]["name"]):
+                    spec = policy["spec"]
+                    if outside & set(re.findall(r'"([\w./-]+)"', json.dumps(spec["podSelector"]))):
+                        continue
+                    self.assertTrue(self.selected(overlay, spec["podSelector"]), "it selects no pod")
+                    for rule in spec.get("ingress", []):
+                        self.check_ports(overlay, spec["podSelector"], rule)
+                        for peer in rule["from"]:
+                            if "namespaceSelector" not in peer:
+                                self.assertTrue(self.selected(overlay, peer["podSelector"]), peer)
+                    for rule in spec.get("egress", []):
+                        for peer in rule["to"]:
+                            if "namespaceSelector" not in peer and "ipBlock" not in peer:
+                                self.assertTrue(self.selected(overlay, peer["podSelector"]), peer)
+                                self.check_ports(overlay, peer["podSelector"], rule)
+
+    def test_both_ends_of_an_arrow_let_it_through(self):
+        """Of each connection that a process makes, its own policy and the other's."""
+        for overlay in OVERLAYS:
+            for source, target, port in [("gateway", "kafka", 9093), ("gateway", "redis", 6379), ("consumer", "kafka", 9093),
+                                         ("consumer", "redis", 6379), ("consumer", "mongodb", 27017), ("mongodb", "mongodb", 27017),
+                                         ("rights", "mongodb", 27017)]:
+                with self.subTest(overlay=overlay, source=source, target=target):
+                    self.assertTrue(self.lets(overlay, source, target, port, "Egress"))
+                    self.assertTrue(self.lets(overlay, source, target, port, "Ingress"))
+            for source, target, port in [("gateway", "mongodb", 27017), ("redis", "mongodb", 27017), ("mongodb", "kafka", 9093),
+                                         ("rights", "redis", 6379), ("consumer", "gateway", 8080)]:
+                with self.subTest(overlay=overlay, source=source, not_to=target):
+                    self.assertFalse(self.lets(overlay, source, target, port, "Egress")
+                                     and self.lets(overlay, source, target, port, "Ingress"))
+
+    def lets(self, overlay, source, target, port, direction):
+        whose, other, key = (source, target, "to") if direction == "Egress" else (target, source, "from")
+        for policy in of_kind(overlay, "NetworkPolicy"):
+            spec = policy["spec"]
+            if not matches(spec["podSelector"], {"app.kubernetes.io/name": whose}):
+                continue
+            for rule in spec.get(direction.lower(), []):
+                ports = {each["port"] for each in rule.get("ports", [])}
+                peers = [peer["podSelector"] for peer in rule[key] if "podSelector" in peer and "namespaceSelector" not in peer]
+                if (not ports or port in ports) and any(matches(peer, {"app.kubernetes.io/name": other}) for peer in peers):
+                    return True
+        return False
+
+    def check_ports(self, overlay, selector, rule):
+        if "strimzi" in json.dumps(rule) or not overlay.startswith("local") and "kafka" in json.dumps(selector):
+            return  # Strimzi's pods are not here
+        known = set(self.ports_of(overlay, selector).values())
+        self.assertLessEqual({port["port"] for port in rule.get("ports", [])}, known)
+
+    def ports_of(self, overlay, selector):
+        selector = selector if "matchLabels" in selector or "matchExpressions" in selector else {"matchLabels": selector}
+        return {port["name"]: port["containerPort"] for _, spec in self.selected(overlay, selector) if spec
+                for container in containers(spec) for port in container.get("ports", [])}
+
+    def selected(self, overlay, selector):
+        strimzi = [] if overlay.startswith("local") else [({"app.kubernetes.io/name": "kafka", "strimzi.io/kind": "Kafka"}, None)]
+        known = [(metadata["labels"], spec) for _, metadata, spec in pods(overlay)] + strimzi
+        return [(labels, spec) for labels, spec in known if matches(selector, labels)]
+
+
+def matches(selector, labels):
+    if any(labels.get(key) != value for key, value in selector.get("matchLabels", {}).items()):
+        return False
+    return all((labels.get(each["key"]) in each["values"]) == (each["operator"] == "In") for each in selector.get("matchExpressions", []))
+
+
+class Figures(unittest.TestCase):
+    """What must fit together: times, bounds, numbers."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.config = tomllib.loads((K8S / "base" / "aguacero.toml").read_text("utf-8"))
+
+    def test_a_pod_has_the_time_to_end_in_order(self):
+        config = self.config
+        ends = {
+            "Deployment gateway": config["gateway"]["drain_delay_ms"] + config["gateway"].get("drain_timeout_ms", 20_000)
+            + config["kafka_producer"]["drain_timeout_ms"] + config["redis_writer"]["drain_timeout_ms"],
+            "StatefulSet consumer": config["consumer"]["drain_timeout_ms"] + 2_000,
+        }
+        for overlay in OVERLAYS:
+            for name, _, spec in pods(overlay):
+                if name in ends:
+                    self.assertGreaterEqual(spec["terminationGracePeriodSeconds"] * 1000, ends[name] + 10_000, f"{overlay}: {name}")
+
+    def test_sidecars_start_before_the_gateway_and_end_after_it(self):
+        for overlay in OVERLAYS:
+            spec = next(spec for name, _, spec in pods(overlay) if name == "Deployment gateway")
+            self.assertEqual([each["name"] for each in spec["containers"]], ["gateway"])
+            for sidecar in spec["initContainers"]:
+                self.assertEqual(sidecar["restartPolicy"], "Always")
+
+    def test_no_more_consumers_than_partitions(self):
+        partitions = self.config["topics"]["messages"]["partitions"]
+        for overlay in OVERLAYS:
+            consumer, = [each for each in of_kind(overlay, "StatefulSet") if each["metadata"]["name"] == "consumer"]
+            scaled = of_kind(overlay, "ScaledObject")
+            self.assertEqual("replicas" in consumer["spec"], not scaled, "replicas belong to one alone")
+            for each in scaled:
+                self.assertLessEqual(each["spec"]["maxReplicaCount"], partitions)
+                trigger, = each["spec"]["triggers"]
+                self.assertEqual(trigger["metadata"]["consumerGroup"], self.config["consumer"].get("group", "aguacero-archive"))
+                self.assertIn(trigger["metadata"]["topic"], self.config["topics"])
+
+    def test_replicas_of_the_gateway_belong_to_its_autoscaler(self):
+        for overlay in OVERLAYS:
+            deployment, = of_kind(overlay, "Deployment")
+            self.assertNotIn("replicas", deployment["spec"])
+            self.assertEqual(deployment["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"], 0)
+
+    def test_what_has_several_pods_is_disrupted_one_at_a_time(self):
+        for overlay in OVERLAYS:
+            budgets = {each["metadata"]["name"]: each["spec"] for each in of_kind(overlay, "PodDisruptionBudget")}
+            several = {"gateway", "consumer", "mongodb"} | ({"kafka"} if overlay.startswith("local") else set())
+            self.assertEqual(set(budgets), several)
+            for spec in budgets.values():
+                self.assertEqual(spec["maxUnavailable"], 1)
+
+    def test_the_ingress_waits_longer_than_the_gateway_and_takes_as_much(self):
+        ingress, = of_kind("gke", "Ingress")
+        noted = ingress["metadata"]["annotations"]
+        request_ms = self.config["gateway"].get("request_timeout_ms", 20_000)
+        self.assertGreater(int(noted["nginx.org/proxy-read-timeout"].rstrip("s")) * 1000, request_ms)
+        self.assertEqual(int(noted["nginx.org/client-max-body-size"].rstrip("m")) << 20,
+                         self.config["gateway"].get("body_bytes_max", 8 << 20))
+        self.assertGreater(self.config["gateway"]["idle_timeout_ms"], 60_000)  # NGINX' own for upstreams
+
+    def test_paths_of_the_ingress_are_those_of_the_streams(self):
+        routes = {route["path"] for stream in self.config["streams"].values() for route in stream["routes"]}
+        for overlay in OVERLAYS:
+            for ingress in of_kind(overlay, "Ingress"):
+                self.assertEqual({path["path"] for rule in ingress["spec"]["rules"] for path in rule["http"]["paths"]}, routes)
+            for route in of_kind(overlay, "HTTPRoute"):
+                self.assertEqual({match["path"]["value"] for rule in route["spec"]["rules"] for match in rule["matches"]}, routes)
+
+
+class Configuration(unittest.TestCase):
+    def test_the_cluster_has_the_streams_of_the_top_level_file(self):
+        ours, top = (tomllib.loads(path.read_text("utf-8")) for path in (K8S / "base" / "aguacero.toml", ROOT / "aguacero.toml"))
+        self.assertEqual(ours["streams"], top["streams"])
+        self.assertEqual(set(ours["topics"]), set(top["topics"]))
+        for name, topic in ours["topics"].items():
+            self.assertEqual(topic["partitions"], top["topics"][name]["partitions"])
+            self.assertEqual((topic["replication"], topic["min_insync"]), (3, 2))
+
+    def test_strimzis_topics_and_users_are_those_of_the_configuration(self):
+        for kind in ("topics", "users"):
+            made = subprocess.run([ROOT / "scripts" / "strimzi", kind], text=True, stdout=subprocess.PIPE, check=True).stdout
+            kept = (K8S / "overlays" / "gke" / "kafka" / f"{kind}.yaml").read_text()
+            self.assertEqual(kept, made, f"mend it: scripts/strimzi {kind} > k8s/overlays/gke/kafka/{kind}.yaml")
+
+    def test_strimzis_topics_have_every_setting_that_our_processes_give(self):
+        source = (ROOT / "core" / "src" / "kafka" / "topics.rs").read_text()
+        body = source[source.index("fn settings_of_new"):]
+        ours = set(re.findall(r'"([a-z]+(?:\.[a-z]+)+)"', body[:body.index("\n}\n")]))
+        topic, = of_kind("gke", "KafkaTopic")
+        self.assertEqual(set(topic["spec"]["config"]) | {"retention.bytes"}, ours)
+
+
+class Findings(unittest.TestCase):
+    def test_kube_score_has_nothing_to_say_that_is_not_answered(self):
+        for overlay in OVERLAYS:
+            for about, check, path, words in findings(overlay):
+                with self.subTest(overlay=overlay, object=about, check=check):
+                    self.assertTrue(any(check == known and (what in path or what in about) for known, what in STAYS), f"{path}: {words}")
+
+
+if __name__ == "__main__":
+    unittest.main()
