@@ -55,7 +55,7 @@ impl App {
     /// Waits for Kafka and MongoDB, then archives until `shutdown`, and finishes what is in
     /// flight within the deadline.
     pub async fn run(self, shutdown: Shutdown) -> anyhow::Result<()> {
-        metric::describe();
+        metric::describe(&self.config);
         let (ready_sender, ready) = watch::channel(false);
         let mut admin = JoinSet::new(); // ends with this function
         let serving = self.admin.serve(ready, shutdown.clone());

@@ -1,6 +1,11 @@
-//! Names of the metrics, and how those that several files use are told.
+//! Names of the metrics, and how those that several files use are told. `docs/metrics.md` has them all.
 
-use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
+use aguacero::config::Config;
+use metrics::{
+    Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+};
+
+use crate::decode::dead_letter::Reason;
 
 /// Records that came from Kafka, by topic.
 pub const POLLED: &str = "aguacero_consumer_polled_total";
@@ -42,6 +47,12 @@ pub const FOREIGN: &str = "aguacero_consumer_foreign_counters";
 pub const FRESHNESS: &str = "aguacero_consumer_freshness_seconds";
 /// Records in Kafka that are not archived yet, by topic and partition.
 pub const LAG: &str = "aguacero_consumer_lag";
+/// For how long records of a partition have waited to be archived, by topic and partition; 0 if none waits.
+pub const LAG_SECONDS: &str = "aguacero_consumer_lag_seconds";
+/// Entries of the ledger that are live and not settled yet, by stream; every consumer tells the same.
+pub const PENDING: &str = "aguacero_consumer_pending_entries";
+/// Times that the group has given partitions or taken them away.
+pub const REBALANCES: &str = "aguacero_consumer_rebalances_total";
 /// Partitions that this process has.
 pub const ASSIGNED: &str = "aguacero_consumer_assigned_partitions";
 /// Partitions that are not fetched for now: the archive is behind, or Kafka was not heard.
@@ -64,8 +75,9 @@ pub const REDIS_PROBLEM: &str = "aguacero_consumer_redis_problem";
 /// 1 for a setting of a topic that endangers what is promised, by topic and setting.
 pub const TOPIC_SETTING: &str = "aguacero_consumer_topic_setting_problem";
 
-/// Tells Prometheus what they are.
-pub fn describe() {
+/// Tells Prometheus what they are, and begins at 0 what can be.
+pub fn describe(config: &Config) {
+    begin(config);
     describe_counter!(POLLED, "Records that came from Kafka");
     describe_counter!(ARCHIVED, "Events that the archive took");
     describe_counter!(DUPLICATES, "Events that the archive held already");
@@ -122,6 +134,19 @@ pub fn describe() {
         "1 for a stream whose counters in Redis are of somebody else's archive"
     );
     describe_gauge!(LAG, "Records in Kafka that are not archived yet");
+    describe_gauge!(
+        LAG_SECONDS,
+        Unit::Seconds,
+        "For how long records have waited to be archived"
+    );
+    describe_gauge!(
+        PENDING,
+        "Entries of the ledger that are live and not settled yet"
+    );
+    describe_counter!(
+        REBALANCES,
+        "Times that the group has given partitions or taken them away"
+    );
     describe_gauge!(ASSIGNED, "Partitions that this process has");
     describe_gauge!(PAUSED, "Partitions that are not fetched for now");
     describe_gauge!(
@@ -152,45 +177,92 @@ pub fn describe() {
     );
 }
 
+fn begin(config: &Config) {
+    for stream in &config.streams {
+        let of_stream = [("stream", stream.name.clone())];
+        for name in [ARCHIVED, DUPLICATES, NOT_FIRST, RECOUNTED, AUDITED] {
+            counter!(name, &of_stream).increment(0);
+        }
+        for name in [BEHIND, FOREIGN, PENDING, UNSETTLED] {
+            gauge!(name, &of_stream).set(0.0);
+        }
+    }
+    for topic in &config.topics {
+        polled(&topic.name, 0);
+        for partition in 0..topic.partitions {
+            lost(&topic.name, partition, 0);
+            truncated(&topic.name, partition, 0);
+            passed_over(&topic.name, partition, 0);
+        }
+        gauge!(LAG_UNKNOWN, "topic" => topic.name.clone()).set(0.0);
+    }
+    for reason in Reason::ALL {
+        counter!(DEAD_LETTERS, "reason" => reason).increment(0);
+    }
+    for from in ["memory", "archive"] {
+        counter!(SETTLED, "from" => from).increment(0);
+    }
+    for name in [ARCHIVE_RETRIES, REBALANCES] {
+        counter!(name).increment(0);
+    }
+    for name in [ASSIGNED, PAUSED] {
+        gauge!(name).set(0.0);
+    }
+    for name in [BATCH, ARCHIVE, FRESHNESS] {
+        _ = histogram!(name);
+    }
+}
+
 /// Records that came from Kafka.
 pub(crate) fn polled(topic: &str, records: usize) {
-    metrics::counter!(POLLED, "topic" => topic.to_owned()).increment(records as u64);
+    counter!(POLLED, "topic" => topic.to_owned()).increment(records as u64);
 }
 
 /// Whether a partition has stopped.
 pub(crate) fn stopped(topic: &str, partition: i32, stopped: bool) {
-    metrics::gauge!(STOPPED, &of_partition(topic, partition)).set(f64::from(u8::from(stopped)));
+    gauge!(STOPPED, &of_partition(topic, partition)).set(f64::from(u8::from(stopped)));
 }
 
 /// Records that Kafka had deleted before they were read.
 pub(crate) fn lost(topic: &str, partition: i32, records: u64) {
-    metrics::counter!(LOST, &of_partition(topic, partition)).increment(records);
+    counter!(LOST, &of_partition(topic, partition)).increment(records);
 }
 
 /// Since how many seconds a stream's counters are behind its archive.
 pub(crate) fn counters_behind(stream: &str, seconds: f64) {
-    metrics::gauge!(BEHIND, "stream" => stream.to_owned()).set(seconds);
+    gauge!(BEHIND, "stream" => stream.to_owned()).set(seconds);
 }
 
 /// Whether the counters of a stream are somebody else's.
 pub(crate) fn foreign(stream: &str, foreign: bool) {
-    metrics::gauge!(FOREIGN, "stream" => stream.to_owned()).set(f64::from(u8::from(foreign)));
+    gauge!(FOREIGN, "stream" => stream.to_owned()).set(f64::from(u8::from(foreign)));
 }
 
-/// Records of a partition that are not archived yet.
 /// Offsets that a log had and has no more.
 pub(crate) fn truncated(topic: &str, partition: i32, offsets: u64) {
-    metrics::counter!(TRUNCATED, &of_partition(topic, partition)).increment(offsets);
+    counter!(TRUNCATED, &of_partition(topic, partition)).increment(offsets);
 }
 
 /// Records that are passed over since somebody else has set the group's offset.
 pub(crate) fn passed_over(topic: &str, partition: i32, records: u64) {
-    metrics::counter!(PASSED_OVER, &of_partition(topic, partition)).increment(records);
+    counter!(PASSED_OVER, &of_partition(topic, partition)).increment(records);
 }
 
-/// Records of a partition that are not archived and settled yet.
-pub(crate) fn lag(topic: &str, partition: i32, records: i64) {
-    metrics::gauge!(LAG, &of_partition(topic, partition)).set(records.max(0) as f64);
+/// Records of a partition that are not archived and settled yet, and for how many seconds the oldest has waited.
+pub(crate) fn lag(topic: &str, partition: i32, records: i64, seconds: f64) {
+    let labels = of_partition(topic, partition);
+    gauge!(LAG, &labels).set(records.max(0) as f64);
+    gauge!(LAG_SECONDS, &labels).set(seconds);
+}
+
+/// Entries of a stream's ledger that are not settled yet.
+pub(crate) fn pending(stream: &str, entries: u64) {
+    gauge!(PENDING, "stream" => stream.to_owned()).set(entries as f64);
+}
+
+/// The group has decided.
+pub(crate) fn rebalanced() {
+    counter!(REBALANCES).increment(1);
 }
 
 fn of_partition(topic: &str, partition: i32) -> [(&'static str, String); 2] {

@@ -90,7 +90,7 @@ fn answer<B>(request: &Request<B>, state: State) -> Response<Full<Bytes>> {
     let (status, body) = match request.uri().path() {
         "/healthz" => (StatusCode::OK, "ok\n".into()),
         "/readyz" => readiness(state),
-        "/metrics" => (StatusCode::OK, telemetry::metrics().render()),
+        "/metrics" => (StatusCode::OK, telemetry::exposition()),
         _ => (
             StatusCode::NOT_FOUND,
             "/healthz, /readyz and /metrics are here\n".to_owned(),

@@ -23,6 +23,7 @@ pub mod cli;
 pub mod conditions;
 pub mod essential;
 pub mod log_limiter;
+pub mod process;
 pub mod redis_check;
 pub mod shutdown;
 pub mod socket;

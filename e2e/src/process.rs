@@ -208,15 +208,20 @@ impl Process {
 
     /// The same; none if nobody answers.
     pub async fn try_metric(&self, name: &str) -> Option<f64> {
-        let (mut client, request) = (Client::new(self.admin), Request::get("/metrics"));
-        let answer = tokio::time::timeout(PROBE_TIMEOUT, client.send(&request)).await;
-        let text = answer.ok()?.ok()?.text();
+        let text = self.metrics().await?;
         let named = |line: &&str| {
             line.strip_prefix(name)
                 .is_some_and(|rest| rest.starts_with([' ', '{', ',', '}']))
         };
         let value = |line: &str| line.rsplit(' ').next()?.parse::<f64>().ok();
         Some(text.lines().filter(named).filter_map(value).sum())
+    }
+
+    /// What `/metrics` says at this moment, if anything.
+    pub async fn metrics(&self) -> Option<String> {
+        let (mut client, request) = (Client::new(self.admin), Request::get("/metrics"));
+        let answer = tokio::time::timeout(PROBE_TIMEOUT, client.send(&request)).await;
+        answer.ok()?.ok().map(|a| a.text())
     }
 
     /// Starts it and waits until it is ready.

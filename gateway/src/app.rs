@@ -18,6 +18,7 @@ use tokio::{
 use crate::{
     batch::budget::Budget,
     connection::{addresses::Addresses, descriptors, tls::Tls},
+    metric,
     request::keys,
     worker,
 };
@@ -38,6 +39,7 @@ pub struct App {
 impl App {
     /// Binds the public address and the admin port. `keys` are those of the configuration's file of keys.
     pub async fn build(config: Config, keys: Vec<Key>) -> anyhow::Result<Self> {
+        metric::describe();
         let tls = config.gateway.tls.as_ref().map(Tls::load).transpose()?;
         let admin = Admin::bind(config.gateway.admin).await?;
         let address = config.gateway.listen;

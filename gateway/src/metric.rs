@@ -1,20 +1,160 @@
-//! The names of this process's metrics, and handles to those of every request.
+//! The names of this process's metrics, and handles to those of every request. `docs/metrics.md` has them all.
 
 use std::{
-    cell::RefCell,
+    cell::{RefCell, RefMut},
     collections::HashMap,
     net::IpAddr,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use aguacero::{config::Config, log_limiter};
-use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
+use aguacero::{accept::Kind, config::Config, log_limiter};
+use metrics::{
+    Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram,
+    gauge, histogram,
+};
 
-use crate::answer::outcomes::RecordOutcome;
+use crate::{answer::outcomes::RecordOutcome, batch::lane::Sums};
+
+const ANSWERS: &str = "aguacero_gateway_answers_total";
+const REQUEST_SECONDS: &str = "aguacero_gateway_request_seconds";
+const CANCELLED: &str = "aguacero_gateway_requests_cancelled_total";
+const EVENTS: &str = "aguacero_gateway_events_total";
+const EVENTS_REFUSED: &str = "aguacero_gateway_events_refused_total";
+const NOT_STORED: &str = "aguacero_gateway_not_stored_total";
+const CONNECTIONS: &str = "aguacero_gateway_connections";
+const ASLEEP: &str = "aguacero_gateway_connections_asleep";
+const BROKEN: &str = "aguacero_gateway_connections_broken_total";
+const REFUSED: &str = "aguacero_gateway_connections_refused_total";
+const ACCEPT_ERRORS: &str = "aguacero_gateway_accept_errors_total";
+const ACCEPTING_PAUSED: &str = "aguacero_gateway_accepting_paused_total";
+const BODIES_REFUSED: &str = "aguacero_gateway_bodies_refused_total";
+const BYTES_IN_FLIGHT: &str = "aguacero_gateway_bytes_in_flight";
+const FRAMES: &str = "aguacero_gateway_frames_total";
+const FRAME_BYTES: &str = "aguacero_gateway_frame_bytes_total";
+const SLABS: &str = "aguacero_gateway_slabs_total";
+const SLABS_RESENT: &str = "aguacero_gateway_slabs_resent_total";
+const SLAB_SECONDS: &str = "aguacero_gateway_slab_seconds";
+const RECEIPTS: &str = "aguacero_gateway_receipts_total";
+const LINKS: &str = "aguacero_gateway_links";
+const LINK_BREAKS: &str = "aguacero_gateway_link_breaks_total";
+const DELTAS_DROPPED: &str = "aguacero_gateway_delta_entries_dropped_total";
+const KEYS: &str = "aguacero_gateway_keys";
+const KEYS_REFUSED: &str = "aguacero_gateway_keys_refused";
+const CERTIFICATE: &str = "aguacero_gateway_certificate_expires_seconds";
+const CERTIFICATE_REFUSED: &str = "aguacero_gateway_certificate_refused";
+
+/// The label of a request that leads to no stream.
+const NO_STREAM: &str = "none";
+/// What a gateway is linked to.
+const SIDECARS: [Sidecar; 2] = [Sidecar::KafkaProducer, Sidecar::RedisWriter];
+
+/// Tells Prometheus what they are, and begins those that need no worker at 0.
+pub(crate) fn describe() {
+    describe_counter!(
+        ANSWERS,
+        "Answers, by the stream that their request is for and by status"
+    );
+    describe_histogram!(
+        REQUEST_SECONDS,
+        Unit::Seconds,
+        "From the end of a request's header to its answer"
+    );
+    describe_counter!(CANCELLED, "Requests whose client left before the answer");
+    describe_counter!(EVENTS, "Events, by what became of them");
+    describe_counter!(
+        EVENTS_REFUSED,
+        "Events that their client has to mend, by whose rule they break"
+    );
+    describe_counter!(
+        NOT_STORED,
+        "Events that are not stored, or not known to be, through no fault of their client, by reason"
+    );
+    describe_gauge!(CONNECTIONS, "Open connections of clients");
+    describe_gauge!(
+        ASLEEP,
+        "Open connections of clients that have nothing but their socket"
+    );
+    describe_counter!(BROKEN, "Connections that ended other than by the book");
+    describe_counter!(
+        REFUSED,
+        "Connections, and streams of HTTP/2, that an address may not have"
+    );
+    describe_counter!(ACCEPT_ERRORS, "Times that accepting a connection failed");
+    describe_counter!(
+        ACCEPTING_PAUSED,
+        "Times that no connection was accepted for want of open files"
+    );
+    describe_counter!(
+        BODIES_REFUSED,
+        "Bodies that were refused since too many others wait"
+    );
+    describe_gauge!(
+        BYTES_IN_FLIGHT,
+        Unit::Bytes,
+        "Bytes that events hold until their receipt"
+    );
+    describe_counter!(FRAMES, "Frames that were sent to the kafka-producer");
+    describe_counter!(FRAME_BYTES, Unit::Bytes, "Bytes of these frames");
+    describe_counter!(SLABS, "Slabs that were sent, each time that one was");
+    describe_counter!(SLABS_RESENT, "Slabs that were sent again");
+    describe_histogram!(
+        SLAB_SECONDS,
+        Unit::Seconds,
+        "From a slab's first event to its verdict"
+    );
+    describe_counter!(RECEIPTS, "Receipts that came from the kafka-producer");
+    describe_gauge!(
+        LINKS,
+        "Workers that are connected to the sidecar; all of them, when all is well"
+    );
+    describe_counter!(
+        LINK_BREAKS,
+        "Times that a worker's connection to the sidecar broke"
+    );
+    describe_counter!(
+        DELTAS_DROPPED,
+        "Deltas that were given up: the consumer's settling counts their events"
+    );
+    describe_gauge!(KEYS, "Keys that are in force");
+    describe_gauge!(
+        KEYS_REFUSED,
+        "1 while the file of keys has mistakes, so that those before are in force"
+    );
+    describe_gauge!(
+        CERTIFICATE,
+        Unit::Seconds,
+        "When the certificate in use expires, in seconds since 1970; +Inf without TLS"
+    );
+    describe_gauge!(
+        CERTIFICATE_REFUSED,
+        "1 while certificate and key cannot be used, so that those before are in use"
+    );
+    for name in [
+        ACCEPT_ERRORS,
+        ACCEPTING_PAUSED,
+        BODIES_REFUSED,
+        DELTAS_DROPPED,
+    ] {
+        counter!(name).increment(0);
+    }
+    for reason in NotStored::ALL {
+        counter!(NOT_STORED, "reason" => reason.name()).increment(0);
+    }
+    for sidecar in SIDECARS {
+        gauge!(LINKS, "to" => sidecar.name()).increment(0.0);
+        counter!(LINK_BREAKS, "to" => sidecar.name()).increment(0);
+    }
+    keys(0);
+    keys_refused(false);
+    certificate(None);
+    certificate_refused(false);
+}
 
 /// Handles that a worker keeps, since looking one up costs more than using it.
 pub(crate) struct Metrics {
-    answers: RefCell<HashMap<u16, Counter>>,
+    /// For each stream, and last for none: by status.
+    answers: Vec<RefCell<HashMap<u16, Counter>>>,
+    streams: Vec<String>,
     seconds: Histogram,
     connections: Gauge,
     asleep: Gauge,
@@ -23,25 +163,41 @@ pub(crate) struct Metrics {
     cancelled: Counter,
     /// For each stream: stored, refused, not stored, unknown.
     events: Vec<[Counter; 4]>,
+    /// For each stream, in the order of [`refusal`].
+    events_refused: Vec<[Counter; 3]>,
 }
 
 impl Metrics {
     pub(crate) fn new(config: &Config) -> Self {
         let events = config.streams.iter().map(|stream| {
-            ["stored", "refused", "not_stored", "unknown"].map(|outcome| {
-                counter!("aguacero_gateway_events_total", "stream" => stream.name.clone(), "outcome" => outcome)
+            ["stored", "refused", "not_stored", "unknown"].map(
+                |outcome| counter!(EVENTS, "stream" => stream.name.clone(), "outcome" => outcome),
+            )
+        });
+        let refused = config.streams.iter().map(|stream| {
+            ["malformed", "unfit", "too_large"].map(|reason| {
+                counter!(EVENTS_REFUSED, "stream" => stream.name.clone(), "reason" => reason)
             })
         });
-        Self {
-            answers: RefCell::default(),
-            seconds: histogram!("aguacero_gateway_request_seconds"),
-            connections: gauge!("aguacero_gateway_connections"),
-            asleep: gauge!("aguacero_gateway_connections_asleep"),
-            broken: counter!("aguacero_gateway_connections_broken_total"),
-            refused: counter!("aguacero_gateway_connections_refused_total"),
-            cancelled: counter!("aguacero_gateway_requests_cancelled_total"),
+        let streams = config.streams.iter().map(|stream| stream.name.clone());
+        let metrics = Self {
+            answers: (0..=config.streams.len())
+                .map(|_| RefCell::default())
+                .collect(),
+            streams: streams.chain([NO_STREAM.to_owned()]).collect(),
+            seconds: histogram!(REQUEST_SECONDS),
+            connections: gauge!(CONNECTIONS),
+            asleep: gauge!(ASLEEP),
+            broken: counter!(BROKEN),
+            refused: counter!(REFUSED),
+            cancelled: counter!(CANCELLED),
             events: events.collect(),
+            events_refused: refused.collect(),
+        };
+        for stream in 0..config.streams.len() {
+            metrics.answers(Some(stream), 200).increment(0);
         }
+        metrics
     }
 
     /// A request that begins.
@@ -52,13 +208,19 @@ impl Metrics {
         }
     }
 
-    fn answered(&self, status: u16, after: Duration) {
+    fn answered(&self, stream: Option<usize>, status: u16, after: Duration) {
         self.seconds.record(after.as_secs_f64());
-        let mut answers = self.answers.borrow_mut();
-        let counter = answers.entry(status).or_insert_with(
-            || counter!("aguacero_gateway_answers_total", "status" => status.to_string()),
-        );
-        counter.increment(1);
+        self.answers(stream, status).increment(1);
+    }
+
+    fn answers(&self, stream: Option<usize>, status: u16) -> RefMut<'_, Counter> {
+        let at = stream.unwrap_or(self.streams.len() - 1);
+        RefMut::map(self.answers[at].borrow_mut(), |answers| {
+            answers.entry(status).or_insert_with(|| {
+                let stream = self.streams[at].clone();
+                counter!(ANSWERS, "stream" => stream, "status" => status.to_string())
+            })
+        })
     }
 
     pub(crate) fn events(&self, stream: usize, records: &[RecordOutcome]) {
@@ -66,7 +228,10 @@ impl Metrics {
         for record in records {
             let outcome = match record {
                 RecordOutcome::Stored => 0,
-                RecordOutcome::Refused(_) | RecordOutcome::TooLarge(_) => 1,
+                RecordOutcome::Refused(_) | RecordOutcome::TooLarge(_) => {
+                    self.events_refused[stream][refusal(record)].increment(1);
+                    1
+                }
                 RecordOutcome::NotStored(_) => 2,
                 RecordOutcome::Unknown => 3,
             };
@@ -118,15 +283,27 @@ impl Metrics {
     }
 }
 
+/// Where the counter of a refused record is.
+fn refusal(record: &RecordOutcome) -> usize {
+    match record {
+        RecordOutcome::Refused(refusal) => match refusal.kind {
+            Kind::Malformed => 0,
+            Kind::Unfit => 1,
+            Kind::TooLarge => 2,
+        },
+        _ => 2,
+    }
+}
+
 /// Accepting a connection failed, most likely for want of open files.
 pub(crate) fn accept_failed(error: &std::io::Error) {
-    counter!("aguacero_gateway_accept_errors_total").increment(1);
+    counter!(ACCEPT_ERRORS).increment(1);
     log_limiter::repeated("connections cannot be accepted", "", error);
 }
 
 /// No connection is accepted until one closes: the other open files need the descriptors that are left.
 pub(crate) fn accepting_paused() {
-    counter!("aguacero_gateway_accepting_paused_total").increment(1);
+    counter!(ACCEPTING_PAUSED).increment(1);
     let detail = "open files are short: raise the hard limit (ulimit -Hn, LimitNOFILE), or lower connections_max";
     log_limiter::repeated("connections wait to be accepted", "", &detail);
 }
@@ -147,6 +324,14 @@ pub(crate) enum NotStored {
 }
 
 impl NotStored {
+    const ALL: [Self; 5] = [
+        Self::Full,
+        Self::Away,
+        Self::Unreachable,
+        Self::Refused,
+        Self::Unconfirmed,
+    ];
+
     fn name(self) -> &'static str {
         match self {
             Self::Full => "full",
@@ -164,13 +349,13 @@ pub(crate) fn not_stored(reason: NotStored, detail: &str, events: usize) {
         return;
     }
     let name = reason.name();
-    counter!("aguacero_gateway_not_stored_total", "reason" => name).increment(events as u64);
+    counter!(NOT_STORED, "reason" => name).increment(events as u64);
     log_limiter::repeated_times("events are not stored", name, &detail, events as u64);
 }
 
 /// A body was refused since too many others wait.
 pub(crate) fn body_refused() {
-    counter!("aguacero_gateway_bodies_refused_total").increment(1);
+    counter!(BODIES_REFUSED).increment(1);
     let detail = "too many bodies wait, or too many bytes of them, of one client or of all";
     log_limiter::repeated("bodies are refused", "", &detail);
 }
@@ -182,9 +367,9 @@ pub(crate) struct Unanswered<'a> {
 }
 
 impl Unanswered<'_> {
-    /// With the status as it is sent.
-    pub(crate) fn answered(self, status: u16) {
-        self.metrics.answered(status, self.since.elapsed());
+    /// With the stream that it led to, and the status as it is sent.
+    pub(crate) fn answered(self, stream: Option<usize>, status: u16) {
+        self.metrics.answered(stream, status, self.since.elapsed());
         std::mem::forget(self);
     }
 }
@@ -195,36 +380,99 @@ impl Drop for Unanswered<'_> {
     }
 }
 
-/// Bytes that events hold until their receipt, of the worker that says so.
-pub(crate) fn bytes_in_flight(bytes: usize) {
-    gauge!("aguacero_gateway_bytes_in_flight", "worker" => worker_name()).set(bytes as f64);
+/// What a worker sends to the kafka-producer.
+pub(crate) struct Sent {
+    bytes_in_flight: Gauge,
+    frames: Counter,
+    frame_bytes: Counter,
+    slabs: Counter,
+    resent: Counter,
+    pub(crate) receipts: Counter,
+    /// From a slab's first event to its verdict.
+    pub(crate) seconds: Histogram,
+}
+
+impl Sent {
+    /// Of the worker whose thread this is.
+    pub(crate) fn new() -> Self {
+        Self {
+            bytes_in_flight: gauge!(BYTES_IN_FLIGHT, "worker" => worker_name()),
+            frames: counter!(FRAMES),
+            frame_bytes: counter!(FRAME_BYTES),
+            slabs: counter!(SLABS),
+            resent: counter!(SLABS_RESENT),
+            receipts: counter!(RECEIPTS),
+            seconds: histogram!(SLAB_SECONDS),
+        }
+    }
+
+    /// What was sent since the last time, and the bytes that events hold now until their receipt.
+    pub(crate) fn tell(&self, sums: &Sums, bytes_in_flight: usize) {
+        self.bytes_in_flight.set(bytes_in_flight as f64);
+        self.frames.increment(sums.frames);
+        self.frame_bytes.increment(sums.bytes);
+        self.slabs.increment(sums.slabs);
+        self.resent.increment(sums.resent);
+    }
+}
+
+/// A process beside the gateway.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Sidecar {
+    KafkaProducer,
+    RedisWriter,
+}
+
+impl Sidecar {
+    fn name(self) -> &'static str {
+        match self {
+            Self::KafkaProducer => "kafka-producer",
+            Self::RedisWriter => "redis-writer",
+        }
+    }
+}
+
+/// A worker's connection to a sidecar, counted while it is open; dropped, it broke.
+pub(crate) struct OpenLink(&'static str);
+
+impl OpenLink {
+    pub(crate) fn to(sidecar: Sidecar) -> Self {
+        gauge!(LINKS, "to" => sidecar.name()).increment(1.0);
+        Self(sidecar.name())
+    }
+}
+
+impl Drop for OpenLink {
+    fn drop(&mut self) {
+        gauge!(LINKS, "to" => self.0).decrement(1.0);
+        counter!(LINK_BREAKS, "to" => self.0).increment(1);
+    }
 }
 
 /// Keys whose tokens are good.
 pub(crate) fn keys(in_force: usize) {
-    gauge!("aguacero_gateway_keys").set(in_force as f64);
+    gauge!(KEYS).set(in_force as f64);
 }
 
 /// Whether the file of keys, as it is now, has mistakes, so that those before are in force.
 pub(crate) fn keys_refused(is_refused: bool) {
-    gauge!("aguacero_gateway_keys_refused").set(f64::from(u8::from(is_refused)));
+    gauge!(KEYS_REFUSED).set(f64::from(u8::from(is_refused)));
 }
 
 /// When the certificate in use expires, in seconds since 1970.
 pub(crate) fn certificate(expires: Option<SystemTime>) {
     let seconds = expires.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-    gauge!("aguacero_gateway_certificate_expires_seconds")
-        .set(seconds.map_or(f64::INFINITY, |s| s.as_secs_f64()));
+    gauge!(CERTIFICATE).set(seconds.map_or(f64::INFINITY, |s| s.as_secs_f64()));
 }
 
 /// Whether certificate and key, as they are now, cannot be used, so that those before are in use.
 pub(crate) fn certificate_refused(is_refused: bool) {
-    gauge!("aguacero_gateway_certificate_refused").set(f64::from(u8::from(is_refused)));
+    gauge!(CERTIFICATE_REFUSED).set(f64::from(u8::from(is_refused)));
 }
 
 /// Deltas that were given up: the consumer's settling counts those events.
 pub(crate) fn deltas_dropped(entries: usize) {
-    counter!("aguacero_gateway_delta_entries_dropped_total").increment(entries as u64);
+    counter!(DELTAS_DROPPED).increment(entries as u64);
 }
 
 fn worker_name() -> String {

@@ -185,8 +185,9 @@ impl Worker {
             .answer(&parts, body, &limits, place, &mut response_headers)
             .await;
         let answer = limits.last_if_trailed(answer);
+        let stream = response_headers.stream;
         let answer = self.pending_answers.send(response_headers.add_to(answer));
-        unanswered.answered(answer.response.status().as_u16());
+        unanswered.answered(stream, answer.response.status().as_u16());
         answer
     }
 

@@ -85,10 +85,13 @@ impl Archive {
             let name = self.collections[c].name();
             self.refusals[c].look();
             match self.make_indices(c).await {
-                Ok(made) if made.is_empty() => log_limiter::ended(UNSEEN, name),
                 Ok(made) => {
                     let labels = [("collection", name.to_owned())];
                     metrics::counter!(metric::INDICES_MENDED, &labels).increment(made.len() as u64);
+                    if made.is_empty() {
+                        log_limiter::ended(UNSEEN, name);
+                        return;
+                    }
                     log_limiter::repeated(MENDED, name, &made.join(", "));
                 }
                 Err(error) => log_limiter::repeated(UNSEEN, name, &error),

@@ -87,10 +87,12 @@ impl Refusals {
             at: Instant::now(),
             is_too_much: false,
         };
-        Self {
+        let refusals = Self {
             collection: collection.to_owned(),
             recent: Mutex::new(recent),
-        }
+        };
+        refusals.show(0.0);
+        refusals
     }
 
     /// Of `seen` events that came, those were refused.

@@ -2,9 +2,12 @@
 //!
 //! All partitions are asked for at once, so that one without a leader, or whose leader does not answer, does not hold up
 //! the others. Where the lag is not told for long, its last figure stays, and that is told.
+//!
+//! In seconds it is for how long the oldest of the waiting records has been seen to wait, by this process: it begins at 0
+//! with a process that finds a log full.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -27,10 +30,13 @@ const UNKNOWN_AFTER: Duration = Duration::from_secs(10);
 /// Partitions of a topic that are listed.
 const LISTED_MAX: usize = 10;
 
+/// Ends of a log that are remembered. Then every second one is forgotten, and the lag in seconds is less exact.
+const ENDS_MAX: usize = 1000;
+
 /// A partition, by its topic's place in the configuration.
 type Partition = (usize, i32);
-/// How many records of a partition are not archived and settled, or why nobody knows.
-type Lag = Result<i64, String>;
+/// Where the log ends and up to where it is archived and settled, or why nobody knows.
+type Ends = Result<(i64, i64), String>;
 
 /// Reports the lag of every partition that this process has, until the shutdown.
 pub async fn watch(
@@ -40,6 +46,7 @@ pub async fn watch(
     shutdown: Shutdown,
 ) {
     let mut before = HashSet::new();
+    let mut waits: HashMap<Partition, Wait> = HashMap::new();
     let mut unknown = Unknown::default();
     let mut conditions = Conditions::new("the lag is not known", metric::LAG_UNKNOWN);
     while !shutdown.is_requested() {
@@ -49,15 +56,18 @@ pub async fn watch(
             .map(|o| (o.source.topic, o.source.position.partition))
             .collect();
         for &(topic, partition) in before.difference(&now) {
-            show(&config, topic, partition, 0); // whoever has it now shows it
+            show(&config, topic, partition, 0, 0.0); // whoever has it now shows it
+            waits.remove(&(topic, partition));
         }
         before = now;
         let (asked, topics) = (config.clone(), topics.clone());
         let lags = tokio::task::spawn_blocking(move || lags(&asked, &topics, &partitions));
         if let Ok(lags) = lags.await {
-            for (&(topic, partition), lag) in &lags {
-                if let Ok(lag) = lag {
-                    show(&config, topic, partition, *lag);
+            for (&(topic, partition), ends) in &lags {
+                if let Ok((next, finished)) = *ends {
+                    let wait = waits.entry((topic, partition)).or_default();
+                    let seconds = wait.note(next, finished, Instant::now()).as_secs_f64();
+                    show(&config, topic, partition, next - finished, seconds);
                 }
             }
             unknown.note(lags, Instant::now());
@@ -71,7 +81,7 @@ pub async fn watch(
 }
 
 /// Blocks for as long as the brokers take.
-fn lags(config: &Config, topics: &Topics, partitions: &[Owned]) -> HashMap<Partition, Lag> {
+fn lags(config: &Config, topics: &Topics, partitions: &[Owned]) -> HashMap<Partition, Ends> {
     let of = |owned: &Owned| {
         let topic = config.topics[owned.source.topic].name.clone();
         (topic, owned.source.position.partition)
@@ -79,10 +89,10 @@ fn lags(config: &Config, topics: &Topics, partitions: &[Owned]) -> HashMap<Parti
     let asked: Vec<_> = partitions.iter().map(of).collect();
     let next = topics.offsets_at(&asked, End::Next, TIMEOUT);
     let first = topics.offsets_at(&asked, End::First, TIMEOUT);
-    let lag = |asked, owned: &Owned| -> Lag {
-        let told = |at: &HashMap<_, Lag>| at.get(asked).cloned().unwrap_or(Ok(0));
+    let lag = |asked, owned: &Owned| -> Ends {
+        let told = |at: &HashMap<_, Result<i64, String>>| at.get(asked).cloned().unwrap_or(Ok(0));
         let (first, next) = (told(&first)?, told(&next)?);
-        Ok(next - owned.finished.unwrap_or(first).max(first))
+        Ok((next, owned.finished.unwrap_or(first).max(first)))
     };
     let partition = |o: &Owned| (o.source.topic, o.source.position.partition);
     let each = asked.iter().zip(partitions);
@@ -90,8 +100,39 @@ fn lags(config: &Config, topics: &Topics, partitions: &[Owned]) -> HashMap<Parti
         .collect()
 }
 
-fn show(config: &Config, topic: usize, partition: i32, lag: i64) {
-    metric::lag(&config.topics[topic].name, partition, lag);
+fn show(config: &Config, topic: usize, partition: i32, records: i64, seconds: f64) {
+    metric::lag(&config.topics[topic].name, partition, records, seconds);
+}
+
+/// When a log was first seen to end where it did, of ends that are not archived yet, oldest first.
+#[derive(Default)]
+struct Wait(VecDeque<(i64, Instant)>);
+
+impl Wait {
+    /// For how long the oldest record that is not finished has been seen.
+    fn note(&mut self, next: i64, finished: i64, now: Instant) -> Duration {
+        if self.0.back().is_some_and(|(end, _)| *end > next) {
+            self.0.clear(); // another log
+        }
+        if self.0.back().is_none_or(|(end, _)| *end < next) {
+            if self.0.len() >= ENDS_MAX {
+                let mut is_kept = false;
+                self.0.retain(|_| {
+                    is_kept = !is_kept;
+                    is_kept
+                });
+            }
+            self.0.push_back((next, now));
+        }
+        while self.0.front().is_some_and(|(end, _)| *end <= finished) {
+            self.0.pop_front();
+        }
+        let oldest = self.0.front().map(|(_, seen)| *seen);
+        match next > finished {
+            true => now.saturating_duration_since(oldest.unwrap_or(now)),
+            false => Duration::ZERO,
+        }
+    }
 }
 
 /// Partitions whose lag nobody knows, since when and why.
@@ -100,7 +141,7 @@ struct Unknown(BTreeMap<Partition, (Instant, String)>);
 
 impl Unknown {
     /// `lags` are those of all partitions that this process has.
-    fn note(&mut self, lags: HashMap<Partition, Lag>, now: Instant) {
+    fn note(&mut self, lags: HashMap<Partition, Ends>, now: Instant) {
         let mut before = std::mem::take(&mut self.0);
         for (partition, lag) in lags {
             if let Err(why) = lag {
@@ -146,11 +187,34 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_lag_in_seconds_is_for_how_long_the_oldest_record_was_seen_to_wait() {
+        let (start, mut wait) = (Instant::now(), Wait::default());
+        let mut seconds = |next, finished, at| {
+            let now = start + Duration::from_secs(at);
+            wait.note(next, finished, now).as_secs()
+        };
+        assert_eq!(seconds(0, 0, 0), 0);
+        assert_eq!(seconds(10, 0, 1), 0, "they have just come");
+        assert_eq!(seconds(20, 0, 5), 4);
+        assert_eq!(seconds(20, 10, 7), 2, "those that came at the fifth second");
+        assert_eq!(seconds(20, 15, 9), 4);
+        assert_eq!(seconds(20, 20, 10), 0);
+        assert_eq!(seconds(3, 0, 11), 0, "the topic was made again");
+        assert_eq!(seconds(3, 0, 13), 2);
+        // More ends than are remembered: record 4000 came at second 4020 and was seen a little later.
+        for record in 4..5000 {
+            seconds(record, 0, 20 + record as u64);
+        }
+        let waited = seconds(5000, 4000, 5020);
+        assert!((980..=1000).contains(&waited), "{waited}");
+    }
+
+    #[test]
     fn a_lag_that_is_not_told_for_long_is_told_until_it_is() {
         let toml = "[topics.t]\npartitions = 3\n[streams.s]\ntopic = \"t\"\naccess = \"open\"\n[[streams.s.routes]]\npath = \"/s\"\n";
         let config = Config::parse(toml, "test", []).unwrap_or_else(|e| panic!("{e}"));
         let (start, mut unknown) = (Instant::now(), Unknown::default());
-        let away = || Err::<i64, _>("no leader".to_owned());
+        let away = || Err::<(i64, i64), _>("no leader".to_owned());
         let mut told = Vec::new();
         for second in 0..30 {
             let now = start + Duration::from_secs(second);
@@ -158,10 +222,10 @@ mod tests {
             let first = if (5..20).contains(&second) {
                 away()
             } else {
-                Ok(7)
+                Ok((7, 0))
             };
-            let last = if second % 3 == 0 { Ok(1) } else { away() };
-            let lags = HashMap::from([((0, 0), first), ((0, 1), Ok(3)), ((0, 2), last)]);
+            let last = if second % 3 == 0 { Ok((1, 0)) } else { away() };
+            let lags = HashMap::from([((0, 0), first), ((0, 1), Ok((3, 0))), ((0, 2), last)]);
             unknown.note(lags, now);
             let conditions = unknown.conditions(&config, now);
             told.extend(

@@ -181,6 +181,7 @@ impl Reconciler {
         let others = known.in_redis.union(&known.in_archive).cloned();
         positions.extend(others);
         let look = self.settler.look(stream, &positions).await?;
+        metric::pending(&stream.name, look.pending);
         if self.begin_again(stream, &look, &origin).await? {
             return Ok(None);
         }

@@ -21,6 +21,7 @@ impl<S: Sink> Poller<S> {
     pub(super) fn rebalance(&mut self) {
         for change in self.consumer.context().take_changes() {
             let partitions = numbers(&change.partitions);
+            metric::rebalanced();
             tracing::info!(given = change.given, partitions, "the group has decided");
             if change.given {
                 self.given(&change)

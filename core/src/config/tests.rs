@@ -162,7 +162,7 @@ mod files {
         let stream = config.stream("votes").expect("declared");
         assert_eq!(stream.fields[3].types.0, [Type::String, Type::Integer]);
         assert_eq!(stream.routes[0].path, "/votes");
-        assert_eq!(stream.counters.len(), 3);
+        assert_eq!(stream.counters.len(), 4);
     }
 
     #[test]

@@ -19,4 +19,4 @@ for index = 3, #ARGV do
   each[#each + 1] = redis.call('ZRANGE', entries_of(position), 0, 0, 'WITHSCORES')[2] or ''
   each[#each + 1] = redis.call('HGET', tag .. ':settled', position) or ''
 end
-return {'ledger', meta.generation or '', part or '', meta.recount or '', meta.origin or '', positions, each}
+return {'ledger', meta.generation or '', part or '', meta.recount or '', meta.origin or '', positions, each, meta.pending or '0'}

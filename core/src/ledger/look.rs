@@ -26,6 +26,8 @@ pub struct Look {
     pub positions: Vec<Position>,
     /// Of each position that was asked for, in their order.
     pub of: Vec<Standing>,
+    /// Pending entries of all positions.
+    pub pending: u64,
 }
 
 /// How one position stands.
@@ -115,6 +117,7 @@ impl FromRedisValue for Answer {
         let (generation, damage) = (text()?, some(text()?));
         let (recount, origin) = (some(text()?), some(text()?));
         let lists = [answer.next(), answer.next()].map(|list| list.unwrap_or(Value::Nil));
+        let pending = String::from_redis_value(answer.next().unwrap_or(Value::Nil))?;
         let [positions, each] = lists.map(Vec::<String>::from_redis_value);
         let mut positions: Vec<_> = positions?
             .iter()
@@ -137,6 +140,7 @@ impl FromRedisValue for Answer {
             origin,
             positions,
             of: each.chunks_exact(3).map(standing).collect(),
+            pending: pending.parse().unwrap_or(0), // somebody else's doing: `damage` tells of it
         }))
     }
 }

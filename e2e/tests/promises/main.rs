@@ -12,6 +12,7 @@ mod in_flight;
 mod keys;
 mod ledger;
 mod logs;
+mod metrics;
 mod packed;
 mod pipeline;
 mod preferences;

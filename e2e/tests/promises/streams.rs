@@ -161,6 +161,10 @@ async fn votes_are_counted_by_band_album_and_rank() {
         "\"1\" and 1 are the same key"
     );
     assert_eq!(shown.counters["by_album"]["Alturas | \"en vivo\""], 1);
+    assert_eq!(
+        shown.counters["by_name_rank"],
+        counts([("Los Jaivas|1", 2), ("Inti-Illimani|9.5", 1)])
+    );
 }
 
 const KEYED: &str = r#"

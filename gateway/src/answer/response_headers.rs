@@ -17,6 +17,8 @@ static RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 /// Filled in as the request is routed; most requests leave it empty.
 #[derive(Debug, Default)]
 pub(crate) struct ResponseHeaders {
+    /// The stream that the request is for: its position in `Config::streams`.
+    pub(crate) stream: Option<usize>,
     pub(crate) allowed: Option<Allowed>,
     /// Who sends the request, if the stream takes events with a key.
     pub(crate) owner: Option<Arc<Owner>>,

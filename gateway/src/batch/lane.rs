@@ -52,6 +52,18 @@ pub(crate) struct Lane {
     /// Those that its slabs hold.
     pub(super) bytes: usize,
     pub(super) link: LinkState,
+    sums: Sums,
+}
+
+/// What left since somebody last took note of it.
+#[derive(Debug, Default)]
+pub(crate) struct Sums {
+    pub(crate) frames: u64,
+    /// Of their slabs.
+    pub(crate) bytes: u64,
+    pub(crate) slabs: u64,
+    /// How many of the slabs were sent before.
+    pub(crate) resent: u64,
 }
 
 /// What a worker may have on its way.
@@ -134,6 +146,7 @@ impl Lane {
             next_frame: 1,
             bytes: 0,
             link: LinkState::Down { since: now },
+            sums: Sums::default(),
         }
     }
 
@@ -183,6 +196,9 @@ impl Lane {
             return None;
         }
         self.next_frame += 1;
+        self.sums.frames += 1;
+        self.sums.bytes += bytes as u64;
+        self.sums.slabs += slabs.len() as u64;
         if counted > 0 {
             self.frames.insert(id, counted);
         }
@@ -210,6 +226,7 @@ impl Lane {
             topic.sticky = (topic.sticky + 1) % topic.ordinary.len();
         }
         let slab = self.slabs.get_mut(&id)?;
+        self.sums.resent += u64::from(slab.attempts > 0);
         slab.attempts += 1;
         slab.frame = (!slot.is_slow).then_some(frame);
         Some((slab.encoded(), slab.frame.is_some()))
@@ -346,6 +363,11 @@ impl Lane {
     /// Bytes on their way.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// What left since the last time.
+    pub(crate) fn take_sums(&mut self) -> Sums {
+        std::mem::take(&mut self.sums)
     }
 
     /// Lets go of a slab.

@@ -32,7 +32,7 @@ use crate::{
         verdict::Outcome,
     },
     live::deltas::Live,
-    metric,
+    metric::{self, OpenLink, Sent, Sidecar},
 };
 
 /// How often deadlines are looked at.
@@ -54,6 +54,7 @@ pub(crate) struct Link {
     lane: RefCell<Lane>,
     appended: Notify,
     live: Rc<Live>,
+    sent: Sent,
 }
 
 /// A stream that the kafka-producer has welcomed.
@@ -70,6 +71,7 @@ impl Link {
             lane: RefCell::new(lane),
             appended: Notify::new(),
             live,
+            sent: Sent::new(),
         }
     }
 
@@ -94,7 +96,9 @@ impl Link {
                     if let Some(welcomed) = welcomed.take() {
                         _ = welcomed.send(()).await;
                     }
+                    let open = OpenLink::to(Sidecar::KafkaProducer);
                     let why = self.serve(session).await;
+                    drop(open);
                     self.lane.borrow_mut().disconnected(Instant::now());
                     log_limiter::repeated("the stream to the kafka-producer broke", "", &why);
                 }
@@ -214,10 +218,11 @@ impl Link {
 
     fn receive(&self, receipts: &Receipts) {
         let now = Instant::now();
+        self.sent.receipts.increment(receipts.receipts.len() as u64);
         for receipt in &receipts.receipts {
             let finished = self.lane.borrow_mut().receipt(receipt, now);
             if let Some(finished) = finished {
-                self.finish(finished);
+                self.finish(finished, now);
             }
         }
         if self.lane.borrow().has_more() {
@@ -226,23 +231,25 @@ impl Link {
     }
 
     fn tick(&self) -> bool {
-        let mut done = Vec::new();
-        let can_send = self
-            .lane
-            .borrow_mut()
-            .tick(Instant::now(), |finished| done.push(finished));
-        done.into_iter().for_each(|finished| self.finish(finished));
-        metric::bytes_in_flight(self.lane.borrow().bytes());
+        let (mut done, now) = (Vec::new(), Instant::now());
+        let mut lane = self.lane.borrow_mut();
+        let can_send = lane.tick(now, |finished| done.push(finished));
+        self.sent.tell(&lane.take_sums(), lane.bytes());
+        drop(lane);
+        done.into_iter()
+            .for_each(|finished| self.finish(finished, now));
         can_send
     }
 
     /// Answers the requests that wait for a slab and tells the counters what was stored.
-    fn finish(&self, mut finished: Finished) {
+    fn finish(&self, mut finished: Finished, now: Instant) {
         let stored = finished.verdict.outcome == Outcome::Stored;
         let (verdict, slab) = (&finished.verdict, &finished.slab);
         for (reason, events) in verdict.not_stored(slab.len(), slab.attempts) {
             metric::not_stored(reason, &verdict.detail, events);
         }
+        let took = now.saturating_duration_since(slab.opened);
+        self.sent.seconds.record(took.as_secs_f64());
         finished.slab.resolve(finished.verdict.clone());
         if stored {
             self.live.stored(finished);

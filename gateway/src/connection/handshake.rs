@@ -66,7 +66,7 @@ async fn refuse_plain_http(stream: TcpStream, worker: &Worker, state: &State) ->
         body.len()
     );
     stream.write_all(&[head.as_bytes(), &body].concat()).await?;
-    unanswered.answered(400);
+    unanswered.answered(None, 400);
     stream.shutdown().await
 }
 

@@ -17,7 +17,10 @@ use tokio_tungstenite::{
     },
 };
 
-use crate::{live::deltas::Live, metric};
+use crate::{
+    live::deltas::Live,
+    metric::{self, OpenLink, Sidecar},
+};
 
 /// Pause between two attempts to connect.
 const RECONNECT_EVERY: Duration = Duration::from_millis(100);
@@ -59,6 +62,7 @@ impl Live {
         };
         send(&mut socket, to_redis_writer::Kind::Hello(hello)).await?;
         log_limiter::ended(UNANSWERED, "");
+        let _open = OpenLink::to(Sidecar::RedisWriter);
         loop {
             let frame = self.pending.borrow_mut().next_frame(&self.config);
             if let Some(frame) = frame {

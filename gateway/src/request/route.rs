@@ -102,6 +102,7 @@ pub(crate) fn route(
         return Err(Answer::no_such_route(path, config).into());
     };
     let declared = &config.streams[stream];
+    response_headers.stream = Some(stream);
     if let Some(cors) = &declared.cors {
         let allowed = response_headers
             .allowed

@@ -12,7 +12,7 @@ use tokio::{net::UnixListener, sync::watch, task::JoinSet};
 use tokio_stream::{StreamExt as _, wrappers::UnixListenerStream};
 use tonic::transport::Server;
 
-use crate::{produce::Producers, session::Service, topics};
+use crate::{metric, produce::Producers, session::Service, topics};
 
 /// Windows and frames of HTTP/2: above what a gateway's worker has in flight, so that flow control
 /// never holds a frame back.
@@ -47,6 +47,7 @@ impl App {
 
     /// Serves until `shutdown`, then sends the receipts of what was accepted, within the deadline.
     pub async fn run(self, shutdown: Shutdown) -> anyhow::Result<()> {
+        metric::describe(&self.config);
         let (ready_sender, ready) = watch::channel(false);
         let mut admin = JoinSet::new(); // ends with this function
         let serving = self.admin.serve(ready, shutdown.clone());

@@ -59,6 +59,7 @@ pub(crate) struct Context {
 impl ClientContext for Context {
     /// Of a fatal error too this is told by the error behind it.
     fn error(&self, error: KafkaError, reason: &str) {
+        metric::kafka_error(&error);
         log_limiter::repeated("librdkafka", &kafka::code(&error), &reason);
         self.bootstrap.note(&error);
         self.failed.notify_one();

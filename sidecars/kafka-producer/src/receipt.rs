@@ -34,6 +34,7 @@ struct Flight {
     receipts: UnboundedSender<Receipt>,
     /// librdkafka reads the records' values here.
     _values: Bytes,
+    on_its_way: metric::OnItsWay,
     outstanding: usize,
     stored: usize,
     /// Lowest and highest offset so far.
@@ -98,6 +99,7 @@ impl InFlight {
             topic: slab.topic.clone(),
             receipts: receipts.clone(),
             _values: slab.values.clone(), // the same bytes, counted
+            on_its_way: metric::OnItsWay::begin(slab.values.len()),
             outstanding: records,
             stored: 0,
             offsets: None,
@@ -157,7 +159,7 @@ impl Flight {
     }
 
     fn send(self, topics: &Known) {
-        metric::slab(self.stored, self.exceptions.len());
+        self.on_its_way.reported(self.stored, self.exceptions.len());
         // Where the topic was made again meanwhile, nobody can tell whose offsets these are: offsets of
         // the old one in the ledger of the new one would wait there for records that may never come.
         let same = topics.incarnation(&self.topic) == self.incarnation;

@@ -1,4 +1,4 @@
-//! The names of this process's metrics.
+//! The names of this process's metrics. `docs/metrics.md` has them all.
 
 use std::time::Duration;
 
@@ -22,7 +22,16 @@ const FAILURES: &str = "aguacero_redis_writer_redis_failures_total";
 pub(crate) const REDIS_PROBLEM: &str = "aguacero_redis_writer_redis_problem";
 const CONNECTED: &str = "aguacero_redis_writer_redis_connected";
 
-/// Tells Prometheus what they are.
+/// What [`REFUSED`] has as `reason`.
+pub(crate) const REASONS: [&str; 5] = [
+    "unknown-stream",
+    "fingerprint",
+    "entry",
+    "ledger-fingerprint",
+    "ledger",
+];
+
+/// Tells Prometheus what they are, and begins at 0 what can be.
 pub(crate) fn describe() {
     describe_gauge!(SESSIONS, "Gateways' workers that are connected");
     describe_counter!(REFUSED_SESSIONS, "Connections that broke the protocol");
@@ -56,6 +65,26 @@ pub(crate) fn describe() {
         "1 for what is wrong with Redis, such that it may not keep the counters"
     );
     describe_gauge!(CONNECTED, "1 while Redis answers");
+    for name in [
+        REFUSED_SESSIONS,
+        OTHER_CONFIGURATION,
+        FRAMES,
+        REPEATED,
+        FAILURES,
+    ] {
+        counter!(name).increment(0);
+    }
+    for outcome in ["pending", "merged", "settled"] {
+        counter!(ENTRIES, "outcome" => outcome).increment(0);
+    }
+    for reason in REASONS {
+        counter!(REFUSED, "reason" => reason).increment(0);
+    }
+    for name in [SESSIONS, WAITING, CONNECTED] {
+        gauge!(name).increment(0.0);
+    }
+    _ = histogram!(PIPELINE_FRAMES);
+    _ = histogram!(PIPELINE_SECONDS);
 }
 
 /// Counts an open session while it lives.
