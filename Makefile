@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .PHONY: help demo up look down test lint cluster cluster-up cluster-down cluster-test chaos rolling-restarts fuzz siege perf \
-        perf-quick kafka-study clean
+        perf-quick kafka-study fan-in clean
 
 help: ## print this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ perf-quick: ## the same in short, printed (about 6 minutes; ARGS="--only durable
 
 kafka-study: ## how Kafka behaves: the tables and plots of docs/kafka.md (about 15 minutes; ARGS="--only acks")
 	@scripts/kafka-study $(ARGS)
+
+fan-in: ## one gateway, ten and fifty before three brokers: the figures of docs/scale.md (about 10 minutes)
+	@scripts/fan-in $(ARGS)
 
 clean: ## remove what was built
 	@cargo clean

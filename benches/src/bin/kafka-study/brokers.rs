@@ -3,6 +3,7 @@
 use std::{
     fs::{self, File},
     io::{BufReader, Read as _},
+    os::unix::ffi::OsStrExt as _,
     path::{Path, PathBuf},
     sync::atomic::{AtomicU32, Ordering},
     time::Duration,
@@ -33,7 +34,10 @@ pub(crate) struct Brokers {
 
 struct Process {
     pid: u32,
+    port: u16,
     log: PathBuf,
+    /// Java, and the option with its libraries.
+    java: Vec<String>,
 }
 
 /// A topic that is deleted when it is let go of by [`Brokers::forget`].
@@ -61,8 +65,18 @@ impl Brokers {
             .iter()
             .filter(|(name, _)| name.starts_with("kafka"));
         let process = |service: &Value| {
+            let argv: Vec<_> = service["argv"].as_array()?.iter().collect();
+            let libraries = argv.iter().position(|argument| *argument == "-cp")?;
+            let java = [
+                argv.first()?,
+                argv.get(libraries)?,
+                argv.get(libraries + 1)?,
+            ];
+            let java = java.map(|argument| argument.as_str().map(str::to_owned));
             Some(Process {
                 pid: service["pid"].as_u64()?.try_into().ok()?,
+                port: service["port"].as_u64()?.try_into().ok()?,
+                java: java.into_iter().collect::<Option<_>>()?,
                 log: Path::new(service["data"].as_str()?).join("log"),
             })
         };
@@ -112,6 +126,41 @@ impl Brokers {
     pub(crate) fn cpu(&self) -> anyhow::Result<Duration> {
         let each = self.processes.iter();
         each.map(|process| Ok(cpu::of(process.pid)?.all())).sum()
+    }
+
+    /// How many connections librdkafka's clients have to them. (Those among the brokers are in another table, that of IPv6.)
+    pub(crate) fn connections(&self) -> anyhow::Result<usize> {
+        const ESTABLISHED: &str = "01";
+        let table = fs::read_to_string("/proc/net/tcp").context("/proc/net/tcp")?;
+        let ports: Vec<_> = self.processes.iter().map(|p| p.port).collect();
+        // Number, own address, the other's, state (proc_net_tcp.rst): 0100007F:5208
+        let is_ours = |line: &&str| {
+            let mut fields = line.split_ascii_whitespace().skip(2);
+            let port = fields.next().and_then(|address| address.split_once(':'));
+            let port = port.and_then(|(_, port)| u16::from_str_radix(port, 16).ok());
+            fields.next() == Some(ESTABLISHED) && port.is_some_and(|port| ports.contains(&port))
+        };
+        Ok(table.lines().filter(is_ours).count())
+    }
+
+    /// Of each broker a Java with its libraries, and where its JVM tells its figures.
+    pub(crate) fn management(&self) -> anyhow::Result<Vec<(&[String], String)>> {
+        const HINT: &str = "the broker's JVM has no address for its figures: run this by `make fan-in` or \
+                            `make kafka-study`, which start it with -Dcom.sun.management.jmxremote";
+        let of = |process: &'_ Process| {
+            let folders = fs::read_dir("/tmp").context("/tmp")?.flatten();
+            let mut files = folders
+                .filter(|folder| folder.file_name().as_bytes().starts_with(b"hsperfdata_"))
+                .map(|folder| folder.path().join(process.pid.to_string()));
+            let file = files.find(|file| file.exists()).context(HINT)?;
+            let figures = fs::read(&file).with_context(|| file.display().to_string())?;
+            let start = memchr::memmem::find(&figures, b"service:jmx:").context(HINT)?;
+            let url = figures[start..].split(|byte| *byte == 0).next();
+            String::from_utf8(url.unwrap_or_default().to_vec()).context("an address of JMX")
+        };
+        let each = self.processes.iter();
+        each.map(|process| Ok((&*process.java, of(process)?)))
+            .collect()
     }
 
     /// Bytes that the brokers had to read from the disk so far, because the page cache had not got them.

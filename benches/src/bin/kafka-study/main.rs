@@ -6,12 +6,14 @@ mod acks;
 mod archive;
 mod batches;
 mod brokers;
+mod fan_in;
 mod first;
 mod members;
 mod page;
 mod partitions;
 mod reading;
 mod replicas;
+mod requests;
 mod sizes;
 mod turn;
 mod turns;
@@ -88,6 +90,7 @@ const CHAPTERS: &[Chapter] = &[
     members::CHAPTER,
     archive::CHAPTER,
     replicas::CHAPTER,
+    fan_in::CHAPTER,
 ];
 
 fn main() -> anyhow::Result<()> {

@@ -22,6 +22,20 @@ impl<const N: usize> Side<N> {
     }
 }
 
+impl<const N: usize> Turns<N> {
+    /// So many of the things measured, from the one with this number on.
+    pub(crate) fn part<const M: usize>(&self, from: usize) -> Turns<M> {
+        let side = |side: &Side<N>| Side {
+            line: side.line,
+            over: side.over,
+            values: std::array::from_fn(|n| side.values[from + n].clone()),
+        };
+        Turns {
+            sides: self.sides.iter().map(side).collect(),
+        }
+    }
+}
+
 /// Measures every line at every value once in each round: whatever slows the machine down for a while, slows all of
 /// them down.
 pub(crate) async fn in_turns<L: Copy, const N: usize>(
