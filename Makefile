@@ -1,8 +1,8 @@
 # The list of commands; `make` alone prints it. The scripts do the work and install what they need.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up look down test lint cluster cluster-up cluster-down cluster-test chaos rolling-restarts fuzz siege perf \
-        perf-quick kafka-study fan-in clean
+.PHONY: help demo up look down test lint cluster cluster-up cluster-down cluster-test chaos rolling-restarts fuzz siege \
+        perf perf-quick kafka-study fan-in images clean
 
 help: ## print this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,8 @@ cluster-down: ## end it, and delete its data
 
 cluster-test: ## rolling updates, kills, scaling and policies on it, under load
 	@scripts/cluster test
+images: ## container images of the four processes, their sizes and what is in them (ARGS="--registry NAME --tag 0.1.0 --push")
+	@scripts/images $(ARGS)
 
 chaos: ## kills, outages and mixtures of them under load, judged (ARGS="--rounds 40 --brokers 3 --members 3")
 	@scripts/chaos $(ARGS)

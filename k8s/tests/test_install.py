@@ -1,0 +1,140 @@
+"""The commands of k8s/install, the values of its charts, and compose.yaml."""
+
+import os
+import re
+import subprocess
+import sys
+import tomllib
+import unittest
+from pathlib import Path
+
+import yaml
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from manifests import K8S, ROOT, rendered, tool, KUSTOMIZE  # noqa: E402
+from test_rights import script  # noqa: E402
+
+INSTALL = [K8S / "install", "--dry-run"]
+REAL = ["--address", "34.1.2.3", "--registry", "europe-west1-docker.pkg.dev/somebody/aguacero"]
+WAYS = {"gke": [], "gke-tls": ["--tls", "me@example.org"], "gke-gateway-api": ["--gateway-api"]}
+
+
+def dry_run(*arguments):
+    done = subprocess.run([*INSTALL, *arguments], text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    return done.returncode, done.stdout, done.stderr
+
+
+class Install(unittest.TestCase):
+    def test_every_file_that_a_command_names_is_there(self):
+        for way in WAYS.values():
+            status, commands, _ = dry_run(*REAL, *way)
+            self.assertEqual(status, 0)
+            named = set(re.findall(r"\bk8s/[\w./-]+", commands))
+            self.assertIn("k8s/secrets", named)
+            for name in named:
+                self.assertTrue((ROOT / name).exists(), name)
+
+    def test_the_real_address_and_registry_replace_every_example(self):
+        for overlay, way in WAYS.items():
+            _, commands, _ = dry_run(*REAL, *way)
+            line = next(line for line in commands.splitlines() if f"overlays/{overlay} |" in line)
+            replace = re.search(r"\| (sed .*) \| kubectl apply", line)[1]
+            made = subprocess.run(["bash", "-c", replace], input=rendered(overlay), text=True, stdout=subprocess.PIPE, check=True).stdout
+            self.assertIn("34.1.2.3.nip.io", made)
+            self.assertIn("europe-west1-docker.pkg.dev/somebody/aguacero/gateway:", made)
+            for example in ("192.0.2.1", "registry.example", "somebody@example.com"):
+                self.assertNotIn(example, made)
+
+    def test_what_would_become_part_of_a_command_is_checked(self):
+        for wrong in (["--address", "1.2.3.4; reboot", "--registry", "a.example/b"], ["--address", "1.2.3.4", "--registry", "a b/c"],
+                      [*REAL, "--tls", "me@example.org/g;d"], ["--address", "1.2.3.4"], [*REAL, "--tls", "a@b.example", "--gateway-api"]):
+            status, commands, _ = dry_run(*wrong)
+            self.assertEqual((status, commands), (2, ""), wrong)
+
+    def test_charts_have_one_version_and_values(self):
+        charts = script(K8S / "install").CHARTS
+        for release, (_, _, version) in charts.items():
+            self.assertRegex(version, r"^v?\d+\.\d+\.\d+$")
+            if release != "gateway-api":  # its defaults
+                self.assertIsInstance(yaml.safe_load((K8S / "helm" / f"{release}.yaml").read_text()), dict)
+        self.assertLessEqual({path.stem for path in (K8S / "helm").glob("*.yaml")}, set(charts))
+
+    def test_what_is_installed_is_uninstalled(self):
+        charts = script(K8S / "install").CHARTS
+        _, commands, _ = dry_run("--uninstall", "--data")
+        for release, (namespace, _, _) in charts.items():
+            self.assertIn(f"helm uninstall {release} -n {namespace} ", commands)
+            self.assertRegex(commands, rf"delete namespace.*\b{namespace}\b")
+
+    def test_prometheus_looks_at_every_admin_port(self):
+        values = yaml.safe_load((K8S / "helm" / "prometheus.yaml").read_text())
+        job = next(job for job in values["serverFiles"]["prometheus.yml"]["scrape_configs"] if job["job_name"] == "aguacero")
+        kept = re.compile(job["relabel_configs"][0]["regex"])
+        for port in ("admin", "producer-admin", "writer-admin"):
+            self.assertTrue(kept.fullmatch(port))
+        self.assertFalse(kept.fullmatch("http"))
+
+    def test_what_monitoring_mounts_is_made(self):
+        made = subprocess.run([tool(*KUSTOMIZE), "build", K8S / "monitoring"], text=True, stdout=subprocess.PIPE, check=True).stdout
+        names = {each["metadata"]["name"] for each in yaml.safe_load_all(made)}
+        prometheus, grafana = (yaml.safe_load((K8S / "helm" / f"{name}.yaml").read_text()) for name in ("prometheus", "grafana"))
+        mounted = {mount["configMap"] for mount in prometheus["server"]["extraConfigmapMounts"]}
+        self.assertLessEqual(mounted | set(grafana["dashboardsConfigMaps"].values()), names)
+
+
+class Compose(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.compose = yaml.safe_load((ROOT / "compose.yaml").read_text())
+
+    def test_it_is_as_the_specification_says(self):
+        done = subprocess.run([Path(sys.executable).parent / "check-jsonschema", "--builtin-schema", "vendor.compose-spec",
+                               ROOT / "compose.yaml"], text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        self.assertEqual(done.returncode, 0, done.stdout)
+
+    def test_what_it_names_is_there(self):
+        services, volumes = self.compose["services"], set(self.compose["volumes"])
+        for name, service in services.items():
+            for other in service.get("depends_on", []):
+                self.assertIn(other, services)
+            for config in service.get("configs", []):
+                self.assertIn(config["source"], self.compose["configs"])
+            for mount in service.get("volumes", []):
+                source = mount.split(":")[0]
+                self.assertTrue((ROOT / source).exists() if source.startswith(".") else source in volumes, f"{name}: {source}")
+            target = service.get("build", {}).get("target")
+            if target:
+                self.assertIn(f"AS {target}\n", (ROOT / "Dockerfile").read_text())
+
+    def test_nothing_is_reachable_from_other_machines(self):
+        for service in self.compose["services"].values():
+            for port in service.get("ports", []):
+                self.assertTrue(port.startswith("127.0.0.1:"), port)
+
+    def test_the_processes_take_its_variables(self):
+        """One that is no setting is a mistake, which `check` tells."""
+        variables = {name: str(value) for name, value in self.compose["x-environment"].items()}
+        done = subprocess.run([ROOT / "target" / "debug" / "gateway", "check", "--config", ROOT / "aguacero.toml"], text=True,
+                              env={**os.environ, **variables}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        self.assertEqual(done.returncode, 0, done.stdout)
+
+
+class ClusterConfiguration(unittest.TestCase):
+    def test_the_gateway_takes_it(self):
+        """The others want the files of their Secrets as well."""
+        done = subprocess.run([ROOT / "target" / "debug" / "gateway", "check", "--config", K8S / "base" / "aguacero.toml"], text=True,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        self.assertEqual(done.returncode, 0, done.stdout)
+        self.assertNotIn("warning", done.stdout)
+
+    def test_images_have_the_version_of_the_workspace(self):
+        version = tomllib.loads((ROOT / "Cargo.toml").read_text())["workspace"]["package"]["version"]
+        dockerfile = (ROOT / "Dockerfile").read_text()
+        self.assertIn(f"ARG VERSION={version}\n", dockerfile)
+        for name in ("gateway", "kafka-producer", "redis-writer", "consumer"):
+            self.assertIn(f"image: registry.example/aguacero/{name}:{version}\n", rendered("gke"))
+
+
+if __name__ == "__main__":
+    unittest.main()
