@@ -5,11 +5,11 @@ import hashlib
 import os
 import re
 import shutil
-from pathlib import Path
 
+import debian
 import rights
 import secret
-from cache import Failure, client, fetched, say
+from cache import client, fetched
 from probe import connected
 
 HINT = ("Install it (on Debian and Ubuntu: apt-get install redis-server) or put a redis-server\n"
@@ -25,51 +25,23 @@ def find():
     found = shutil.which("redis-server")
     if found:
         return found, {}
-    # Its libraries are the system's, so another release of the system needs another one.
-    folder = fetched(f"redis-{system_release()}", "Redis from the system's package archive", fetch)
-    return f"{folder}/usr/bin/redis-server", environment(folder)
-
-
-def system_release():
-    with contextlib.suppress(OSError):
-        text = Path("/etc/os-release").read_text()
-        fields = dict(re.findall(r'^(\w+)="?([^"\n]*)', text, re.MULTILINE))
-        return f"{fields.get('ID', 'linux')}-{fields.get('VERSION_ID', 'rolling')}"
-    return "linux"
-
-
-def environment(folder):
-    libraries = sorted(str(path) for path in folder.glob("usr/lib/*-linux-gnu*"))
-    return {"LD_LIBRARY_PATH": ":".join(libraries)} if libraries else {}
+    folder = fetched(f"redis-{debian.release()}", "Redis from the system's package archive", fetch)
+    return f"{folder}/usr/bin/redis-server", debian.environment(folder)
 
 
 def fetch(folder):
-    """Unpacks the packages and does not install them: no Redis of the system can ever start."""
-    if not (shutil.which("apt-get") and shutil.which("dpkg-deb")):
-        raise Failure(f"There is no redis-server on PATH, and no apt-get to fetch one with.\n{HINT}")
-    try:
-        download(folder)
-    except Failure:
-        if os.geteuid() != 0:  # only root may renew the lists of packages
-            raise
-        say("         (apt-get update first: the lists of packages are missing or old)")
-        client(["apt-get", "-q", "update"], HINT)
-        download(folder)
-    for package in folder.glob("*.deb"):
-        client(["dpkg-deb", "-x", package, folder], HINT)
-        package.unlink()
+    debian.unpack(folder, packages, HINT)
     client([folder / "usr/bin/redis-server", "--version"], HINT,
-           env={**os.environ, **environment(folder)})
+           env={**os.environ, **debian.environment(folder)})
 
 
-def download(folder):
-    """The packages of redis-server and of those of its libraries that the system has not got."""
+def packages():
+    """redis-server and those of its libraries that the system has not got."""
     simulation = client(["apt-get", "-s", "install", "--no-install-recommends", "redis-server"],
                         HINT, env={**os.environ, "LC_ALL": "C"})
     # "Inst NAME (VERSION …" would be new, "Inst NAME [OLD] (VERSION …" only upgraded.
     new = re.findall(r"^Inst (\S+) \(", simulation, re.MULTILINE)
-    packages = sorted({"redis-server", "redis-tools", *new})
-    client(["apt-get", "-q", "download", *packages], HINT, cwd=folder)
+    return sorted({"redis-server", "redis-tools", *new})
 
 
 def plan(program, folders, ports, folder_of_secrets):
