@@ -34,8 +34,8 @@ cluster-up: ## that Kubernetes alone, to stay: scripts/cluster kubectl …
 cluster-down: ## end it, and delete its data
 	@scripts/cluster down
 
-cluster-test: ## rolling updates, kills, scaling and policies on it, under load
-	@scripts/cluster test
+cluster-test: ## rolling updates, kills, scaling, policies and passwords on it, under load (about 25 minutes; ARGS="rolling --out FOLDER")
+	@scripts/cluster test $(ARGS)
 images: ## container images of the four processes, their sizes and what is in them (ARGS="--registry NAME --tag 0.1.0 --push")
 	@scripts/images $(ARGS)
 

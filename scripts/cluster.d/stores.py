@@ -22,7 +22,9 @@ hosts, database, collection, *names = sys.argv[1:]
 client = pymongo.MongoClient(f"mongodb://{hosts}/?replicaSet=rs0", tls=True, tlsCAFile="/secrets/mongodb/ca.crt",
                              username="admin", password=sys.stdin.readline().strip(), serverSelectionTimeoutMS=10000)
 documents = client[database][collection]
-if names:
+if names[:1] == ["--text"]:
+    print(documents.count_documents({"texto": names[1]}))
+elif names:
     for found in documents.find({}, {"_id": 0, **dict.fromkeys(names, 1)}):
         print(json.dumps(found))
 else:
@@ -66,6 +68,13 @@ class Stores:
         """How often each text is archived."""
         found = map(json.loads, self.ask_mongodb(*TEXT_NAMES).splitlines())
         return Counter(value_of(document, TEXT_NAMES) for document in found)
+
+    def has(self, text):
+        """Whether an event with this text is archived; no, too, if no member answers now."""
+        try:
+            return int(self.ask_mongodb("--text", text)) > 0
+        except Failure:
+            return False
 
     def ask_mongodb(self, *names):
         return self.ask("mongodb-0", "mongodb", ["python3", "-c", MONGODB, self.members, DATABASE, COLLECTION, *names],

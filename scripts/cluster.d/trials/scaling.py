@@ -1,0 +1,68 @@
+"""More load, and less again: gateways by their CPU (HorizontalPodAutoscaler), consumers by their lag (KEDA)."""
+
+import threading
+import time
+
+from cache import say
+
+from .load import Load
+
+RATE, EVENTS, USERS = 40, 500, 8  # bodies a second, events in each
+SAMPLE_SECONDS = 2
+UP_SECONDS_MAX, DOWN_SECONDS_MAX = 240, 480
+WORKLOADS = ("deployment/gateway", "statefulset/consumer")
+
+
+class Replicas(threading.Thread):
+    """How many pods of each workload are wanted and ready, over time."""
+
+    def __init__(self, cluster):
+        super().__init__(daemon=True)
+        self.cluster, self.samples, self.over, self.start_time = cluster, [], threading.Event(), time.monotonic()
+
+    def run(self):
+        while not self.over.wait(SAMPLE_SECONDS):
+            found = self.cluster.get(*WORKLOADS)["items"]
+            self.samples.append({"seconds": time.monotonic() - self.start_time,
+                                 **{each["metadata"]["name"]: (each["spec"].get("replicas", 0),
+                                                               each.get("status", {}).get("readyReplicas", 0))
+                                    for each in found}})
+
+    def wanted(self, name):
+        return self.samples[-1][name][0] if self.samples else 0
+
+    def most(self, name):
+        return max((sample[name][1] for sample in self.samples), default=0)
+
+
+def trial(cluster, light, usage_now):
+    """Rows, the samples for a plot, when the load began and ended, the load itself, for the judge, and what `usage_now` gave under it."""
+    least = {name: replicas_of(cluster, f"{kind}/{name}") for kind, name in (each.split("/") for each in WORKLOADS)}
+    replicas = Replicas(cluster)
+    replicas.start()
+    began = time.monotonic()
+    say(f"{RATE * EVENTS:,} events a second in bodies of {EVENTS} …")
+    heavy = Load(cluster.port, cluster.host, rate=RATE, users=USERS, events=EVENTS)
+    try:
+        with heavy:
+            for name in least:
+                cluster.until(f"more than {least[name]} of {name} are wanted", lambda name=name: replicas.wanted(name) > least[name],
+                              UP_SECONDS_MAX)
+            busy = usage_now()
+            cluster.until("they are ready", lambda: all(replicas.most(name) > least[name] for name in least), UP_SECONDS_MAX)
+        ended = time.monotonic()
+        say("the load is over …")
+        for name in least:
+            cluster.until(f"{least[name]} of {name} again", lambda name=name: replicas.wanted(name) == least[name], DOWN_SECONDS_MAX)
+        normal = cluster.until_normal(light)
+    finally:
+        replicas.over.set()
+        replicas.join()
+    rows = [{"what": f"scaled up: {', '.join(f'{name} {least[name]} → {replicas.most(name)}' for name in least)}",
+             "seconds": ended - began, "window": light.between(began, ended), "none_may_fail": False},
+            {"what": "scaled down", "seconds": normal - ended, "window": light.between(ended, normal), "none_may_fail": True}]
+    return rows, replicas.samples, (began - replicas.start_time, ended - replicas.start_time), heavy, busy
+
+
+def replicas_of(cluster, workload):
+    return cluster.get(workload)["spec"].get("replicas", 1)
