@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
+/// Joules of a second of a busy processor, where no meter tells: a model (`docs/energy.md`).
+pub const JOULES_OF_A_SECOND: f64 = 4.11;
+
 /// What a process has had of the processors.
 #[derive(Debug, Clone, Copy)]
 pub struct Cpu {

@@ -124,19 +124,19 @@ def bars(key, orientation):
 def rows(key, field, value):
     """The one row of a hash as a table, the greatest first."""
     panel = (table.Panel().cell_height(TableCellHeight.SM)
-             .with_transformation(DataTransformerConfig("reduce", {"mode": "seriesToRows", "reducers": ["lastNotNull"]}))
-             .with_transformation(DataTransformerConfig("organize", {"renameByName": {"Field": field, "Last *": value}}))
-             .with_transformation(DataTransformerConfig("sortBy", {"sort": [{"field": value, "desc": True}]})))
+             .with_transformation(DataTransformerConfig("reduce", options={"mode": "seriesToRows", "reducers": ["lastNotNull"]}))
+             .with_transformation(DataTransformerConfig("organize", options={"renameByName": {"Field": field, "Last *": value}}))
+             .with_transformation(DataTransformerConfig("sortBy", options={"sort": [{"field": value, "desc": True}]})))
     return of_redis(panel, key)
 
 
 def heat(key, row, column):
     """A hash whose keys are ROW|COLUMN, as a table whose cells are coloured by how much they hold."""
     pattern = f"/^(?<{row}>.*)\\|(?<{column}>[^|]*)$/"
-    panel = (table.Panel().cell_height(TableCellHeight.SM)
-             .with_transformation(DataTransformerConfig("reduce", {"mode": "seriesToRows", "reducers": ["lastNotNull"]}))
-             .with_transformation(DataTransformerConfig("extractFields", {"source": "Field", "format": "regexp", "regExp": pattern}))
-             .with_transformation(DataTransformerConfig("groupingToMatrix", {"rowField": row, "columnField": column,
+    panel = (table.Panel().cell_height(TableCellHeight.MD)
+             .with_transformation(DataTransformerConfig("reduce", options={"mode": "seriesToRows", "reducers": ["lastNotNull"]}))
+             .with_transformation(DataTransformerConfig("extractFields", options={"source": "Field", "format": "regexp", "regExp": pattern}))
+             .with_transformation(DataTransformerConfig("groupingToMatrix", options={"rowField": row, "columnField": column,
                                                                              "valueField": "Last *", "emptyValue": "zero"}))
              .color_scheme(dashboard.FieldColor().mode("continuous-BlPu")).inspect(False)
              .override_by_field_type("number", [DynamicConfigValue("custom.cellOptions",
@@ -237,10 +237,10 @@ def pipeline():
 
 def energy():
     board = Board("energy", "Energy and carbon", "Joules and gCO2e by pod, and for a million stored events", "15s", 60)
-    board.add(words("**source=meter** is what Kepler has measured (RAPL, zone *package*). **source=model** is no measurement: "
+    board.add(words("**source=meter** is what Kepler has measured (RAPL, zone package). **source=model** is no measurement: "
                     "4.11 J for each second of a busy processor (Cloud Carbon Footprint's median of Google Cloud). "
                     "Carbon is Software Carbon Intensity 1.1: energy × grid of the region × 1.1 (PUE) + a share of making the "
-                    "machine. See docs/energy.md."), "What this is", 24, 4)
+                    "machine. See docs/energy.md."), "What this is", 24, 3)
     board.add(asked(number("joule", 1), ("aguacero:joules_per_million_events", "{{source}}"), instant=True),
               "Joules for a million stored events", 8, 6)
     board.add(asked(number("watt", 2), ("aguacero:watts", "{{source}}"), instant=True), "Power", 8, 6)

@@ -35,7 +35,7 @@ h2 { font-size: 13px; font-weight: 600; margin-bottom: 4px; white-space: nowrap;
 svg { flex: 1; width: 100%; min-height: 0; display: block } .legend { display: flex; flex-wrap: wrap; gap: 0 12px; font-size: 11px; color: #b0b0c0 }
 i { display: inline-block; width: 12px; height: 3px; vertical-align: middle; margin-right: 5px; border-radius: 1px }
 table { border-collapse: collapse; width: 100%; font-size: 12px } th { text-align: left; color: #8ab8ff; font-weight: 600 }
-td, th { padding: 3px 8px; border-bottom: 1px solid #25282e; white-space: nowrap } td + td, th + th { text-align: right } .heat td + td { text-align: center; border: 1px solid #181b1f } .heat th + th { text-align: center }
+td, th { padding: 3px 8px; border-bottom: 1px solid #25282e; white-space: nowrap } td + td, th + th { text-align: right } .heat td { padding: 9px 8px } .heat td + td { text-align: center; border: 1px solid #181b1f } .heat th + th { text-align: center }
 .bars { display: grid; grid-template-columns: max-content 1fr max-content; gap: 5px 10px; align-content: space-evenly; flex: 1 }
 .bar { background: #22252b; border-radius: 2px } .bar div { height: 100%; min-height: 16px; border-radius: 2px; background: linear-gradient(90deg, #1f60c4, #8ab8ff) }
 .columns { display: flex; flex: 1; gap: 10px; align-items: stretch } .columns > div { flex: 1; display: flex; flex-direction: column; text-align: center }
@@ -136,7 +136,7 @@ def pie(_, answer):
         slices.append(f'<path d="M0 0 L{100 * math.cos(angle):.2f} {100 * math.sin(angle):.2f} A100 100 0 {large} 1 '
                       f'{100 * math.cos(end):.2f} {100 * math.sin(end):.2f} Z" fill="{colour(number)}" stroke="#181b1f" stroke-width=".5"/>')
         middle = (angle + end) / 2
-        if value / total > 0.025:
+        if value / total > 0.045:
             labels.append(f'<text x="{72 * math.cos(middle):.1f}" y="{72 * math.sin(middle):.1f}" font-size="6" fill="#111" '
                           f'text-anchor="middle">{html.escape(name)}<tspan x="{72 * math.cos(middle):.1f}" dy="7">'
                           f'{100 * value / total:.0f} %</tspan></text>')
@@ -219,7 +219,7 @@ def lines(panel, answer):
 
 def nice(value):
     power = 10 ** math.floor(math.log10(value))
-    return next(step * power for step in (1, 2, 4, 5, 8, 10) if step * power >= value * 1.02 or step == 10)
+    return next(step * power for step in (1, 1.2, 1.6, 2, 3, 4, 6, 8, 10) if step * power >= value * 1.02 or step == 10)
 
 
 def words(panel, _):

@@ -75,6 +75,17 @@ class Rules(unittest.TestCase):
                 self.assertTrue(rule["annotations"]["summary"] and rule["annotations"]["do"])
                 self.assertEqual(rule["annotations"]["runbook_url"], f"docs/operations.md#{rule['alert'].lower()}")
 
+    def test_the_model_is_the_same_in_rules_perf_and_docs(self):
+        rules = yaml.safe_load((HERE / "energy.yaml").read_text())["groups"][0]["rules"]
+        value = {(rule["record"], rule.get("labels", {}).get("region")): rule["expr"].removeprefix("vector(").removesuffix(")")
+                 for rule in rules}
+        page = (ROOT / "docs/energy.md").read_text()
+        for (name, region), number in value.items():
+            with self.subTest(name, region=region):
+                self.assertIn(f"| {region or f'`{name}`'} | {number} |", page)
+        joules = value["energy:joules_per_cpu_second:model", None]
+        self.assertIn(f"JOULES_OF_A_SECOND: f64 = {joules};", (ROOT / "benches/src/cpu.rs").read_text())
+
     def test_rules_and_dashboards_ask_only_for_metrics_that_there_are(self):
         known = documented() | RECORDED | OTHERS
         asked = [rule["expr"] for rule in ALERTS]

@@ -12,6 +12,7 @@ use std::{
 use aguacero::{config::Stream, id::EventId};
 use anyhow::{Context as _, ensure};
 use benches::{
+    cpu::JOULES_OF_A_SECOND,
     events,
     load::{Load, Outcome, Pace, Plan},
     stats::Times,
@@ -55,6 +56,11 @@ const PROCESSES: [&str; 7] = [
     "CPU s for a million events: Redis",
     "CPU s for a million events: Kafka's JVM",
 ];
+/// Of the first of them, which are our own, and of all; by the model, not by a meter.
+const ENERGY: [(&str, usize); 2] = [
+    ("J for a million events, model: our four processes", 4),
+    ("J for a million events, model: with the stores", 7),
+];
 /// Of our own.
 const PEAKS: [&str; 4] = [
     "MiB at most: gateway",
@@ -87,6 +93,7 @@ async fn singles(events: &Events, effort: Effort) -> anyhow::Result<Vec<Figure>>
     let mut rate = Figure::new("requests/s / bare hyper", Wanted::Known);
     let mut behind = Figure::new("s from the last answer to its document", Wanted::Known);
     let mut cpu = PROCESSES.map(|name| Figure::new(name, Wanted::Known));
+    let mut energy = ENERGY.map(|(name, _)| Figure::new(name, Wanted::Known));
     let mut before = 0;
     for _ in 0..effort.rounds {
         let limit = bare.turn(&events.singles, 100, effort)?;
@@ -106,13 +113,22 @@ async fn singles(events: &Events, effort: Effort) -> anyhow::Result<Vec<Figure>>
         );
         let millions = (stored - before) as f64 / 1e6;
         before = stored;
+        let mut joules = Vec::new();
         for ((figure, began), ended) in cpu.iter_mut().zip(began).zip(ours.cpu()?) {
             let spent = ended.since(began);
+            joules.push(spent.all().as_secs_f64() / millions * JOULES_OF_A_SECOND);
             figure.values.push(spent.all().as_secs_f64() / millions);
             figure.note = format!("{:.2} user", spent.user.as_secs_f64() / millions);
         }
+        for (figure, (_, processes)) in energy.iter_mut().zip(ENERGY) {
+            figure.values.push(joules.iter().take(processes).sum());
+        }
     }
-    Ok([rate, behind].into_iter().chain(cpu).collect())
+    Ok([rate, behind]
+        .into_iter()
+        .chain(cpu)
+        .chain(energy)
+        .collect())
 }
 
 /// As many as are sent must be everywhere, each once. 100,000 for each three seconds of effort, a million
