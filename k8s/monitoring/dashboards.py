@@ -225,8 +225,7 @@ def pipeline():
     board.add(lines("short", (per_second("aguacero_gateway_events_refused_total", "reason"), "refused: {{reason}}"),
                     (per_second("aguacero_gateway_not_stored_total", "reason"), "not stored: {{reason}}")),
               "Refusals a second, by reason", 12, 8)
-    board.add(lines("short", ("sum by (reason) (aguacero_consumer_dead_letters_total) > 0 or sum(aguacero_consumer_dead_letters_total)",
-                              "{{reason}}")), "Dead letters, by reason", 12, 8)
+    board.add(lines("short", ("sum by (reason) (aguacero_consumer_dead_letters_total)", "{{reason}}")), "Dead letters, by reason", 12, 8)
     processes = "* on (instance) group_left (process) aguacero_build_info"
     board.add(lines("short", (f"sum by (process) (rate(process_cpu_seconds_total[{RATE}]) {processes})", "{{process}}")),
               "Processors in use", 8, 7)
