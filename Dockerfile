@@ -37,7 +37,6 @@ LABEL org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.revision="${REVISION}"
 ENV AGUACERO_CONFIG=/etc/aguacero/aguacero.toml
 USER 65532:65532
-CMD ["run"]
 
 FROM process AS gateway
 LABEL org.opencontainers.image.title="gateway" \
@@ -45,6 +44,7 @@ LABEL org.opencontainers.image.title="gateway" \
 COPY --from=build /out/gateway/ /
 EXPOSE 8080 9180
 ENTRYPOINT ["/usr/local/bin/gateway"]
+CMD ["run"]
 
 FROM process AS kafka-producer
 LABEL org.opencontainers.image.title="kafka-producer" \
@@ -52,6 +52,7 @@ LABEL org.opencontainers.image.title="kafka-producer" \
 COPY --from=build /out/kafka-producer/ /
 EXPOSE 9181
 ENTRYPOINT ["/usr/local/bin/kafka-producer"]
+CMD ["run"]
 
 FROM process AS redis-writer
 LABEL org.opencontainers.image.title="redis-writer" \
@@ -59,6 +60,7 @@ LABEL org.opencontainers.image.title="redis-writer" \
 COPY --from=build /out/redis-writer/ /
 EXPOSE 9182
 ENTRYPOINT ["/usr/local/bin/redis-writer"]
+CMD ["run"]
 
 FROM process AS consumer
 LABEL org.opencontainers.image.title="consumer" \
@@ -66,3 +68,4 @@ LABEL org.opencontainers.image.title="consumer" \
 COPY --from=build /out/consumer/ /
 EXPOSE 9183
 ENTRYPOINT ["/usr/local/bin/consumer"]
+CMD ["run"]
