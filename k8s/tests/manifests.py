@@ -2,6 +2,7 @@
 
 import functools
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ from cache import client, fetched, require  # noqa: E402
 
 OVERLAYS = sorted(path.name for path in (K8S / "overlays").iterdir())
 KUSTOMIZE = ("kustomize", "sigs.k8s.io/kustomize/kustomize/v5", "5.8.1")
+COMPOSE = ("compose-go", "github.com/compose-spec/compose-go/v2/cmd", "2.9.1")  # with which `docker compose` reads its file
 KUBE_SCORE = ("kube-score", "github.com/zegl/kube-score/cmd/kube-score", "1.20.0")
 
 
@@ -26,7 +28,8 @@ def tool(name, module, version):
         client(["env", f"GOBIN={folder}", "go", "install", f"{module}@v{version}"],
                "Look at the network and at Go's settings (GOPROXY) and try again.")
 
-    return fetched(f"{name}-{version}", f"{name} {version} from Go's module proxy", fill) / name
+    program = re.sub(r"/v\d+$", "", module).rpartition("/")[2]
+    return fetched(f"{name}-{version}", f"{name} {version} from Go's module proxy", fill) / program
 
 
 @functools.cache

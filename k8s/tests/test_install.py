@@ -12,7 +12,7 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from manifests import K8S, ROOT, rendered, tool, KUSTOMIZE  # noqa: E402
+from manifests import COMPOSE, K8S, KUSTOMIZE, ROOT, rendered, tool  # noqa: E402
 from test_rights import script  # noqa: E402
 
 INSTALL = [K8S / "install", "--dry-run"]
@@ -88,9 +88,8 @@ class Compose(unittest.TestCase):
     def setUpClass(cls):
         cls.compose = yaml.safe_load((ROOT / "compose.yaml").read_text())
 
-    def test_it_is_as_the_specification_says(self):
-        done = subprocess.run([Path(sys.executable).parent / "check-jsonschema", "--builtin-schema", "vendor.compose-spec",
-                               ROOT / "compose.yaml"], text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    def test_compose_reads_it(self):
+        done = subprocess.run([tool(*COMPOSE), ROOT / "compose.yaml"], text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         self.assertEqual(done.returncode, 0, done.stdout)
 
     def test_what_it_names_is_there(self):
