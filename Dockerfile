@@ -12,18 +12,21 @@ COPY . .
 # What was compiled before, and what was downloaded, stays in caches of the builder.
 RUN --mount=type=cache,id=aguacero-registry,target=/usr/local/cargo/registry \
     --mount=type=cache,id=aguacero-target,target=/src/target \
-    CARGO_HOME=/usr/local/cargo cargo build --locked --release -p gateway -p kafka-producer -p redis-writer -p consumer --bins \
-    && mkdir -p /out && cd target/release \
-    && for program in gateway kafka-producer redis-writer consumer; do \
-           install -D --strip "$program" "/out/$program/usr/local/bin/$program"; \
-       done
+    set -eu; export CARGO_HOME=/usr/local/cargo; \
+    cargo build --locked --release -p gateway -p kafka-producer -p redis-writer -p consumer --bins; \
+    for program in gateway kafka-producer redis-writer consumer; do \
+        install -D --strip "target/release/$program" "/out/$program/usr/local/bin/$program"; \
+    done
 # Libraries that the programs are linked to, and that the base to run on has not (distroless has no zlib).
 RUN --mount=type=bind,from=run,target=/run-base \
+    set -eu; \
     for program in gateway kafka-producer redis-writer consumer; do \
-        ldd "/out/$program/usr/local/bin/$program" | sed -n 's/.*=> \(\/[^ ]*\) .*/\1/p' | while read -r library; do \
+        ldd "/out/$program/usr/local/bin/$program" > /tmp/linked; \
+        sed -n 's/.*=> \(\/[^ ]*\) .*/\1/p' /tmp/linked > /tmp/libraries; \
+        while read -r library; do \
             file=$(realpath "$library"); name=$(dirname "$file")/$(basename "$library"); \
             [ -e "/run-base$name" ] || [ -e "/run-base${name#/usr}" ] || install -D "$file" "/out/$program$name"; \
-        done; \
+        done < /tmp/libraries; \
     done
 
 # ---------------------------------------------------------------- what is run
