@@ -185,10 +185,11 @@ def pipeline():
     board = Board("pipeline", "Pipeline", "From the request to the archive", "5s", 15)
     bad = [(None, "green"), (0.001, "orange"), (0.01, "red")]
     events, kept = "aguacero_gateway_events_total", 'aguacero_gateway_events_total{outcome="stored"}'
+    failed = 'aguacero_gateway_events_total{outcome=~"not_stored|unknown"}'  # what was refused is its client's
     for panel, title in [
         (asked(number("short", 0, steps=[(None, "blue")]), (per_second(kept), "events"), instant=True), "Events stored a second"),
         (asked(number("percentunit", 2, steps=bad, coloured=True),
-               (f'1 - {per_second(kept)} / {per_second(events)}', "not stored"), instant=True), "Not stored"),
+               (f"{per_second(failed)} / {per_second(events)}", "not stored"), instant=True), "Not stored"),
         (asked(number("s", 1), (quantile(0.99, "aguacero_gateway_request_seconds"), "p99"), instant=True), "Request, p99"),
         (asked(number("s", 0, steps=[(None, "green"), (60, "orange"), (1800, "red")], coloured=True),
                ("max(aguacero_consumer_lag_seconds)", "late"), instant=True), "Archive is late by"),
