@@ -4,11 +4,22 @@
 use std::{convert::Infallible, io, net::SocketAddr};
 
 use http_body_util::Full;
-use hyper::{Request, Response, StatusCode, body::Bytes, server::conn::http1, service::service_fn};
+use hyper::{
+    Request, Response, StatusCode,
+    body::Bytes,
+    header::{CONTENT_TYPE, HeaderValue},
+    server::conn::http1,
+    service::service_fn,
+};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{net::TcpListener, sync::watch};
 
 use crate::{conditions, log_limiter, shutdown::Shutdown, telemetry};
+
+/// Of metrics: Prometheus 3 reads nothing that does not say which format it has.
+const METRICS: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+/// Of everything else.
+const WORDS: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 
 /// A bound admin port.
 #[derive(Debug)]
@@ -87,7 +98,8 @@ enum State {
 }
 
 fn answer<B>(request: &Request<B>, state: State) -> Response<Full<Bytes>> {
-    let (status, body) = match request.uri().path() {
+    let path = request.uri().path();
+    let (status, body) = match path {
         "/healthz" => (StatusCode::OK, "ok\n".into()),
         "/readyz" => readiness(state),
         "/metrics" => (StatusCode::OK, telemetry::exposition()),
@@ -96,8 +108,10 @@ fn answer<B>(request: &Request<B>, state: State) -> Response<Full<Bytes>> {
             "/healthz, /readyz and /metrics are here\n".to_owned(),
         ),
     };
+    let content_type = if path == "/metrics" { METRICS } else { WORDS };
     let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, content_type);
     response
 }
 

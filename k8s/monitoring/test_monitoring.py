@@ -146,6 +146,8 @@ class WithEverythingUp(unittest.TestCase):
         for process in PROCESSES:
             with urllib.request.urlopen(f"http://{self.all.pipeline.processes[process]['admin']}/metrics") as answer:
                 text = answer.read().decode()
+                # Without it Prometheus 3 takes nothing.
+                self.assertEqual(answer.headers["Content-Type"], "text/plain; version=0.0.4; charset=utf-8", process)
             done = subprocess.run([program("promtool"), "check", "metrics"], input=text, capture_output=True, text=True)
             self.assertEqual((done.returncode, done.stdout + done.stderr), (0, ""), process)
 
