@@ -47,7 +47,7 @@ def up():
     try:
         return start(state, lap)
     except BaseException:
-        if not os.environ.get("KEEP_FAILED"):
+        if os.environ.get("KEEP", "0") in ("", "0"):
             end(state)
         raise
 
