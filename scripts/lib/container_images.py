@@ -135,7 +135,7 @@ def build(dockerfile, context, tag, target=None, args=None, labels=None):
     options = [f"--build-arg={key}={value}" for key, value in (args or {}).items()]
     options += [f"--label={key}={value}" for key, value in (labels or {}).items()]
     options += [f"--target={target}"] if target else []
-    client(buildah("build", "--isolation=chroot", "--layers", "--pull-never", f"--file={dockerfile}",
+    client(buildah("build", "--isolation=chroot", "--layers", "--force-rm", "--pull-never", f"--file={dockerfile}",
                    f"--tag={tag}", *options, str(context)), HINT)
     return tag
 
