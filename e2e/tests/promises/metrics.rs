@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use e2e::{Pipeline, Process, Request, eventually, repository};
+use e2e::{Pipeline, Process, Request, eventually, once, repository};
 
 /// What a row says, and what is served, of one metric.
 #[derive(Debug, PartialEq, Eq)]
@@ -217,4 +217,43 @@ async fn counters_are_there_at_0_before_anything_has_happened() {
             process.name()
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_sent_again_over_a_new_connection_is_counted() {
+    let mut pipeline = Pipeline::weather()
+        .into_kafka_only()
+        .with("gateway.workers", 1)
+        .start()
+        .await;
+    let request = Request::json("/input", r#"{"texto": "Su lluvia", "país": "Argentina"}"#);
+    pipeline.client().answer(&request).await.accepted(1);
+    once("one frame of one slab, and its receipt", async || {
+        let gateway = &pipeline.gateway;
+        gateway.metric("aguacero_gateway_frames_total").await == 1.0
+            && gateway.metric("aguacero_gateway_slabs_total").await == 1.0
+            && gateway.metric("aguacero_gateway_receipts_total").await == 1.0
+            && gateway.metric("aguacero_gateway_slab_seconds_count").await == 1.0
+            && gateway.metric("aguacero_gateway_frame_bytes_total").await > 50.0
+    })
+    .await;
+
+    pipeline.kafka_producer.freeze().await;
+    let (mut client, again) = (pipeline.client(), request.clone());
+    let answer = tokio::spawn(async move { client.answer(&again).await });
+    once("it is sent", async || {
+        let slabs = "aguacero_gateway_slabs_total";
+        pipeline.gateway.metric(slabs).await == 2.0
+    })
+    .await;
+    pipeline.kafka_producer.kill_and_restart().await;
+    answer.await.expect("an answer").accepted(1);
+    once("a break, a link and what was sent again", async || {
+        let gateway = &pipeline.gateway;
+        let of = |name: &str| format!("aguacero_gateway_{name}{{to=\"kafka-producer\"");
+        gateway.metric(&of("link_breaks_total")).await == 1.0
+            && gateway.metric(&of("links")).await == 1.0
+            && gateway.metric("aguacero_gateway_slabs_resent_total").await == 1.0
+    })
+    .await;
 }
