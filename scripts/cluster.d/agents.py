@@ -54,7 +54,15 @@ def start(state):
     network.write_text(json.dumps(POD_NETWORK, indent=2))
     checked(state, ["cp", network, "/etc/cni/net.d/10-pods.conflist"], "the pods' network")
     start_kubelet(state)
-    start_network(state)
+    daemon(state, "kube-proxy", kube_proxy(state))
+
+
+def start_policies(state):
+    """Who may talk to whom. It ends if the API server does not know the node yet."""
+    daemon(state, "kube-router", [
+        program("kube-router"), "--run-firewall=true", "--run-router=false", "--run-service-proxy=false",
+        f"--kubeconfig={folder(state, 'kubeconfig', 'admin')}", f"--hostname-override={NODE}",
+        f"--service-cluster-ip-range={SERVICES}", "--iptables-sync-period=30s", "--metrics-port=0"])
 
 
 def start_kubelet(state):
@@ -88,17 +96,13 @@ def kubelet_settings(state):
     }
 
 
-def start_network(state):
-    """The addresses of services, and who may talk to whom."""
-    daemon(state, "kube-proxy", [
-        program("kube-proxy"), f"--kubeconfig={folder(state, 'kubeconfig', 'proxy')}", f"--hostname-override={NODE}",
-        "--proxy-mode=nftables", f"--cluster-cidr={PODS}", "--oom-score-adj=0",
-        # The machine's own limits of tracked connections stay.
-        "--conntrack-max-per-core=0", "--conntrack-tcp-timeout-established=0", "--conntrack-tcp-timeout-close-wait=0"])
-    daemon(state, "kube-router", [
-        program("kube-router"), "--run-firewall=true", "--run-router=false", "--run-service-proxy=false",
-        f"--kubeconfig={folder(state, 'kubeconfig', 'admin')}", f"--hostname-override={NODE}",
-        f"--service-cluster-ip-range={SERVICES}", "--iptables-sync-period=30s", "--metrics-port=0"])
+def kube_proxy(state):
+    """The addresses of services."""
+    return [program("kube-proxy"), f"--kubeconfig={folder(state, 'kubeconfig', 'proxy')}", f"--hostname-override={NODE}",
+            "--proxy-mode=nftables", f"--cluster-cidr={PODS}", "--oom-score-adj=0",
+            # The machine's own limits of tracked connections stay.
+            "--conntrack-max-per-core=0", "--conntrack-tcp-timeout-established=0",
+            "--conntrack-tcp-timeout-close-wait=0"]
 
 
 def restart_kubelet(state):

@@ -65,8 +65,10 @@ def start(state, lap):
     lap("the add-ons' images are loaded")
     kubectl(target, "wait", "--for=create", "--timeout=60s", f"node/{NODE}")
     kubectl(target, "wait", "--for=condition=Ready", "--timeout=60s", f"node/{NODE}")
+    agents.start_policies(state)
     lap("the node is ready")
     addons.start(target)
+    node.check_daemons(state)
     lap("the add-ons are ready")
     return target
 

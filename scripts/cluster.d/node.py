@@ -26,6 +26,7 @@ PORTS = range(20000, 32000)
 # Where Debian's programs keep what is theirs, and the pods' volumes.
 FOLDERS = ["/var/lib/containerd", "/var/lib/kubelet", "/var/lib/cni", "/var/lib/volumes", "/etc/cni/net.d",
            "/var/log/pods", "/var/log/containers"]
+DAEMONS = {}  # what this run has started, by name
 NAMESPACES = ["--net", "--mount", "--pid", "--ipc", "--uts"]
 
 
@@ -110,8 +111,15 @@ def daemon(state, name, argv, env=None):
     """Start a program in the node, which ends with it. Its log is log/NAME.log."""
     settings = [f"{key}={value}" for key, value in (env or {}).items()]
     with open(log_of(state, name), "ab") as log:
-        return subprocess.Popen(inside(state, [*settings, *argv]), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                start_new_session=True, cwd="/")
+        DAEMONS[name] = subprocess.Popen(inside(state, [*settings, *argv]), stdin=subprocess.DEVNULL, stdout=log,
+                                         stderr=log, start_new_session=True, cwd="/")
+
+
+def check_daemons(state):
+    """Of those that this run has started: one that has ended leaves a cluster that only looks whole."""
+    for name, process in DAEMONS.items():
+        if process.poll() is not None:
+            raise Failure(f"{name} has ended; the end of its log:\n{last_lines(read(log_of(state, name)), 15)}")
 
 
 def run(state, argv, **options):
