@@ -6,9 +6,14 @@ import time
 from cache import Failure, say
 
 STRANGER = "stranger"
-# Of each arrow that there is, its end; and what is outside of the cluster.
+OUTSIDE = "192.0.2.1"
+API_HOST = "kubernetes.default"
+API = {API_HOST: 443}
+MAY_LEAVE = {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": STRANGER},
+             "spec": {"podSelector": {"matchLabels": {"app.kubernetes.io/name": STRANGER}}, "policyTypes": ["Egress"], "egress": [{}]}}
+# Of each arrow that there is, its end.
 CLOSED = {"gateway": 80, "redis": 6379, "mongodb-0.mongodb": 27017, "aguacero-kafka-bootstrap": 9093,
-          "consumer-0.consumer": 9183, "192.0.2.1": 80}
+          "consumer-0.consumer": 9183}
 ASK = """
 import json, socket, sys
 found = {}
@@ -26,29 +31,40 @@ print(json.dumps(found))
 
 def trial(cluster, load):
     say("a pod without a policy of its own tries every service …")
-    found = as_a_stranger(cluster)
-    wrong = {host: state for host, state in found.items() if state != "closed"}
-    if wrong:
-        raise Failure(f"a stranger's connections should be closed, and are not: {wrong}")
-    rows = [{"what": f"a stranger's connections to {len(found)} places: all closed", "window": None, "seconds": None}]
-    return [*rows, missed(cluster, load)]
+    return [*as_a_stranger(cluster), missed(cluster, load)]
 
 
 def as_a_stranger(cluster):
-    cluster.attempt("delete", "pod", STRANGER, "--wait=true", "--grace-period=1")
+    """Nobody lets it in, even where it may go anywhere: that one policy keeps it from leaving hides what others let in."""
+    cluster.attempt("delete", f"pod/{STRANGER}", f"networkpolicy/{STRANGER}", "--wait=true", "--grace-period=1")
     cluster.kubectl("create", "--filename=-", given=json.dumps(pod()))
     try:
         cluster.until("the stranger's pod is ready", lambda: cluster.is_ready(STRANGER))
-        return json.loads(cluster.kubectl("exec", "--stdin", STRANGER, "--", "python3", "-c", ASK, given=json.dumps(CLOSED)))
+        rows = [closed(cluster, "a stranger that may go nowhere", {**CLOSED, OUTSIDE: 80})]
+        cluster.kubectl("create", "--filename=-", given=json.dumps(MAY_LEAVE))
+        # Where it may go, it is refused by who is there: the API server is outside of every policy.
+        cluster.until("the stranger may leave", lambda: ask(cluster, API)[API_HOST] == "open")
+        return [*rows, closed(cluster, "a stranger that may go anywhere", CLOSED)]
     finally:
-        cluster.kubectl("delete", "pod", STRANGER, "--wait=false", "--grace-period=1")
+        cluster.attempt("delete", f"pod/{STRANGER}", f"networkpolicy/{STRANGER}", "--wait=false", "--grace-period=1")
+
+
+def closed(cluster, who, places):
+    found = ask(cluster, places)
+    if wrong := {host: state for host, state in found.items() if state != "closed"}:
+        raise Failure(f"{who} should reach nothing: {wrong}")
+    return {"what": f"{who}: {len(found)} of {len(found)} places closed", "window": None, "seconds": None}
+
+
+def ask(cluster, places):
+    return json.loads(cluster.kubectl("exec", "--stdin", STRANGER, "--", "python3", "-c", ASK, given=json.dumps(places)))
 
 
 def pod():
     container = {"name": "stranger", "image": "localhost/base:dev", "command": ["sleep", "600"], "imagePullPolicy": "IfNotPresent",
                  "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}}
     security = {"runAsNonRoot": True, "runAsUser": 65532, "seccompProfile": {"type": "RuntimeDefault"}}
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": STRANGER},
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": STRANGER, "labels": {"app.kubernetes.io/name": STRANGER}},
             "spec": {"containers": [container], "securityContext": security, "automountServiceAccountToken": False,
                      "terminationGracePeriodSeconds": 1}}
 
