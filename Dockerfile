@@ -1,4 +1,3 @@
-# syntax=docker/dockerfile:1
 # One image for each process: docker build --target gateway . (or kafka-producer, redis-writer, consumer). `make images` builds all.
 # Bases are arguments: BUILD_BASE needs Rust, C and C++ compilers, pkg-config and OpenSSL's headers; RUN_BASE glibc and libgcc.
 ARG BUILD_BASE=rust:1.95-trixie
