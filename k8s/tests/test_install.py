@@ -89,8 +89,10 @@ class Compose(unittest.TestCase):
         cls.compose = yaml.safe_load((ROOT / "compose.yaml").read_text())
 
     def test_compose_reads_it(self):
-        done = subprocess.run([tool(*COMPOSE), ROOT / "compose.yaml"], text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        self.assertEqual(done.returncode, 0, done.stdout)
+        own, local = ROOT / "compose.yaml", K8S / "local-images" / "compose.yaml"
+        for files in ([own], [own, local]):
+            done = subprocess.run([tool(*COMPOSE), *files], text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+            self.assertEqual(done.returncode, 0, done.stdout)
 
     def test_what_it_names_is_there(self):
         services, volumes = self.compose["services"], set(self.compose["volumes"])
