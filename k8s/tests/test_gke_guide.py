@@ -164,10 +164,10 @@ class OfGcloud:
         return node
 
     def __contains__(self, name):
-        return bool(self.node(name)) and "commands" not in self.node(name)
+        return bool(self.node(name)) and not self.node(name).get("commands")
 
     def __getitem__(self, name):
-        flags = {**self.root["flags"], **self.node(name)["flags"]}
+        flags = {**self.root["flags"], **self.node(name).get("flags", {})}
         # A switch can be turned off, too.
         return [*flags, *(f"--no-{flag[2:]}" for flag, kind in flags.items() if kind == "bool")]
 
