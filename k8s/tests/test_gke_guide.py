@@ -1,4 +1,4 @@
-"""docs/gke.md is held against what it talks about. Run with: python3 -m unittest discover k8s/tests
+"""docs/gke.md is held against what it talks about: `k8s/tests/run test_gke_guide`.
 
 Each of its blocks says what it is. "sh test": it is run here, all of them in one shell. "sh google": it needs an account, and
 has not been run; its commands and options must be in gke_flags.json, which has only what the tools themselves know:
@@ -20,6 +20,9 @@ import sys
 import tempfile
 import unittest
 from pathlib import Path
+
+import kubernetes_validate
+import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 GUIDE = ROOT / "docs" / "gke.md"
@@ -104,6 +107,14 @@ class Guide(unittest.TestCase):
         tested = [commands(block) for kind, block in self.blocks if kind == "sh test"]
         self.assertEqual([words for each in tested for words in each if words[0] in ("gcloud", "docker")], [])
 
+    def test_manifests_are_valid(self):
+        manifests = [each for kind, block in self.blocks if kind == "yaml" for each in yaml.safe_load_all(block)]
+        self.assertTrue(manifests)
+        for manifest in manifests:
+            with self.subTest(manifest["metadata"]["name"]):
+                kubernetes_validate.validate(manifest, "1.34", strict=True)
+
+    @unittest.skipUnless(shutil.which("kubectl"), "kubectl is not installed")
     def test_what_needs_no_account_runs(self):
         tested = [block for kind, block in self.blocks if kind == "sh test"]
         self.assertTrue(tested)
