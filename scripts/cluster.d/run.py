@@ -22,7 +22,7 @@ from reckoning import print_reckoning
 from settings import NAMESPACE, ROOT
 from stores import Stores
 
-OVERLAY = ROOT / "k8s" / "overlays" / "local"
+OVERLAYS = ROOT / "k8s" / "overlays"
 PROCESSES = ("gateway", "kafka-producer", "redis-writer", "consumer")
 READY_SECONDS_MAX = 420
 STUCK_SECONDS_MAX = 150  # a container that ends again and again; what it waits for may come within that
@@ -108,9 +108,15 @@ def deploy(target, lap):
                              env={**os.environ, "KUBECTL": " ".join(target.command())})
     if secrets.returncode != 0:
         raise Failure(f"k8s/secrets failed:\n{secrets.stderr}")
-    kubectl(target, "apply", "--server-side", "--force-conflicts", f"--kustomize={OVERLAY}")
+    kubectl(target, "apply", "--server-side", "--force-conflicts", f"--kustomize={overlay_of(target)}")
     wait_until_ready(target)
     lap("Aguacero is ready")
+
+
+def overlay_of(target):
+    """With the scaling of consumers by lag where KEDA runs."""
+    has_keda = attempt(target, "get", "customresourcedefinition/scaledobjects.keda.sh").returncode == 0
+    return OVERLAYS / ("local-keda" if has_keda else "local")
 
 
 def wait_until_ready(target):
