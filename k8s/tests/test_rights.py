@@ -74,7 +74,7 @@ class Stores(unittest.TestCase):
         cls.running.append(process)
 
         def stop():
-            process.terminate()
+            process.kill()  # a member that is told to end waits 15 s for others to take over
             process.wait()
             log.close()
 
