@@ -28,7 +28,7 @@ def crate(package, licence, repository):
     component = {"type": "library", "bom-ref": f"pkg:cargo/{name}@{version}", "name": name, "version": version,
                  "purl": f"pkg:cargo/{name}@{version}"}
     if licence:
-        component["licenses"] = [{"expression": licence.replace("/", " OR ")}]
+        component["licenses"] = [{"expression": " ".join(licence.replace("/", " OR ").split())}]
     if repository:
         component["externalReferences"] = [{"type": "vcs", "url": repository}]
     return component
