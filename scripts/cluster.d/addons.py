@@ -9,7 +9,7 @@ import images
 from agents import PAUSE
 from build import module_folder
 from cache import Failure
-from kubectl import kubectl, wait_for_rollout
+from kubectl import attempt, kubectl, wait_for_rollout
 from settings import CONTOUR, HERE, KEDA, LOCAL_PATH, METRICS_SERVER
 
 MANIFESTS = HERE / "manifests"
@@ -41,23 +41,29 @@ def chosen():
     return {name: addon for name, addon in ADDONS.items() if name not in OPTIONAL or name in wanted}
 
 
-def image_names():
-    """Of all of them, and the one that every pod has."""
-    return [PAUSE.removeprefix("localhost/").removesuffix(":dev"),
-            *(image for _, names, _ in chosen().values() for image in names)]
+def image_names(addons):
+    """Of these, and the one that every pod has."""
+    return [PAUSE.removeprefix("localhost/").removesuffix(":dev"), *(image for name in addons for image in ADDONS[name][1])]
 
 
 def groups():
     """Of build.py, that have their programs."""
-    return sorted({images.PROGRAMS[image][0] for image in image_names() if image in images.PROGRAMS})
+    return sorted({images.PROGRAMS[image][0] for image in image_names(chosen()) if image in images.PROGRAMS})
 
 
-def load_images(state):
-    images.load(state, [images.build(image) for image in image_names()])
+def load_images(state, addons):
+    images.load(state, [images.build(image) for image in image_names(addons)])
 
 
-def start(target):
-    for name in chosen():
+def missing(target):
+    """Those that are not there at all."""
+    return [name for name, (_, _, rollouts) in chosen().items()
+            if any(attempt(target, "get", workload, f"--namespace={namespace}").returncode != 0
+                   for namespace, workload in map(str.split, rollouts))]
+
+
+def start(target, addons):
+    for name in addons:
         apply(target, name)
     wait_ready(target)
 

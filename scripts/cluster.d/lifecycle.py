@@ -35,7 +35,7 @@ def up():
     state = cluster_state.load()
     if cluster_state.is_running(state):
         say("cluster: already up")
-        return Target(kubeconfig=cluster_state.kubeconfig(state))
+        return add_missing(state)
     if state:  # of a run that was killed, or of before a reboot
         down()
     lap = Laps()
@@ -61,15 +61,26 @@ def start(state, lap):
     target = Target(kubeconfig=cluster_state.kubeconfig(state))
     lap(f"Kubernetes {KUBERNETES} answers")
     agents.start(state)
-    addons.load_images(state)
+    addons.load_images(state, addons.chosen())
     lap("the add-ons' images are loaded")
     kubectl(target, "wait", "--for=create", "--timeout=60s", f"node/{NODE}")
     kubectl(target, "wait", "--for=condition=Ready", "--timeout=60s", f"node/{NODE}")
     agents.start_policies(state)
     lap("the node is ready")
-    addons.start(target)
+    addons.start(target, addons.chosen())
     node.check_daemons(state)
     lap("the add-ons are ready")
+    return target
+
+
+def add_missing(state):
+    """Add-ons that a cluster was started without."""
+    target = Target(kubeconfig=cluster_state.kubeconfig(state))
+    if missing := addons.missing(target):
+        for group in addons.groups():
+            built(group)
+        addons.load_images(state, missing)
+        addons.start(target, missing)
     return target
 
 

@@ -221,14 +221,15 @@ def run_locust(url, host, requests, users):
 
 
 def settled(stores, wanted):
-    """The counts when all of them are as they should be, and still so a moment later; or at the deadline."""
+    """The counts when all stores agree, on no less than was accepted, and still so a moment later; or at the deadline."""
     deadline = time.monotonic() + SETTLE_SECONDS_MAX
     agreed = False
     with Waiting("waiting for the archive and the counters") as waiting:
         while True:
             counts = stores.counts(with_kafka=False)
             is_over = time.monotonic() > deadline
-            agree = counts.mongodb == counts.total == counts.over_countries == wanted
+            # A request that was not answered in time may be stored all the same.
+            agree = counts.mongodb == counts.total == counts.over_countries >= wanted
             if agree and agreed or is_over:
                 return stores.counts(with_kafka=True)
             agreed = agree
