@@ -12,6 +12,7 @@ import cluster_state
 import container_images
 import images
 import lifecycle
+import monitoring
 import node
 import records
 from cache import Failure, say
@@ -100,7 +101,7 @@ def deploy(target, lap):
     if os.environ.get("BUILD", "1") != "0":
         if subprocess.run([ROOT / "scripts" / "images", "--engine=buildah"], stdout=subprocess.DEVNULL).returncode != 0:
             raise Failure("scripts/images failed; it says why above")
-    stores = [images.build(image) for image in (*images.STORES, "base")]
+    stores = [*(images.build(image) for image in (*images.STORES, "base")), monitoring.image()]
     lap("Aguacero's images are built")
     load_into(target, [*(f"localhost/aguacero/{process}:dev" for process in PROCESSES), *stores])
     lap("and loaded")
@@ -109,6 +110,7 @@ def deploy(target, lap):
     if secrets.returncode != 0:
         raise Failure(f"k8s/secrets failed:\n{secrets.stderr}")
     kubectl(target, "apply", "--server-side", "--force-conflicts", f"--kustomize={overlay_of(target)}")
+    monitoring.start(target)
     wait_until_ready(target)
     lap("Aguacero is ready")
 
@@ -241,5 +243,5 @@ def print_addresses(target):
     with ingress(target) as (url, host):
         print(f"  events     POST {url}/input   (Host: {host})")
     print('  kubectl    scripts/cluster kubectl --namespace=project get pods   (or: eval "$(scripts/cluster env)")')
-    print("  metrics    scripts/cluster kubectl --namespace=project port-forward deployment/gateway 9180")
+    print("  metrics    scripts/cluster kubectl --namespace=monitoring port-forward service/prometheus 9090")
     print("\n  To stop it and delete its data: make cluster-down", flush=True)

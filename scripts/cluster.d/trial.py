@@ -6,6 +6,7 @@ from pathlib import Path
 
 import cluster_state
 import lifecycle
+import monitoring
 import run
 from cache import Failure, say
 from lifecycle import Laps
@@ -16,7 +17,7 @@ from trials.load import Load
 
 RATE, USERS = 60, 12  # requests a second, while nothing but the trial is looked at
 UNDER_LOAD = {"rolling": rolling.trial, "killed": killed.trial, "policies": policies.trial, "passwords": wrong_passwords.trial}
-NAMES = ("validation", *UNDER_LOAD, "scaling")
+NAMES = ("validation", "monitoring", *UNDER_LOAD, "scaling")
 
 
 def test(only, out=None):
@@ -57,6 +58,8 @@ def trials(cluster, names, out):
     print(report.HEADING, flush=True)
     if "validation" in names:
         tried("validation", validation.trial, cluster)
+    if "monitoring" in names:
+        tried("monitoring", monitoring.trial, cluster)
     idle = usage.of_containers(cluster)
     with Load(cluster.port, cluster.host, RATE, USERS) as load:
         loads.append(load)
@@ -64,10 +67,12 @@ def trials(cluster, names, out):
         for name, trial in UNDER_LOAD.items():
             if name in names:
                 tried(name, trial, cluster, load)
-        if "scaling" in names and (found := tried("scaling", scaling.trial, cluster, load, lambda: usage.of_containers(cluster))):
-            _, samples, span, heavy, busy = found
-            loads.append(heavy)
-            scaled, figures = (samples, span), (usage.requests(cluster), idle, busy)
+        if "scaling" in names:
+            found = tried("scaling", scaling.trial, cluster, load, lambda: (usage.of_containers(cluster), monitoring.energy(cluster)))
+            if found:
+                _, samples, span, heavy, (busy, watts) = found
+                loads.append(heavy)
+                scaled, figures = (samples, span), (usage.requests(cluster), idle, busy, watts)
     verdict = judge.judge(cluster.stores, loads)
     print(*("", *verdict.lines()), sep="\n  ", flush=True)
     if not verdict.is_good:

@@ -61,12 +61,14 @@ def cells_of(window):
             *(f"{value * 1000:.0f}" for value in (window.p50, window.p99, window.longest))]
 
 
-def usage_table(requested, idle, loaded):
+def usage_table(requested, idle, loaded, watts):
     cells = []
     for key in sorted(requested):
         asked, quiet, busy = requested[key], idle.get(key, ("", "")), loaded.get(key, ("", ""))
         cells.append([" / ".join(key), asked[0], quiet[0], busy[0], asked[1], quiet[1], busy[1]])
-    return markdown(["container", "CPU asked (m)", "idle", "at load", "memory asked (MiB)", "idle", "at load"], cells)
+    usage = markdown(["container", "CPU asked (m)", "idle", "at load", "memory asked (MiB)", "idle", "at load"], cells)
+    power = markdown(["pod", "watts at load, by the model"], [[pod, f"{value:.2f}"] for pod, value in sorted(watts.items())])
+    return f"{usage}\n{power}"
 
 
 def markdown(head, cells):
