@@ -176,7 +176,8 @@ def hopeless(target):
 def load_and_reckon(target, sent, requests, users):
     stores = Stores(target)
     if before := stores.documents():
-        raise Failure(f"{before:,} documents are archived already, of a run before. To begin anew: scripts/cluster down")
+        raise Failure(f"{before:,} documents are archived already, of a run before. To begin anew:\n"
+                      f"scripts/cluster kubectl delete namespace {NAMESPACE}")
     with ingress(target) as (url, host):
         summary = run_locust(url, host, requests, users)
     counts = settled(stores, summary["accepted"])
