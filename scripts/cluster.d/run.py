@@ -28,7 +28,7 @@ PROCESSES = ("gateway", "kafka-producer", "redis-writer", "consumer")
 READY_SECONDS_MAX = 420
 STUCK_SECONDS_MAX = 150  # a container that ends again and again; what it waits for may come within that
 SETTLE_SECONDS_MAX = 90
-POLL_SECONDS = 1
+POLL_SECONDS = 2
 ENVOY = ("projectcontour", "svc/envoy", "80")
 
 
