@@ -71,7 +71,7 @@ def trials(cluster, names, out):
             found = tried("scaling", scaling.trial, cluster, load, lambda: (usage.of_containers(cluster), monitoring.energy(cluster)))
             if found:
                 _, samples, span, heavy, (busy, watts) = found
-                loads.append(heavy)
+                loads += heavy
                 scaled, figures = (samples, span), (usage.requests(cluster), idle, busy, watts)
     verdict = judge.judge(cluster.stores, loads)
     print(*("", *verdict.lines()), sep="\n  ", flush=True)

@@ -1,5 +1,7 @@
 """What the trials do to the cluster and ask of it."""
 
+import contextlib
+import http.client
 import time
 import uuid
 
@@ -8,6 +10,8 @@ import run
 from cache import Failure
 from kubectl import attempt, diagnosis, get, kubectl
 from settings import NAMESPACE
+
+from .load import TIMEOUT_SECONDS
 
 READY_SECONDS_MAX = 300
 ARCHIVED_SECONDS_MAX = 120
@@ -64,14 +68,15 @@ class Cluster:
         self.until_ready()
         self.until("a request is answered with 200", lambda since=time.monotonic(): load.stored_since(since))
         text = f"probe-{uuid.uuid4()}"
-        self.until("a request is answered with 200", lambda: load.send(self.connection(), text, 0).is_stored)
+        self.until("a request is answered with 200", lambda: self.send(load, text))
         self.until(f"the event {text} is archived", lambda: self.stores.has(text), ARCHIVED_SECONDS_MAX)
         return time.monotonic()
 
-    def connection(self):
-        import http.client
-
-        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+    def send(self, load, text):
+        """An event of a connection of its own; says whether it is stored."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=TIMEOUT_SECONDS)
+        with contextlib.closing(connection):
+            return load.send(connection, text, 0).is_stored
 
     def kill_process(self, name):
         """SIGKILL to one process of that name, as a crash would end it; says whether there was one."""

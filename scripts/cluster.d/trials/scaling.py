@@ -7,7 +7,9 @@ from cache import say
 
 from .load import Load
 
-RATE, EVENTS, USERS = 40, 500, 8  # bodies a second, events in each
+# Many requests are work for the gateways, many events for the consumers.
+REQUESTS = {"rate": 800, "users": 16}
+BODIES = {"rate": 20, "users": 4, "events": 200}
 SAMPLE_SECONDS = 2
 UP_SECONDS_MAX, DOWN_SECONDS_MAX = 240, 480
 WORKLOADS = ("deployment/gateway", "statefulset/consumer")
@@ -36,15 +38,15 @@ class Replicas(threading.Thread):
 
 
 def trial(cluster, light, usage_now):
-    """Rows, the samples for a plot, when the load began and ended, the load itself, for the judge, and what `usage_now` gave under it."""
+    """Rows, the samples for a plot, when the load began and ended, the loads, for the judge, and what `usage_now` gave under it."""
     least = {name: replicas_of(cluster, f"{kind}/{name}") for kind, name in (each.split("/") for each in WORKLOADS)}
     replicas = Replicas(cluster)
     replicas.start()
     began = time.monotonic()
-    say(f"{RATE * EVENTS:,} events a second in bodies of {EVENTS} …")
-    heavy = Load(cluster.port, cluster.host, rate=RATE, users=USERS, events=EVENTS)
+    say(f"{REQUESTS['rate']} requests a second, and {BODIES['rate']} with {BODIES['events']} events each …")
+    heavy = [Load(cluster.port, cluster.host, **load) for load in (REQUESTS, BODIES)]
     try:
-        with heavy:
+        with heavy[0], heavy[1]:
             for name in least:
                 cluster.until(f"more than {least[name]} of {name} are wanted", lambda name=name: replicas.wanted(name) > least[name],
                               UP_SECONDS_MAX)
