@@ -158,7 +158,7 @@ async fn one_address_leaves_room_for_the_large_bodies_of_others() {
     for _ in 0..8 {
         held.push(unfinished(pipeline.address(), MIB - 1).await);
     }
-    let refused = format!("{ANSWERS}{{status=\"503\"}}");
+    let refused = format!("{ANSWERS}{{stream=\"weather\",status=\"503\"}}");
     once("its share is used up", async || {
         pipeline.gateway.metric(&refused).await >= 4.0
     })
