@@ -417,11 +417,9 @@ impl World {
             .await
             .unwrap();
         results.into_iter().next().unwrap().unwrap();
-        eventually("the topic is gone", async || {
-            match self.incarnation() {
-                now if now != old => Ok(()),
-                now => Err(format!("{now:?}")),
-            }
+        eventually("the topic is gone", async || match self.incarnation() {
+            now if now != old => Ok(()),
+            now => Err(format!("{now:?}")),
         })
         .await;
     }

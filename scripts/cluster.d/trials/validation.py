@@ -52,14 +52,18 @@ def definition_of(file):
     }
 
 
-def structural(schema):
+ALTERNATIVES = ("oneOf", "anyOf", "allOf", "not")
+
+
+def structural(schema, is_alternative=False):
     """As a CustomResourceDefinition wants it: what is not declared is pruned, or refused where one asks strictly; and one
     type each, with what Kubernetes has instead of several."""
     if isinstance(schema, list):
-        return [structural(each) for each in schema]
+        return [structural(each, is_alternative) for each in schema]
     if not isinstance(schema, dict):
         return schema
-    made = {key: structural(value) for key, value in schema.items() if (key, value) != ("additionalProperties", False)}
+    made = {key: structural(value, is_alternative or key in ALTERNATIVES)
+            for key, value in schema.items() if (key, value) != ("additionalProperties", False)}
     if isinstance(types := schema.get("type"), list):
         others = [each for each in types if each != "null"]
         made["nullable"] = "null" in types
@@ -68,7 +72,7 @@ def structural(schema):
             del made["type"]
         else:
             made["type"] = others[0]
-    for child in children(made):
+    for child in [] if is_alternative else children(made):
         if not child.keys() & {"type", "x-kubernetes-int-or-string"}:
             child["x-kubernetes-preserve-unknown-fields"] = True  # anything goes
     return made
