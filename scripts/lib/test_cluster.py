@@ -17,7 +17,6 @@ import node  # noqa: E402
 import reckoning  # noqa: E402
 import run  # noqa: E402
 import stores  # noqa: E402
-import traffic  # noqa: E402
 import trial  # noqa: E402
 
 
@@ -128,22 +127,6 @@ class Reckoning(unittest.TestCase):
     def test_what_is_missing_or_too_many_is_counted(self):
         self.assertEqual(reckoning.differing(Counter(a=2, b=1), {"a": 1, "b": 1, "c": 1}), (2, "a"))
         self.assertEqual(reckoning.differing(Counter(a=2), {"a": 2}), (0, None))
-
-
-class Verdict(unittest.TestCase):
-    def test_accepted_events_are_archived_once_and_others_may_be(self):
-        tally = traffic.Tally(accepted={"a", "b"}, failed=[(1.0, "c", "504")])
-        self.assertEqual(traffic.judged([tally], {"a": 1, "b": 1}), ([], [], []))
-        self.assertEqual(traffic.judged([tally], {"a": 1, "b": 1, "c": 1}), ([], [], []))
-        self.assertEqual(traffic.judged([tally], {"a": 2, "d": 1}), (["b"], ["d"], ["a"]))
-
-    def test_replicas_over_time_are_told_when_they_change(self):
-        self.assertEqual(list(trial.changes([(10, 2), (11, 2), (15, 3), (20, 2)])), [(0, 2), (5, 3), (10, 2)])
-
-
-class Ports(unittest.TestCase):
-    def test_a_port_is_below_those_of_outgoing_connections(self):
-        self.assertIn(node.free_port(), node.PORTS)
 
 
 if __name__ == "__main__":
