@@ -17,7 +17,6 @@ import node  # noqa: E402
 import reckoning  # noqa: E402
 import run  # noqa: E402
 import stores  # noqa: E402
-import trial  # noqa: E402
 
 
 class Programs(unittest.TestCase):
@@ -127,6 +126,11 @@ class Reckoning(unittest.TestCase):
     def test_what_is_missing_or_too_many_is_counted(self):
         self.assertEqual(reckoning.differing(Counter(a=2, b=1), {"a": 1, "b": 1, "c": 1}), (2, "a"))
         self.assertEqual(reckoning.differing(Counter(a=2), {"a": 2}), (0, None))
+
+
+class Ports(unittest.TestCase):
+    def test_a_port_is_below_those_of_outgoing_connections(self):
+        self.assertIn(node.free_port(), node.PORTS)
 
 
 if __name__ == "__main__":
