@@ -31,7 +31,7 @@ def wait_ready(state):
     """The others end if they do not find it."""
     command = [program("kubectl"), f"--kubeconfig={folder(state, 'kubeconfig', 'admin')}", f"--server={API}",
                "--request-timeout=2s", "get", "--raw=/readyz"]
-    network = [f"nsenter", f"--target={state['node']['pid']}", "--net", "--"]
+    network = ["nsenter", f"--target={state['node']['pid']}", "--net", "--"]
 
     def is_ready():
         return subprocess.run([*network, *command], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,

@@ -6,7 +6,7 @@ import urllib.parse
 
 import images
 from cache import Failure
-from kubectl import attempt, get, kubectl, wait_for_rollout
+from kubectl import get, kubectl, wait_for_rollout
 from settings import NAMESPACE, ROOT
 
 FOLDER = ROOT / "k8s" / "monitoring"
