@@ -18,7 +18,7 @@ use crate::{
         audit::Auditor, indices, lag, missed_partitions, reconcile::Reconciler, redis_problems,
         topic_settings, undeclared_topics,
     },
-    poll::{Incarnations, Poller},
+    poll::{Assigned, Incarnations, Poller},
     retry::RetryLimit,
     stores::{Claim, Stores},
 };
@@ -82,13 +82,13 @@ async fn consume(config: Arc<Config>, stores: Stores, shutdown: Shutdown) -> any
     } = stores;
     let names = config.topics.iter().map(|t| t.name.clone()).collect();
     let incarnations = Arc::new(Incarnations::new(topics.clone(), names, described));
-    let (owned_sender, owned) = watch::channel(Vec::new());
+    let (assigned_sender, assigned) = watch::channel(Assigned::default());
 
     // These end when the poll loop has, and not before: it still asks while it drains.
     let (drained, until_drained) = Shutdown::new();
     let watching = incarnations.clone().watch(until_drained.clone());
     tokio::spawn(essential("looking at the topics", watching));
-    let (asking, ours, until) = (topics.clone(), owned.clone(), until_drained.clone());
+    let (asking, ours, until) = (topics.clone(), assigned.clone(), until_drained.clone());
     let lagging = lag::watch(config.clone(), asking, ours, until);
     tokio::spawn(essential("looking at the lag", lagging));
     let (asking, until) = (topics.clone(), until_drained.clone());
@@ -102,8 +102,8 @@ async fn consume(config: Arc<Config>, stores: Stores, shutdown: Shutdown) -> any
     tokio::spawn(essential("looking at the settings of topics", judging));
     let missed = missed_partitions::watch(config.clone(), topics, incarnations.clone(), until);
     tokio::spawn(essential("looking for missed partitions", missed));
-    settler.owns(owned.clone());
-    let auditor = Auditor::new(archive.clone(), settler.clone(), owned.clone());
+    settler.owns(assigned.clone());
+    let auditor = Auditor::new(archive.clone(), settler.clone(), assigned.clone());
     let auditing = auditor.run(until_drained.clone());
     tokio::spawn(essential("auditing the counters", auditing));
     let looking = indices::watch(archive.clone(), until_drained.clone());
@@ -113,7 +113,7 @@ async fn consume(config: Arc<Config>, stores: Stores, shutdown: Shutdown) -> any
         archive.clone(),
         settler.clone(),
         incarnations.clone(),
-        owned,
+        assigned,
     );
     let reconciling = reconciler.run(until_drained);
     tokio::spawn(essential(
@@ -132,7 +132,7 @@ async fn consume(config: Arc<Config>, stores: Stores, shutdown: Shutdown) -> any
             config.clone(),
             sink.clone(),
             incarnations.clone(),
-            owned_sender.clone(),
+            assigned_sender.clone(),
             shutdown.clone(),
         )?;
         let (ended_sender, ended) = oneshot::channel();

@@ -23,7 +23,7 @@ use tokio::sync::watch;
 use crate::{
     archive::Archive,
     metric,
-    poll::Owned,
+    poll::Assigned,
     settle::{Failure, Settler},
 };
 
@@ -37,7 +37,7 @@ const DIFFERS: &str = "the counters differ from the archive";
 pub struct Auditor {
     archive: Arc<Archive>,
     settler: Arc<Settler>,
-    owned: watch::Receiver<Vec<Owned>>,
+    assigned: watch::Receiver<Assigned>,
     /// In which epoch of its partition, and when, a position was compared.
     compared: HashMap<(usize, Position), (u64, Instant)>,
     /// When a stream's figures were.
@@ -50,12 +50,12 @@ impl Auditor {
     pub fn new(
         archive: Arc<Archive>,
         settler: Arc<Settler>,
-        owned: watch::Receiver<Vec<Owned>>,
+        assigned: watch::Receiver<Assigned>,
     ) -> Self {
         Self {
             archive,
             settler,
-            owned,
+            assigned,
             compared: HashMap::new(),
             checked: HashMap::new(),
         }
@@ -83,8 +83,11 @@ impl Auditor {
 
     async fn stream(&mut self, stream: &Stream) -> Result<(), Failure> {
         let interval = self.settler.config().consumer.audit_interval;
-        let owned = self.owned.borrow().clone();
-        let ours = owned.iter().filter(|o| o.source.topic == stream.topic);
+        let assigned = self.assigned.borrow().clone();
+        let ours = assigned
+            .owned
+            .iter()
+            .filter(|o| o.source.topic == stream.topic);
         let epochs: HashMap<i32, u64> = ours
             .map(|o| (o.source.position.partition, o.source.epoch))
             .collect();

@@ -20,7 +20,7 @@ use aguacero::{
 };
 use tokio::sync::watch;
 
-use crate::{metric, poll::Owned};
+use crate::{metric, poll::Assigned};
 
 const INTERVAL: Duration = Duration::from_secs(1);
 /// How long a broker may take to answer.
@@ -42,7 +42,7 @@ type Ends = Result<(i64, i64), String>;
 pub async fn watch(
     config: Arc<Config>,
     topics: Arc<Topics>,
-    owned: watch::Receiver<Vec<Owned>>,
+    assigned: watch::Receiver<Assigned>,
     shutdown: Shutdown,
 ) {
     let mut before = HashSet::new();
@@ -50,11 +50,8 @@ pub async fn watch(
     let mut unknown = Unknown::default();
     let mut conditions = Conditions::new("the lag is not known", metric::LAG_UNKNOWN);
     while !shutdown.is_requested() {
-        let partitions = owned.borrow().clone();
-        let now: HashSet<_> = partitions
-            .iter()
-            .map(|o| (o.source.topic, o.source.position.partition))
-            .collect();
+        let partitions = Finished::of(&assigned.borrow());
+        let now: HashSet<_> = partitions.iter().map(|(partition, _)| *partition).collect();
         for &(topic, partition) in before.difference(&now) {
             show(&config, topic, partition, 0, 0.0); // whoever has it now shows it
             waits.remove(&(topic, partition));
@@ -80,23 +77,46 @@ pub async fn watch(
     }
 }
 
+/// How far a partition is archived and settled.
+enum Finished {
+    /// Before this offset; none: nowhere yet.
+    Before(Option<i64>),
+    /// It is not known where to go on.
+    Uncertain,
+}
+
+impl Finished {
+    /// Of each partition that this process has.
+    fn of(assigned: &Assigned) -> Vec<(Partition, Self)> {
+        let owned = assigned.owned.iter().map(|o| {
+            let partition = (o.source.topic, o.source.position.partition);
+            (partition, Self::Before(o.finished))
+        });
+        let uncertain = assigned.uncertain.iter().map(|p| (*p, Self::Uncertain));
+        owned.chain(uncertain).collect()
+    }
+}
+
 /// Blocks for as long as the brokers take.
-fn lags(config: &Config, topics: &Topics, partitions: &[Owned]) -> HashMap<Partition, Ends> {
-    let of = |owned: &Owned| {
-        let topic = config.topics[owned.source.topic].name.clone();
-        (topic, owned.source.position.partition)
-    };
+fn lags(
+    config: &Config,
+    topics: &Topics,
+    partitions: &[(Partition, Finished)],
+) -> HashMap<Partition, Ends> {
+    let of = |((topic, number), _): &(Partition, _)| (config.topics[*topic].name.clone(), *number);
     let asked: Vec<_> = partitions.iter().map(of).collect();
     let next = topics.offsets_at(&asked, End::Next, TIMEOUT);
     let first = topics.offsets_at(&asked, End::First, TIMEOUT);
-    let lag = |asked, owned: &Owned| -> Ends {
+    let lag = |asked, finished: &Finished| -> Ends {
         let told = |at: &HashMap<_, Result<i64, String>>| at.get(asked).cloned().unwrap_or(Ok(0));
         let (first, next) = (told(&first)?, told(&next)?);
-        Ok((next, owned.finished.unwrap_or(first).max(first)))
+        match finished {
+            Finished::Before(finished) => Ok((next, finished.unwrap_or(first).max(first))),
+            Finished::Uncertain => Err("it is not read yet".to_owned()),
+        }
     };
-    let partition = |o: &Owned| (o.source.topic, o.source.position.partition);
     let each = asked.iter().zip(partitions);
-    each.map(|(asked, owned)| (partition(owned), lag(asked, owned)))
+    each.map(|(asked, (partition, finished))| (*partition, lag(asked, finished)))
         .collect()
 }
 

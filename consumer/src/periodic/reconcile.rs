@@ -26,7 +26,7 @@ use tokio::sync::watch;
 use crate::{
     archive::{Archive, Origin, explain_counters},
     metric,
-    poll::{Incarnations, Owned},
+    poll::{Assigned, Incarnations, Owned},
     settle::{Failure, NEW_BELOW, Settler},
 };
 
@@ -55,7 +55,7 @@ pub struct Reconciler {
     archive: Arc<Archive>,
     settler: Arc<Settler>,
     incarnations: Arc<Incarnations>,
-    owned: watch::Receiver<Vec<Owned>>,
+    assigned: watch::Receiver<Assigned>,
     streams: Vec<Known>,
     /// Ledgers of incarnations that were not the topic's a second ago, and which one was.
     suspects: HashMap<(usize, Position), String>,
@@ -90,7 +90,7 @@ impl Reconciler {
         archive: Arc<Archive>,
         settler: Arc<Settler>,
         incarnations: Arc<Incarnations>,
-        owned: watch::Receiver<Vec<Owned>>,
+        assigned: watch::Receiver<Assigned>,
     ) -> Self {
         let streams = settler
             .config()
@@ -103,7 +103,7 @@ impl Reconciler {
             archive,
             settler,
             incarnations,
-            owned,
+            assigned,
             streams,
             suspects: HashMap::new(),
             unsettled: Conditions::new("counters are behind the archive", metric::UNSETTLED),
@@ -131,7 +131,7 @@ impl Reconciler {
     /// One look at every stream. What fails for one of them does not keep the others waiting.
     async fn round(&mut self) -> Result<(), Failure> {
         let config = self.settler.config().clone();
-        let owned = self.owned.borrow_and_update().clone();
+        let owned = self.assigned.borrow_and_update().owned.clone();
         let mut result = Ok(());
         match self.archive.origins(&self.cluster).await {
             Ok(origins) => self.settler.count_from(origins),

@@ -35,4 +35,4 @@ pub(crate) use headers::headers;
 pub use incarnation::{Incarnations, View};
 pub use offsets::{Committed, committed};
 pub use probe::{Probed, probe, reader};
-pub use state::{Owned, Poller};
+pub use state::{Assigned, Owned, Poller};

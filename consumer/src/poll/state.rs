@@ -38,7 +38,17 @@ const PAUSE_AFTER: Duration = Duration::from_millis(500);
 /// Questions about logs at the same time: those of a broker that does not answer take seconds.
 const ASKED_MAX: usize = 16;
 
-/// A partition as the rest of the process sees it.
+/// The partitions that the group has given to this process, as the rest of it sees them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Assigned {
+    /// Those that are read.
+    pub owned: Vec<Owned>,
+    /// Those of which nobody knows yet, or any more, where to go on, as one without a leader: position in
+    /// `Config::topics`, and number.
+    pub uncertain: Vec<(usize, i32)>,
+}
+
+/// A partition that is read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Owned {
     /// What its records are stamped with.
@@ -81,7 +91,7 @@ pub struct Poller<S> {
     pub(super) unreadable: bool,
     /// Topics (positions in `Config::topics`) that were seen compacted.
     pub(super) compacted: HashSet<usize>,
-    pub(super) owned: watch::Sender<Vec<Owned>>,
+    pub(super) assigned: watch::Sender<Assigned>,
     pub(super) ticked: Instant,
     /// Partitions that have stopped.
     pub(super) stopped: Conditions,
@@ -98,7 +108,7 @@ impl<S: Sink> Poller<S> {
         config: Arc<Config>,
         sink: Arc<S>,
         incarnations: Arc<Incarnations>,
-        owned: watch::Sender<Vec<Owned>>,
+        assigned: watch::Sender<Assigned>,
         shutdown: Shutdown,
     ) -> anyhow::Result<Self> {
         let consumer = Arc::new(group::join(&config).context("joining the consumer group")?);
@@ -122,7 +132,7 @@ impl<S: Sink> Poller<S> {
             questions: 0,
             unreadable: false,
             compacted: HashSet::new(),
-            owned,
+            assigned,
             ticked: Instant::now(),
             stopped: Conditions::new("a partition has stopped", metric::STOPPED),
             busy_wait: BUSY,
@@ -178,16 +188,20 @@ impl<S: Sink> Poller<S> {
 
     /// Tells the rest of the process which partitions this one has, and how far they are.
     pub(super) fn publish(&self) {
-        let owned = |p: &Partition| {
-            let in_flight = p.in_flight.as_ref().map(|f| f.source.clone());
-            Some(Owned {
-                source: p.source.clone()?,
-                finished: p.finished,
-                next: p.next,
-                in_flight,
-            })
-        };
-        self.owned
-            .send_replace(self.partitions.values().filter_map(owned).collect());
+        let mut assigned = Assigned::default();
+        for partition in self.partitions.values() {
+            let Some(source) = partition.source.clone() else {
+                assigned.uncertain.push((partition.topic, partition.number));
+                continue;
+            };
+            let in_flight = partition.in_flight.as_ref();
+            assigned.owned.push(Owned {
+                source,
+                finished: partition.finished,
+                next: partition.next,
+                in_flight: in_flight.map(|f| f.source.clone()),
+            });
+        }
+        self.assigned.send_replace(assigned);
     }
 }

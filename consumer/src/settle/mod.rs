@@ -32,7 +32,7 @@ use crate::{
     archive::{Archive, Origin, Totals, explain_counters, is_timeout},
     batch::Source,
     metric,
-    poll::Owned,
+    poll::{Assigned, Owned},
 };
 
 /// A stream (its place in the configuration) and a position of it.
@@ -55,7 +55,7 @@ pub struct Settler {
     /// Streams whose archive has changed below a watermark, and when that was last seen.
     stale: Mutex<HashMap<usize, Instant>>,
     /// What this process has; none in a command.
-    owned: OnceLock<watch::Receiver<Vec<Owned>>>,
+    assigned: OnceLock<watch::Receiver<Assigned>>,
 }
 
 /// Why something could not be settled for now.
@@ -115,7 +115,7 @@ impl Settler {
             active: watch::Sender::new(0),
             origins,
             stale: Mutex::default(),
-            owned: OnceLock::new(),
+            assigned: OnceLock::new(),
         }
     }
 
@@ -132,8 +132,8 @@ impl Settler {
     }
 
     /// Tells which partitions this process has; once.
-    pub fn owns(&self, owned: watch::Receiver<Vec<Owned>>) {
-        _ = self.owned.set(owned);
+    pub fn owns(&self, assigned: watch::Receiver<Assigned>) {
+        _ = self.assigned.set(assigned);
     }
 
     /// What is counted from now on.
@@ -301,8 +301,8 @@ impl Settler {
     /// Whether this process still has the partition; a command has none, and need not.
     fn has(&self, position: &Position, epoch: u64) -> bool {
         let is_ours = |o: &Owned| o.source.position == *position && o.source.epoch == epoch;
-        let owned = self.owned.get();
-        owned.is_none_or(|owned| owned.borrow().iter().any(is_ours))
+        let assigned = self.assigned.get();
+        assigned.is_none_or(|assigned| assigned.borrow().owned.iter().any(is_ours))
     }
 
     fn mark_stale(&self, stream: &Stream) {

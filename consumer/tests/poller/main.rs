@@ -17,7 +17,7 @@ use aguacero::{
 };
 use consumer::{
     batch::Batch,
-    poll::{Committed, Incarnations, Owned, Poller, committed},
+    poll::{Assigned, Committed, Incarnations, Poller, committed},
     sink::{Outcome, Sink},
 };
 use rdkafka::{
@@ -62,7 +62,7 @@ struct Bench {
 
 struct Running {
     sink: Arc<Slow>,
-    owned: watch::Receiver<Vec<Owned>>,
+    assigned: watch::Receiver<Assigned>,
     trigger: Trigger,
     thread: JoinHandle<()>,
 }
@@ -106,20 +106,20 @@ impl Bench {
         };
         let first = HashMap::from([(NAME.to_owned(), described)]);
         let incarnations = Incarnations::new(topics, vec![NAME.to_owned()], first);
-        let (owned_sender, owned) = watch::channel(Vec::new());
+        let (assigned_sender, assigned) = watch::channel(Assigned::default());
         let (trigger, shutdown) = Shutdown::new();
         let poller = Poller::new(
             self.config.clone(),
             sink.clone(),
             Arc::new(incarnations),
-            owned_sender,
+            assigned_sender,
             shutdown,
         );
         let poller = poller.unwrap();
         let thread = std::thread::spawn(move || poller.run().unwrap().unwrap());
         Running {
             sink,
-            owned,
+            assigned,
             trigger,
             thread,
         }
@@ -169,7 +169,7 @@ impl Running {
     /// Waits until the poll loop had `n` occasions to commit.
     async fn ticks(&mut self, n: usize) {
         for _ in 0..n {
-            let tick = self.owned.changed();
+            let tick = self.assigned.changed();
             timeout(TIMEOUT, tick).await.expect("it goes on").unwrap();
         }
     }

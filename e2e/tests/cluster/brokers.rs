@@ -187,46 +187,33 @@ async fn what_too_few_brokers_hold_is_refused_and_not_there_later() {
 async fn a_partition_without_a_leader_stops_nobody_else() {
     let outages = three_of_each().await;
     let more = aside(1, 1) + ANYWHERE;
-    let pipeline = cluster(&more).start().await;
+    let mut pipeline = cluster(&more).start().await;
     let load = clients(&pipeline);
     let mut client = pipeline.client();
     for n in 0..3 {
         let n = event_of(n, 0);
         client.answer(&event("/aside", n)).await.accepted(1);
     }
-    // Every consumer has partitions: whoever comes later takes some of those of the others, and of one that is begun while
-    // it has no leader no lag is told.
-    once("every consumer has partitions", async || {
-        let mut all = true;
-        for consumer in &pipeline.consumers {
-            all &= consumer
-                .metric("aguacero_consumer_assigned_partitions")
-                .await
-                > 0.0;
-        }
-        all
-    })
-    .await;
     let places = pipeline.kafka.places(pipeline.topic("aside")).await;
     let spread: BTreeSet<_> = leaders(&places).into_iter().collect();
     assert_eq!(spread.len(), 3, "a broker for each partition: {places:?}");
     pipeline.exact("aside", 3).await;
-    // Not of the broker that coordinates the group: members that have to find another one may begin the partition anew, and
-    // of one that is begun while it has no leader no lag is told.
-    let coordinator = coordinator_of(&pipeline).await;
-    let gone = (0..3).find(|p| places[p].leader != coordinator);
-    let gone = gone.expect("one of three brokers is not the coordinator");
-    outages.begin(&name_of(places[&gone].leader)).await;
+    // The last figure stays where no other comes.
+    once("no lag", async || {
+        are_unknown(&pipeline, "aside", 0.0).await
+    })
+    .await;
+    outages.begin(&name_of(places[&1].leader)).await;
 
     // The events of the partition that has no leader are refused …
     let mut lost = 1000;
     once("refused", async || {
-        lost = event_of(gone, lost + 1);
+        lost = event_of(1, lost + 1);
         refused(&client.answer(&event("/aside", lost)).await) == 503
     })
     .await;
     // … those of others are not, nor are those that may enter any …
-    for partition in (0..3).filter(|p| *p != gone) {
+    for partition in [0, 2] {
         let request = event("/aside", event_of(partition, 1000));
         until_stored(&mut client, &request).await;
     }
@@ -236,26 +223,25 @@ async fn a_partition_without_a_leader_stops_nobody_else() {
     // … nor are those of another topic.
     load.progress(300).await;
     let places = pipeline.kafka.places(pipeline.topic("aside")).await;
-    assert!(places[&gone].leader < 0, "it had no leader: {places:?}");
+    assert!(places[&1].leader < 0, "it had no leader: {places:?}");
     // Of its lag nobody knows, which is told; that of the others is followed.
-    let topic = pipeline.topic("aside");
-    let sum = async |name: String| {
-        let mut sum = 0.0;
-        for consumer in &pipeline.consumers {
-            sum += consumer.metric(&name).await;
-        }
-        sum
-    };
     once("the lag of one partition told to be unknown", async || {
-        let unknown = format!("aguacero_consumer_lag_unknown_partitions{{topic=\"{topic}\"}}");
-        let lag = format!("aguacero_consumer_lag{{topic=\"{topic}\"");
-        sum(unknown).await == 1.0 && sum(lag).await == 0.0
+        are_unknown(&pipeline, "aside", 1.0).await
+    })
+    .await;
+    // Nor does a consumer know it that never read the partition while it had a leader.
+    for consumer in &mut pipeline.consumers {
+        consumer.kill();
+        consumer.start();
+    }
+    once("it told by consumers that have just started", async || {
+        are_unknown(&pipeline, "aside", 1.0).await
     })
     .await;
 
     outages.end().await;
     pipeline.kafka.in_sync().await;
-    let again: Vec<_> = (1001..=lost).filter(|&n| event_of(gone, n) == n).collect();
+    let again: Vec<_> = (1001..=lost).filter(|&n| event_of(1, n) == n).collect();
     for &n in &again {
         until_stored(&mut client, &event("/aside", n)).await;
     }
@@ -264,13 +250,18 @@ async fn a_partition_without_a_leader_stops_nobody_else() {
     judged(&pipeline, load).await;
 }
 
-/// The broker that coordinates the consumers' group: it leads the partition of Kafka's own topic where their offsets are, which
-/// follows from the group's name as Java hashes it.
-async fn coordinator_of(pipeline: &Pipeline) -> i32 {
-    let hash = pipeline.group().encode_utf16().fold(0_i32, |hash, unit| {
-        hash.wrapping_mul(31).wrapping_add(i32::from(unit))
-    });
-    let places = pipeline.kafka.places("__consumer_offsets").await;
-    let partitions = i32::try_from(places.len()).expect("few");
-    places[&((hash & i32::MAX) % partitions)].leader
+/// A metric of the consumers about a stream's topic, summed over their partitions.
+async fn told_of(pipeline: &Pipeline, stream: &str, metric: &str) -> f64 {
+    let name = format!("{metric}{{topic=\"{}\"", pipeline.topic(stream));
+    let mut sum = 0.0;
+    for consumer in &pipeline.consumers {
+        sum += consumer.metric(&name).await;
+    }
+    sum
+}
+
+/// Whether of the partitions of a stream's topic so many have a lag that is not known, and the others none.
+async fn are_unknown(pipeline: &Pipeline, stream: &str, partitions: f64) -> bool {
+    let unknown = told_of(pipeline, stream, "aguacero_consumer_lag_unknown_partitions");
+    unknown.await == partitions && told_of(pipeline, stream, "aguacero_consumer_lag").await == 0.0
 }
