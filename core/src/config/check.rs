@@ -22,8 +22,8 @@ use toml::de::DeTable;
 use crate::id::ID_BYTES_MAX;
 
 use super::{
-    AddressField, Config, Consumer, FilesOf, Gateway, Kafka, KafkaProducer, Mistakes, Mongodb,
-    Redis, RedisWriter, names,
+    AddressField, Config, Consumer, FilesOf, Gateway, Kafka, KafkaClient, KafkaProducer, Mistakes,
+    Mongodb, Redis, RedisWriter, names,
     raw::{Source, Table, one_of},
 };
 
@@ -38,6 +38,8 @@ const HOUR_MS: u64 = 3_600_000;
 /// record's key, header and framing.
 const EVENT_BYTES_LIMIT: usize = 1_000_000;
 
+/// The clients that produce.
+const CLIENTS: [&str; 2] = ["engine", "librdkafka"];
 /// What librdkafka can be told to compress with.
 const COMPRESSIONS: [&str; 5] = ["none", "lz4", "zstd", "snappy", "gzip"];
 
@@ -223,6 +225,10 @@ fn kafka_producer(table: Table<'_>) -> KafkaProducer {
     let kafka_producer = KafkaProducer {
         socket: socket(&table, "/tmp/aguacero/kafka-producer.sock"),
         admin: table.address("admin", local(9181)),
+        client: match &*table.text("client", "librdkafka", client) {
+            "engine" => KafkaClient::Engine,
+            _ => KafkaClient::Librdkafka,
+        },
         queue_bytes_max: table.number("queue_bytes_max", 256 * MIB, MIB..=1024 * GIB),
         compression: table.text("compression", "none", compression),
         drain_timeout: table.millis("drain_timeout_ms", 20_000, 0..=HOUR_MS),
@@ -271,6 +277,11 @@ fn instance(table: &Table<'_>) -> Option<String> {
         }
     });
     Some(name).filter(|name| !name.is_empty())
+}
+
+fn client(name: &str) -> Option<String> {
+    let known = CLIENTS.contains(&name);
+    (!known).then(|| format!("there is no \"{name}\"; {}", one_of(name, &CLIENTS)))
 }
 
 fn compression(name: &str) -> Option<String> {

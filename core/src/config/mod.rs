@@ -229,13 +229,24 @@ pub struct KafkaProducer {
     pub socket: PathBuf,
     /// `/healthz`, `/readyz`, `/metrics`.
     pub admin: SocketAddr,
-    /// Bytes in librdkafka's queue (`queue.buffering.max.kbytes`); above
+    /// Who speaks to Kafka.
+    pub client: KafkaClient,
+    /// Bytes in the client's queue; above
     /// `gateway.bytes_in_flight_max` and `gateway.body_bytes_max` together.
     pub queue_bytes_max: usize,
     /// `compression.type`: none, lz4, zstd, snappy, gzip.
     pub compression: String,
     /// From SIGTERM to the end.
     pub drain_timeout: Duration,
+}
+
+/// A client that produces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KafkaClient {
+    /// This project's own.
+    Engine,
+    /// The one that the world knows.
+    Librdkafka,
 }
 
 /// `[redis_writer]`

@@ -68,9 +68,12 @@ async fn a_broker_that_refuses_every_record_is_told_by_its_reason_and_not_each_t
         (&pipeline.gateway, "events are not stored"),
     ] {
         let lines = lines(process, about);
-        assert!((1..=2).contains(&lines.len()), "{lines:?}");
+        // Three more at the most, as the broker's words name another partition.
+        assert!((1..=4).contains(&lines.len()), "{lines:?}");
         assert!(
-            lines[0].contains("InvalidRecord") || lines[0].contains("Invalid record"),
+            ["InvalidRecord", "Invalid record", "INVALID_RECORD"]
+                .iter()
+                .any(|name| lines[0].contains(name)),
             "{lines:?}"
         );
     }

@@ -12,7 +12,7 @@ use tokio::{net::UnixListener, sync::watch, task::JoinSet};
 use tokio_stream::{StreamExt as _, wrappers::UnixListenerStream};
 use tonic::transport::Server;
 
-use crate::{metric, produce::Producers, session::Service, topics};
+use crate::{client::Clients, metric, session::Service, topics};
 
 /// Windows and frames of HTTP/2: above what a gateway's worker has in flight, so that flow control
 /// never holds a frame back.
@@ -55,17 +55,15 @@ impl App {
 
         let topics = topics::watch(Arc::clone(&self.config), shutdown.clone()).await?;
         let Some(topics) = topics else { return Ok(()) }; // shut down before the broker was seen
-        let producers =
-            Producers::new(&self.config, topics.clone()).context("making the producer")?;
+        let clients = Clients::new(&self.config, topics.clone());
+        let clients = tokio::select! {
+            clients = clients => clients.context("making the producer")?,
+            () = shutdown.requested() => return Ok(()),
+        };
         ready_sender.send_replace(true);
         tracing::info!(socket = %self.config.kafka_producer.socket.display(), "serving");
 
-        let service = Service::new(
-            Arc::clone(&self.config),
-            producers,
-            topics,
-            shutdown.clone(),
-        );
+        let service = Service::new(Arc::clone(&self.config), clients, topics, shutdown.clone());
         let service = ProducerServer::new(service)
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);

@@ -1,6 +1,9 @@
 //! A slab as it is read: its columns agree, and each record can have its header.
 
-use aguacero::{id::EventId, record::STREAM_BYTES_MAX};
+use aguacero::{
+    id::EventId,
+    record::{self, STREAM_BYTES_MAX},
+};
 use aguacero_proto::produce::{Request, Slab};
 use bytes::Bytes;
 use prost::{DecodeError, Message as _};
@@ -18,6 +21,18 @@ pub(crate) struct Record<'a> {
     pub(crate) client_key: &'a [u8],
     pub(crate) stream: &'a str,
     pub(crate) request: &'a Request,
+}
+
+impl Record<'_> {
+    /// Writes its header to `out`, which is cleared.
+    pub(crate) fn header(&self, out: &mut Vec<u8>) {
+        record::Header {
+            id: self.id,
+            stream: self.stream,
+            client_key: self.client_key,
+        }
+        .write(out);
+    }
 }
 
 /// Whether the columns of a slab describe the same events.

@@ -7,12 +7,12 @@
 //! what it gives up is reported as stored, not stored or unknown. Only the gateway sends again.
 
 pub mod app;
+mod client;
 mod columns;
+mod engine;
+mod librdkafka;
 mod metric;
-mod produce;
 mod receipt;
-mod records;
-mod reports;
 mod session;
 #[doc(hidden)]
 pub mod stages;

@@ -1,6 +1,6 @@
 //! The names of this process's metrics. `docs/metrics.md` has them all.
 
-use std::{sync::LazyLock, time::Instant};
+use std::{fmt::Display, sync::LazyLock, time::Instant};
 
 use aguacero::{config::Config, kafka, log_limiter};
 use metrics::{
@@ -19,6 +19,7 @@ const REFUSED_BY_LIBRDKAFKA: &str = "aguacero_producer_refused_by_librdkafka_tot
 const SLABS_REFUSED: &str = "aguacero_producer_slabs_refused_total";
 const UNCONFIRMED: &str = "aguacero_producer_unconfirmed_total";
 const KAFKA_ERRORS: &str = "aguacero_producer_kafka_errors_total";
+const NEW_EPOCHS: &str = "aguacero_producer_new_epochs_total";
 const REPLACED: &str = "aguacero_producer_replaced_total";
 const SESSIONS: &str = "aguacero_producer_sessions";
 /// 1 for a setting of a topic that endangers what is promised, by topic and setting.
@@ -83,7 +84,11 @@ pub(crate) fn describe(config: &Config) {
     );
     describe_counter!(
         KAFKA_ERRORS,
-        "Errors of the connections to Kafka, by librdkafka's reason"
+        "Errors of connections and requests to Kafka, by their code"
+    );
+    describe_counter!(
+        NEW_EPOCHS,
+        "Times that the producer of this project has numbered a partition's batches anew, after a gap"
     );
     describe_counter!(
         REPLACED,
@@ -97,6 +102,7 @@ pub(crate) fn describe(config: &Config) {
     LazyLock::force(&OF_SLABS);
     counter!(UNCONFIRMED).increment(0);
     counter!(REPLACED).increment(0);
+    counter!(NEW_EPOCHS).increment(0);
     gauge!(SESSIONS).increment(0.0);
     for topic in &config.topics {
         counter!(SLABS_REFUSED, "topic" => topic.name.clone()).increment(0);
@@ -137,17 +143,22 @@ impl Drop for OnItsWay {
     }
 }
 
-/// A connection to Kafka failed, or all did.
-pub(crate) fn kafka_error(error: &KafkaError) {
-    counter!(KAFKA_ERRORS, "code" => kafka::code(error)).increment(1);
+/// A connection to Kafka failed, or a request; `code` is of a fixed set.
+pub(crate) fn kafka_error(code: &str) {
+    counter!(KAFKA_ERRORS, "code" => code.to_owned()).increment(1);
 }
 
-/// A record was not stored, or nobody knows whether it was; why is in `error`.
-pub(crate) fn failed(topic: &str, error: &KafkaError) {
-    let (topic, code) = (topic.to_owned(), kafka::code(error));
+/// A partition's batches got new numbers.
+pub(crate) fn new_epoch() {
+    counter!(NEW_EPOCHS).increment(1);
+}
+
+/// So many records were not stored, or nobody knows whether they were; `code` is of a fixed set.
+pub(crate) fn failed(topic: &str, code: &str, records: usize, why: &dyn Display) {
     let about = format!("{topic}: {code}");
-    counter!(FAILED, "topic" => topic, "code" => code).increment(1);
-    log_limiter::repeated("Kafka does not store records", &about, error);
+    let labels = [("topic", topic.to_owned()), ("code", code.to_owned())];
+    counter!(FAILED, &labels).increment(records as u64);
+    log_limiter::repeated("Kafka does not store records", &about, why);
 }
 
 /// librdkafka did not take a record. A full queue would be a bug: the gateway's bounds are below it.

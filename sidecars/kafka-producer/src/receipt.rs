@@ -1,6 +1,6 @@
-//! A slab's receipt: complete when the last of its records has its delivery report.
+//! A slab's receipt: complete when it is known of each of its records what became of it.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::ops::Range;
 
 use aguacero_proto::produce::{Exception, MESSAGE_BYTES_MAX, Outcome, Receipt, Receipts, Slab};
 use bytes::Bytes;
@@ -9,30 +9,14 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use crate::{metric, topics::Known};
 
-/// Which record of which slab a delivery report belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Ticket {
-    /// The slab's number in [`InFlight`].
-    pub(crate) slab: u32,
-    /// The record's position in it.
-    pub(crate) record: u32,
-}
-
-/// The slabs of all streams that are on their way. Cheap to clone.
-#[derive(Clone)]
-pub(crate) struct InFlight {
-    slabs: Arc<Mutex<slab::Slab<Flight>>>,
-    topics: Known,
-}
-
 /// A slab on its way.
-struct Flight {
+pub(crate) struct Flight {
     slab: u64,
     topic: String,
     /// Of the topic when the slab came.
     incarnation: String,
     receipts: UnboundedSender<Receipt>,
-    /// librdkafka reads the records' values here.
+    /// Whoever is given the records' values may read them here.
     _values: Bytes,
     on_its_way: metric::OnItsWay,
     outstanding: usize,
@@ -54,48 +38,17 @@ const RECEIPT_OVERHEAD: usize = 8;
 /// In the place of the offset of a record that was not stored.
 const NOWHERE: i64 = -1;
 
-/// What became of one record.
-pub(crate) enum Report {
-    /// Stored at this offset, as the broker says.
-    Stored(i64),
-    /// Anything else, and why.
-    Failed(Outcome, String),
-}
-
-impl Ticket {
-    /// Both numbers in one, as librdkafka carries it.
-    pub(crate) fn into_opaque(self) -> usize {
-        const { assert!(usize::BITS >= 64) }
-        (self.slab as usize) << 32 | self.record as usize
-    }
-
-    /// The reverse.
-    pub(crate) fn from_opaque(opaque: usize) -> Self {
-        Self {
-            slab: (opaque >> 32) as u32,
-            record: opaque as u32,
-        }
-    }
-}
-
-impl InFlight {
-    pub(crate) fn new(topics: Known) -> Self {
-        Self {
-            slabs: Arc::default(),
-            topics,
-        }
-    }
-
-    /// `slab` as `records` records, none of them reported yet, whose values are kept until all are; its number.
+impl Flight {
+    /// `slab` as `records` records, of none of which anything is known yet.
     pub(crate) fn begin(
-        &self,
         slab: &Slab,
         records: usize,
         receipts: &UnboundedSender<Receipt>,
-    ) -> u32 {
-        let flight = Flight {
+        topics: &Known,
+    ) -> Self {
+        Self {
             slab: slab.id,
-            incarnation: self.topics.incarnation(&slab.topic),
+            incarnation: topics.incarnation(&slab.topic),
             topic: slab.topic.clone(),
             receipts: receipts.clone(),
             _values: slab.values.clone(), // the same bytes, counted
@@ -106,70 +59,62 @@ impl InFlight {
             exceptions: Vec::new(),
             detail: String::new(),
             each: slab.tell_offsets.then(|| vec![NOWHERE; records]),
-        };
-        // What a gateway may have in flight is far below four thousand million slabs.
-        self.lock().insert(flight) as u32
+        }
     }
 
-    /// Takes the report of a record; with the last one the receipt leaves.
-    pub(crate) fn report(&self, ticket: Ticket, report: Report) {
-        let number = ticket.slab as usize;
-        let mut slabs = self.lock();
-        let Some(flight) = slabs.get_mut(number) else {
-            tracing::error!(?ticket, "a delivery report for no slab: this is a bug");
+    /// The records at these positions are stored, as the broker says: the first at `offset`, each other one after the one
+    /// before.
+    pub(crate) fn stored(&mut self, records: Range<usize>, offset: i64) {
+        let count = records.len();
+        if count == 0 {
             return;
+        }
+        self.stored += count;
+        self.outstanding -= count;
+        let last = offset + count as i64 - 1;
+        if let Some(places) = self.each.as_mut().and_then(|each| each.get_mut(records)) {
+            places
+                .iter_mut()
+                .zip(offset..)
+                .for_each(|(place, offset)| *place = offset);
+        }
+        let (low, high) = self.offsets.unwrap_or((offset, last));
+        self.offsets = Some((low.min(offset), high.max(last)));
+    }
+
+    /// The records at these positions are not stored, or not known to be, and why.
+    pub(crate) fn failed(&mut self, records: Range<usize>, outcome: Outcome, detail: &str) {
+        if self.exceptions.is_empty() {
+            detail.clone_into(&mut self.detail);
+        }
+        self.outstanding -= records.len();
+        let exception = |index| Exception {
+            index: index as u32,
+            outcome: outcome.into(),
+            ..Exception::default()
         };
-        flight.note(ticket.record, report);
-        if flight.outstanding == 0 {
-            let flight = slabs.remove(number);
-            drop(slabs);
-            flight.send(&self.topics);
-        }
+        self.exceptions.extend(records.map(exception));
     }
 
-    fn lock(&self) -> MutexGuard<'_, slab::Slab<Flight>> {
-        self.slabs.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Flight {
-    fn note(&mut self, index: u32, report: Report) {
-        match report {
-            Report::Stored(offset) => {
-                self.stored += 1;
-                let each = self.each.as_mut();
-                if let Some(place) = each.and_then(|each| each.get_mut(index as usize)) {
-                    *place = offset;
-                }
-                let (low, high) = self.offsets.unwrap_or((offset, offset));
-                self.offsets = Some((low.min(offset), high.max(offset)));
-            }
-            Report::Failed(outcome, detail) => {
-                if self.exceptions.is_empty() {
-                    self.detail = detail;
-                }
-                self.exceptions.push(Exception {
-                    index,
-                    outcome: outcome.into(),
-                    ..Exception::default()
-                });
-            }
-        }
-        self.outstanding -= 1;
+    /// Whether it is known of each record what became of it.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.outstanding == 0
     }
 
-    fn send(self, topics: &Known) {
+    /// Sends the receipt. `incarnation` is that of the topic which the broker has confirmed; without one it is the topic's
+    /// when the slab came, if it is still the same.
+    pub(crate) fn send(self, topics: &Known, incarnation: Option<String>) {
         self.on_its_way.reported(self.stored, self.exceptions.len());
         // Where the topic was made again meanwhile, nobody can tell whose offsets these are: offsets of
         // the old one in the ledger of the new one would wait there for records that may never come.
-        let same = topics.incarnation(&self.topic) == self.incarnation;
+        let same = incarnation.is_some() || topics.incarnation(&self.topic) == self.incarnation;
         let offsets = self.offsets.filter(|_| same);
         let mut receipt = Receipt {
             slab: self.slab,
             outcome: Outcome::Stored.into(),
             first: offsets.map(|(low, _)| low),
             last: offsets.map(|(_, high)| high),
-            incarnation: self.incarnation,
+            incarnation: incarnation.unwrap_or(self.incarnation),
             exceptions: self.exceptions,
             detail: self.detail,
             offsets: match (&self.each, offsets) {

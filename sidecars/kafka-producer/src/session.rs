@@ -13,10 +13,9 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::{
-    columns, metric,
-    produce::{BATCH_BYTES_MAX, Producers},
-    receipt,
-    topics::Known,
+    client::Clients,
+    columns, metric, receipt,
+    topics::{BATCH_BYTES_MAX, Known},
 };
 
 /// Receipts in one message.
@@ -25,7 +24,7 @@ const RECEIPTS_MAX: usize = 256;
 /// The gRPC service.
 pub(crate) struct Service {
     config: Arc<Config>,
-    producers: Producers,
+    clients: Clients,
     topics: Known,
     shutdown: Shutdown,
 }
@@ -33,13 +32,13 @@ pub(crate) struct Service {
 impl Service {
     pub(crate) fn new(
         config: Arc<Config>,
-        producers: Producers,
+        clients: Clients,
         topics: Known,
         shutdown: Shutdown,
     ) -> Self {
         Self {
             config,
-            producers,
+            clients,
             topics,
             shutdown,
         }
@@ -99,7 +98,7 @@ impl Producer for Service {
         let (receipts, outgoing) = mpsc::unbounded_channel();
         tokio::spawn(read(
             incoming,
-            self.producers.clone(),
+            self.clients.clone(),
             receipts,
             self.shutdown.clone(),
         ));
@@ -118,7 +117,7 @@ impl Producer for Service {
 /// Produces what comes in until the gateway leaves or this process is to end.
 async fn read(
     mut incoming: Streaming<ToProducer>,
-    producers: Producers,
+    clients: Clients,
     receipts: mpsc::UnboundedSender<Receipt>,
     shutdown: Shutdown,
 ) {
@@ -134,7 +133,7 @@ async fn read(
             })) => {
                 for slab in frame.slabs {
                     match columns::read(slab) {
-                        Ok(slab) => producers.produce(slab, &receipts),
+                        Ok(slab) => clients.produce(slab, &receipts),
                         Err(error) => {
                             log_limiter::repeated(
                                 "the gateway sent a slab that cannot be read",

@@ -25,6 +25,8 @@ use tokio::sync::Notify;
 
 use crate::metric;
 
+/// Bytes of a record batch; a topic with less is respected.
+pub(crate) const BATCH_BYTES_MAX: usize = 1_000_000;
 /// How often the broker is asked for the topics' incarnations.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Pause between two attempts to reach the broker at start.

@@ -222,19 +222,15 @@ impl<S: Slab> Engine<S> {
 
     /// Wants connections to the brokers that lead something, and, while nobody answers, to any.
     pub(super) fn dial(&mut self, now: Time) {
-        let leaders = self.cluster.topics.iter().flat_map(|t| &t.leaders);
-        let mut leaders: Vec<_> = leaders.filter_map(|l| l.broker).collect();
-        leaders.sort_unstable();
-        leaders.dedup();
-        for broker in leaders {
-            let address = self.cluster.brokers.get(&broker).cloned();
-            if let Some(address) = address
-                && !self.by_broker.contains_key(&broker)
-                && self.may_dial(&address, now)
-            {
-                let id = self.connect(address, Some(broker), now);
-                self.by_broker.insert(broker, id);
-            }
+        let may = self
+            .missing()
+            .filter(|(_, address)| self.may_dial(address, now));
+        let may: Vec<_> = may
+            .map(|(broker, address)| (broker, address.clone()))
+            .collect();
+        for (broker, address) in may {
+            let id = self.connect(address, Some(broker), now);
+            self.by_broker.insert(broker, id);
         }
         if self.is_alone() && self.dial_next <= now {
             // The one that has failed least.
@@ -262,6 +258,20 @@ impl<S: Slab> Engine<S> {
         }
     }
 
+    /// Brokers that lead something and have no connection.
+    fn missing(&self) -> impl Iterator<Item = (i32, &Address)> {
+        let brokers = self
+            .cluster
+            .brokers
+            .iter()
+            .map(|(broker, address)| (*broker, address));
+        let brokers = brokers.filter(|(broker, _)| !self.by_broker.contains_key(broker));
+        brokers.filter(|(broker, _)| {
+            let mut leaders = self.cluster.topics.iter().flat_map(|t| &t.leaders);
+            leaders.any(|l| l.broker == Some(*broker))
+        })
+    }
+
     /// Whether there is something to be asked, and nobody whom it could be asked.
     fn is_alone(&self) -> bool {
         let asks = [&self.metadata, &self.init].into_iter();
@@ -286,9 +296,7 @@ impl<S: Slab> Engine<S> {
                 .get(address)
                 .map_or(Time::ZERO, |r| r.not_before)
         };
-        let leaders = self.cluster.topics.iter().flat_map(|t| &t.leaders);
-        let leaders = leaders.filter_map(|l| l.broker.filter(|b| !self.by_broker.contains_key(b)));
-        let leaders = leaders.filter_map(|b| self.cluster.brokers.get(&b)).map(at);
+        let leaders = self.missing().map(|(_, address)| at(address));
         let any = self
             .untried()
             .filter(|_| self.is_alone())

@@ -15,10 +15,8 @@ use rdkafka::{
     types::RDKafkaErrorCode,
 };
 
-use crate::{
-    columns::{Record, records},
-    receipt::Ticket,
-};
+use super::in_flight::Ticket;
+use crate::columns::{Record, records};
 
 /// The arguments of a call, in their order.
 const TOPIC: usize = 0;
@@ -100,18 +98,6 @@ fn bytes(bytes: &[u8]) -> sys::rd_kafka_vu_s__bindgen_ty_1__bindgen_ty_1 {
     sys::rd_kafka_vu_s__bindgen_ty_1__bindgen_ty_1 {
         ptr: bytes.as_ptr().cast_mut().cast(), // only read
         size: bytes.len(),
-    }
-}
-
-impl Record<'_> {
-    /// Writes its header to `out`, which is cleared.
-    pub(crate) fn header(&self, out: &mut Vec<u8>) {
-        record::Header {
-            id: self.id,
-            stream: self.stream,
-            client_key: self.client_key,
-        }
-        .write(out);
     }
 }
 

@@ -15,7 +15,7 @@ use tokio::{
     },
     sync::{
         Semaphore,
-        mpsc::{UnboundedReceiver, unbounded_channel},
+        mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
         watch,
     },
 };
@@ -24,6 +24,7 @@ use super::{
     tests::{PATIENCE, config, known, log, slab},
     *,
 };
+use crate::client::Clients;
 
 /// Of a produce request, in the protocol.
 const PRODUCE: i16 = 0;
@@ -217,8 +218,9 @@ async fn a_batch_that_came_too_early_is_not_told_as_stored_because_the_one_behin
     let mut config = config(&address.to_string(), &name);
     config.kafka.message_timeout = PATIENCE; // the topic is made again meanwhile
     let producers = Producers::new(&config, known(&name, 1)).unwrap();
+    let clients = Clients::of(Arc::new(producers), known(&name, 1));
     let (sender, mut receipts) = unbounded_channel();
-    let produce = |id, value: &str| producers.produce(slab(id, &name, &[value]), &sender);
+    let produce = |id, value: &str| clients.produce(slab(id, &name, &[value]), &sender);
     produce(1, "before");
     gate.has_come(1).await;
     gate.pass_one().await;

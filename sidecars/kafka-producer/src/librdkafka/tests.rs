@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use aguacero::kafka::Described;
-use aguacero_proto::produce::Request;
+use aguacero_proto::produce::{Receipt, Request};
 use rdkafka::{
     Offset, TopicPartitionList,
     admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier},
@@ -14,9 +14,10 @@ use rdkafka::{
     producer::DefaultProducerContext,
     types::RDKafkaApiKey,
 };
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::*;
+use crate::client::Clients;
 
 /// Longer than anything takes here.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
@@ -67,7 +68,9 @@ pub(super) fn known(topic: &str, replicas: usize) -> Known {
 
 struct Bench {
     cluster: MockCluster<'static, DefaultProducerContext>,
-    producers: Producers,
+    producers: Arc<Producers>,
+    clients: Clients,
+    topics: Known,
     sender: UnboundedSender<Receipt>,
     receipts: UnboundedReceiver<Receipt>,
     next: u64,
@@ -86,8 +89,11 @@ impl Bench {
         config.kafka.message_timeout = MESSAGE_TIMEOUT;
         let topics = known("t", replicas);
         let (sender, receipts) = unbounded_channel();
+        let producers = Arc::new(Producers::new(&config, topics.clone()).unwrap());
         Self {
-            producers: Producers::new(&config, topics).unwrap(),
+            clients: Clients::of(producers.clone(), topics.clone()),
+            topics,
+            producers,
             cluster,
             sender,
             receipts,
@@ -97,7 +103,7 @@ impl Bench {
 
     /// The topic was looked at: so many replicas are in sync, of those that an event must have.
     fn found(&self, in_sync: usize, min_insync: usize) {
-        let mut topics = self.producers.topics.topics.write().unwrap();
+        let mut topics = self.topics.topics.write().unwrap();
         let topic = topics.get_mut("t").unwrap();
         (topic.in_sync, topic.min_insync) = (vec![in_sync], min_insync);
     }
@@ -106,7 +112,7 @@ impl Bench {
     fn produce(&mut self, values: &[&str]) -> u64 {
         self.next += 1;
         let slab = slab(self.next, "t", values);
-        self.producers.produce(slab, &self.sender);
+        self.clients.produce(slab, &self.sender);
         self.next
     }
 
@@ -367,13 +373,14 @@ async fn beyond_a_limit_that_was_lowered_an_event_is_too_large_and_its_neighbour
         .await
         .unwrap()
         .unwrap();
-    let producers = Producers::new(&config, topics).unwrap();
+    let producers = Producers::new(&config, topics.clone()).unwrap();
+    let clients = Clients::of(Arc::new(producers), topics);
     let (sender, mut receipts) = unbounded_channel();
     let big = "x".repeat(50_000);
     let mut next = 0;
     let mut outcomes = async |values: &[&str]| -> Vec<Outcome> {
         next += 1;
-        producers.produce(slab(next, &topic, values), &sender);
+        clients.produce(slab(next, &topic, values), &sender);
         let receipt: Receipt = tokio::time::timeout(PATIENCE, receipts.recv())
             .await
             .unwrap()

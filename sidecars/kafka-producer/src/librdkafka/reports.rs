@@ -17,7 +17,7 @@ use rdkafka::{
 };
 use tokio::{io::AsyncReadExt as _, net::UnixStream};
 
-use crate::produce::Context;
+use super::Context;
 
 /// How often a producer that is to end is asked whether it has.
 const END_EVERY: Duration = Duration::from_millis(20);

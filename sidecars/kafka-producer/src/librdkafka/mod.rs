@@ -1,4 +1,8 @@
-//! Slabs into librdkafka, delivery reports out of it.
+//! Slabs into librdkafka, delivery reports out of it: the client that the world knows.
+
+mod in_flight;
+mod records;
+mod reports;
 
 use std::{
     sync::{
@@ -14,7 +18,7 @@ use aguacero::{
     kafka::{self, Bootstrap},
     log_limiter,
 };
-use aguacero_proto::produce::{Outcome, Receipt, Slab};
+use aguacero_proto::produce::{Outcome, Slab};
 use rdkafka::{
     ClientConfig, ClientContext, Message as _,
     bindings::{rd_kafka_message_status, rd_kafka_msg_status_t},
@@ -23,26 +27,22 @@ use rdkafka::{
     producer::{BaseProducer, Producer as _, ProducerContext, PurgeConfig},
     types::RDKafkaErrorCode,
 };
-use tokio::sync::{Notify, mpsc::UnboundedSender};
+use tokio::sync::Notify;
 
 use crate::{
-    columns::is_whole,
+    client::Client,
     metric,
-    receipt::{InFlight, Report, Ticket},
-    records,
-    reports::Reports,
-    topics::Known,
+    receipt::Flight,
+    topics::{BATCH_BYTES_MAX, Known},
 };
-
-/// librdkafka's own bound of one request to the broker; a topic with less is respected.
-pub(crate) const BATCH_BYTES_MAX: usize = 1_000_000;
+use in_flight::{InFlight, Report, Ticket};
+use reports::Reports;
 
 /// The producer in use. A fatal error makes it useless, and another takes its place.
 #[derive(Clone)]
 pub(crate) struct Producers {
     current: Arc<RwLock<Arc<BaseProducer<Context>>>>,
     in_flight: InFlight,
-    topics: Known,
 }
 
 pub(crate) struct Context {
@@ -59,7 +59,7 @@ pub(crate) struct Context {
 impl ClientContext for Context {
     /// Of a fatal error too this is told by the error behind it.
     fn error(&self, error: KafkaError, reason: &str) {
-        metric::kafka_error(&error);
+        metric::kafka_error(&kafka::code(&error));
         log_limiter::repeated("librdkafka", &kafka::code(&error), &reason);
         self.bootstrap.note(&error);
         self.failed.notify_one();
@@ -97,7 +97,7 @@ impl ProducerContext for Context {
                 Report::Failed(Outcome::Unknown, detail.to_owned())
             }
             Err((error, message)) => {
-                metric::failed(message.topic(), error);
+                metric::failed(message.topic(), &kafka::code(error), 1, error);
                 if is_of_settings(error) {
                     self.topics.look_soon();
                 }
@@ -174,26 +174,15 @@ impl Producers {
         let current = Arc::new(RwLock::new(recipe.make()?));
         let replacing = replace_failed(recipe, Arc::clone(&current));
         tokio::spawn(essential("replacing failed producers", replacing));
-        Ok(Self {
-            current,
-            in_flight,
-            topics,
-        })
+        Ok(Self { current, in_flight })
     }
+}
 
-    /// Gives every record of `slab` to librdkafka. Never blocks; the receipt comes by itself.
-    pub(crate) fn produce(&self, slab: Slab, receipts: &UnboundedSender<Receipt>) {
-        if let Err(detail) = self.check(&slab) {
-            let number = self.in_flight.begin(&slab, 1, receipts);
-            let ticket = Ticket {
-                slab: number,
-                record: 0,
-            };
-            let report = Report::Failed(Outcome::NotStored, detail);
-            return self.in_flight.report(ticket, report);
-        }
+impl Client for Producers {
+    /// Gives every record of `slab` to librdkafka.
+    fn produce(&self, slab: Slab, flight: Flight) {
         let producer = Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner));
-        let number = self.in_flight.begin(&slab, slab.ends.len(), receipts);
+        let number = self.in_flight.begin(flight);
         // SAFETY: what is in flight keeps the values until the last report.
         #[allow(unsafe_code)]
         unsafe {
@@ -203,25 +192,6 @@ impl Producers {
                 self.in_flight.report(ticket, report);
             });
         }
-    }
-
-    /// Why nothing of a slab can be produced.
-    fn check(&self, slab: &Slab) -> Result<(), String> {
-        let (topic, partition) = (&slab.topic, slab.partition);
-        let detail = match self.topics.partitions(topic) {
-            None => format!("the kafka-producer does not know topic {topic}"),
-            Some(n) if !(0..n).contains(&partition) => {
-                format!("topic {topic} has no partition {partition}")
-            }
-            // Certainly not stored, which after an attempt nobody could say any more.
-            Some(_) if !self.topics.takes(topic, partition) => {
-                "fewer replicas are in sync than an event must have".to_owned()
-            }
-            Some(_) if !is_whole(slab) => "the slab's columns do not agree".to_owned(),
-            Some(_) => return Ok(()),
-        };
-        metric::not_produced(topic, partition, &detail);
-        Err(detail)
     }
 }
 
@@ -327,7 +297,6 @@ async fn replace_failed(recipe: Recipe, current: Arc<RwLock<Arc<BaseProducer<Con
 }
 
 #[cfg(test)]
-#[path = "produce_tests.rs"]
 mod tests;
 
 #[cfg(test)]
