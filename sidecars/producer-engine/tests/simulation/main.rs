@@ -1,0 +1,47 @@
+//! Random histories of a Kafka cluster and an engine: the same seed makes the same history. `docs/simulation.md` has what
+//! is simulated and checked, and how to run one again.
+//!
+//! `SIMULATION_SEED=7` tells the history of seed 7; `SIMULATION_SEEDS=1000000` makes so many.
+
+mod broker;
+mod checks;
+mod cluster;
+mod driver;
+mod events;
+mod faults;
+mod log;
+mod network;
+mod plan;
+mod produce;
+mod random;
+mod world;
+
+use std::panic;
+
+use world::World;
+
+/// Histories, unless `SIMULATION_SEEDS` says otherwise.
+const HISTORIES: u64 = 100_000;
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+fn history(seed: u64, is_told: bool) {
+    World::new(seed, is_told).run();
+}
+
+#[test]
+fn every_receipt_is_true_and_nothing_gets_stuck_whatever_happens() {
+    if let Some(seed) = number("SIMULATION_SEED") {
+        return history(seed, true);
+    }
+    let first = number("SIMULATION_FROM").unwrap_or(0);
+    for seed in first..first + number("SIMULATION_SEEDS").unwrap_or(HISTORIES) {
+        if panic::catch_unwind(|| history(seed, false)).is_err() {
+            eprintln!("seed {seed} fails; SIMULATION_SEED={seed} tells it again:");
+            history(seed, true);
+            panic!("seed {seed} fails the first time and not the second");
+        }
+    }
+}
