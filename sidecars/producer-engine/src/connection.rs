@@ -287,11 +287,13 @@ impl Connection {
             }
             let frame = rest[..length].to_vec();
             self.input.advance(4 + length);
-            let request = self.requests.pop_front();
-            let request = request.ok_or("a response that nobody has asked for")?;
-            let body = body(&request, &frame)
+            const NOT_ASKED: &str = "a response that nobody has asked for";
+            // One whose answer cannot be read stays among those that have none.
+            let request = self.requests.front().ok_or(NOT_ASKED)?;
+            let body = body(request, &frame)
                 .map_err(|Malformed| MALFORMED)?
                 .to_vec();
+            let request = self.requests.pop_front().ok_or(NOT_ASKED)?;
             let Kind::Handshake(api) = request.kind else {
                 if matches!(request.kind, Kind::Produce(_)) {
                     self.producing -= 1;
