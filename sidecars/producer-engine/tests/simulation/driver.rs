@@ -31,13 +31,13 @@ impl World {
             deadline.is_none_or(|at| at > now),
             "it is due again at once: {deadline:?}"
         );
-        self.carry_out();
         let deadline = deadline.map_or(u64::MAX, |at| at.as_nanos().div_ceil(1_000) as u64);
         self.wake_at = deadline.max(self.now + 1);
         if self.random.permille(20) {
             let early = self.now + 1 + self.random.within(0..=20_000);
             self.wake_at = self.wake_at.min(early);
         }
+        self.carry_out();
         let open: Vec<ConnectionId> = self
             .connections
             .iter()

@@ -184,7 +184,7 @@ impl World {
         for broker in 0..self.brokers.len() {
             self.unfence(broker);
         }
-        self.unstall();
+        self.mend();
         self.plan.lag_permille = 0;
         self.plan.late_permille = 0;
         self.plan.slow_permille = 0;

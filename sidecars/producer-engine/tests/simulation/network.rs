@@ -328,9 +328,17 @@ impl World {
         }
     }
 
-    pub(crate) fn unstall(&mut self) {
-        for connection in self.connections.values_mut() {
+    /// Nothing stalls any more, and who has a connection that is gone is told so.
+    pub(crate) fn mend(&mut self) {
+        let mut gone = Vec::new();
+        for (id, connection) in &mut self.connections {
             connection.stalled_until = 0;
+            if connection.is_open && (connection.up.is_cut || !connection.is_served) {
+                gone.push(*id);
+            }
+        }
+        for id in gone {
+            self.later(0, Happening::Lost(id));
         }
     }
 

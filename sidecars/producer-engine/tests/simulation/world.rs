@@ -145,7 +145,8 @@ impl World {
                 self.learn(broker);
             }
         }
-        self.later(0, Happening::Submit);
+        let first = self.random.within(0..=20_000);
+        self.later(first, Happening::Submit);
         if let Some(every) = self.plan.fault_every {
             let after = self.random.within(0..=every);
             self.later(after, Happening::Fault);
