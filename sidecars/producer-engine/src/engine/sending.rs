@@ -160,7 +160,11 @@ impl<S: Slab> Engine<S> {
             return None;
         }
         if !partition.is_ready(connection, self.settings.in_flight_max, now) {
-            return None; // the answer to what is on its way puts it here again
+            // The answer to what is on its way puts it here again, or the end of its pause.
+            if partition.not_before > now {
+                self.enqueue(place, now);
+            }
+            return None;
         }
         let (stamp, batch) = partition.next(connection)?;
         let (id, slab, records) = (batch.id, batch.slab, batch.records.clone());
