@@ -31,7 +31,8 @@ impl<S: Slab> Engine<S> {
             && let Ok(silent) = u64::try_from(answer.throttle_ms)
             && silent > 0
         {
-            one.silent_until = now + Time::from_millis(silent);
+            // A later answer may ask for less than an earlier one did.
+            one.silent_until = one.silent_until.max(now + Time::from_millis(silent));
         }
         let mut told: Vec<_> = answer.batches.into_iter().map(Some).collect();
         for (nth, one) in sent.iter().enumerate() {
