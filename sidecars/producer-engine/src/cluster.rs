@@ -33,8 +33,6 @@ pub struct Leader {
     pub broker: Option<i32>,
     /// How often the partition has had another leader.
     pub epoch: i32,
-    /// Whether it has other replicas.
-    pub is_replicated: bool,
 }
 
 /// A topic that slabs may be of.
@@ -118,7 +116,6 @@ impl Cluster {
             let nobody = Leader {
                 broker: None,
                 epoch: -1,
-                is_replicated: true,
             };
             if topic.leaders.len() < count {
                 topic.leaders.resize(count, nobody);
@@ -132,7 +129,6 @@ impl Cluster {
                     *leader = Leader {
                         broker: Some(partition.leader).filter(|b| self.brokers.contains_key(b)),
                         epoch: partition.leader_epoch,
-                        is_replicated: partition.replicas > 1,
                     };
                 }
             }

@@ -14,10 +14,8 @@ pub struct Verdict {
 pub enum Appended {
     /// Certainly not.
     No,
-    /// Not where the leader is the only replica: what is told before a batch is appended can also be told while it waits
-    /// for the other replicas.
-    IfReplicated,
-    /// Perhaps.
+    /// Perhaps. What is told before a batch is appended can often be told as well while it waits for the other replicas.
+    /// That there are none is never certain: one that is moved to another broker has two for a while.
     Perhaps,
 }
 
@@ -38,18 +36,18 @@ pub enum Then {
 
 /// Code and name of every error that a broker may answer to a Produce request, and what it says.
 pub const TABLE: &[(i16, &str, Appended, Then)] = {
-    use Appended::{IfReplicated, No, Perhaps};
+    use Appended::{No, Perhaps};
     use Then::{Fail, FindLeader, NewEpoch, Retry, Split};
     &[
         (-1, "UNKNOWN_SERVER_ERROR", Perhaps, Fail),
         (1, "OFFSET_OUT_OF_RANGE", Perhaps, Fail),
         (2, "CORRUPT_MESSAGE", No, Retry),
-        (3, "UNKNOWN_TOPIC_OR_PARTITION", IfReplicated, FindLeader),
-        (5, "LEADER_NOT_AVAILABLE", IfReplicated, FindLeader),
-        (6, "NOT_LEADER_OR_FOLLOWER", IfReplicated, FindLeader),
+        (3, "UNKNOWN_TOPIC_OR_PARTITION", Perhaps, FindLeader),
+        (5, "LEADER_NOT_AVAILABLE", Perhaps, FindLeader),
+        (6, "NOT_LEADER_OR_FOLLOWER", Perhaps, FindLeader),
         (7, "REQUEST_TIMED_OUT", Perhaps, Retry),
         (8, "BROKER_NOT_AVAILABLE", Perhaps, FindLeader),
-        (9, "REPLICA_NOT_AVAILABLE", IfReplicated, FindLeader),
+        (9, "REPLICA_NOT_AVAILABLE", Perhaps, FindLeader),
         (10, "MESSAGE_TOO_LARGE", No, Split),
         (13, "NETWORK_EXCEPTION", Perhaps, FindLeader),
         (14, "COORDINATOR_LOAD_IN_PROGRESS", No, Retry),
@@ -78,14 +76,14 @@ pub const TABLE: &[(i16, &str, Appended, Then)] = {
         (56, "KAFKA_STORAGE_ERROR", Perhaps, FindLeader),
         (58, "SASL_AUTHENTICATION_FAILED", No, Fail),
         (59, "UNKNOWN_PRODUCER_ID", No, NewEpoch),
-        (74, "FENCED_LEADER_EPOCH", IfReplicated, FindLeader),
-        (75, "UNKNOWN_LEADER_EPOCH", IfReplicated, FindLeader),
+        (74, "FENCED_LEADER_EPOCH", Perhaps, FindLeader),
+        (75, "UNKNOWN_LEADER_EPOCH", Perhaps, FindLeader),
         (76, "UNSUPPORTED_COMPRESSION_TYPE", No, Fail),
         (87, "INVALID_RECORD", No, Fail),
         (89, "THROTTLING_QUOTA_EXCEEDED", No, Retry),
         (90, "PRODUCER_FENCED", No, NewEpoch),
-        (100, "UNKNOWN_TOPIC_ID", IfReplicated, FindLeader),
-        (103, "INCONSISTENT_TOPIC_ID", IfReplicated, FindLeader),
+        (100, "UNKNOWN_TOPIC_ID", Perhaps, FindLeader),
+        (103, "INCONSISTENT_TOPIC_ID", Perhaps, FindLeader),
     ]
 };
 

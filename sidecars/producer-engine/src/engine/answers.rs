@@ -136,10 +136,6 @@ impl<S: Slab> Engine<S> {
         reason: Reason,
         now: Time,
     ) {
-        let is_replicated = self
-            .cluster
-            .leader(place.0, place.1)
-            .is_none_or(|l| l.is_replicated);
         let partition = &mut self.partitions[place.0][place.1];
         partition.known_on = None;
         partition.failures += 1;
@@ -147,11 +143,7 @@ impl<S: Slab> Engine<S> {
             return;
         };
         batch.on = None;
-        batch.perhaps_appended |= match verdict.0 {
-            Appended::No => false,
-            Appended::IfReplicated => is_replicated,
-            Appended::Perhaps => true,
-        };
+        batch.perhaps_appended |= verdict.0 == Appended::Perhaps;
         batch.why = Some(reason.clone());
         let is_told = batch.is_told;
         let records = batch.records.len();

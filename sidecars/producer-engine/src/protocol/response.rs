@@ -113,8 +113,6 @@ pub struct Partition {
     pub leader: i32,
     /// How often it has had another leader.
     pub leader_epoch: i32,
-    /// How many replicas it has.
-    pub replicas: usize,
 }
 
 /// A topic as a broker knows it.
@@ -160,11 +158,7 @@ pub fn metadata(bytes: &[u8], version: i16) -> Read<Metadata> {
         r.list(|r| {
             r.i16()?; // an error that the leader tells as well
             let (number, leader, leader_epoch) = (r.i32()?, r.i32()?, r.i32()?);
-            let mut replicas = 0;
-            r.list(|r| {
-                replicas += 1;
-                r.i32().map(drop)
-            })?;
+            r.list(|r| r.i32().map(drop))?; // replicas
             r.list(|r| r.i32().map(drop))?; // in sync
             r.list(|r| r.i32().map(drop))?; // offline
             r.no_tags()?;
@@ -172,7 +166,6 @@ pub fn metadata(bytes: &[u8], version: i16) -> Read<Metadata> {
                 number,
                 leader,
                 leader_epoch,
-                replicas,
             });
             Ok(())
         })?;
