@@ -105,8 +105,8 @@ impl World {
             ApiKey::Metadata => self.metadata(broker, ask, frame),
             ApiKey::InitProducerId => self.init_producer_id(ask),
             ApiKey::Produce => {
-                let request = ProduceRequest::decode(&mut frame, ask.version)
-                    .expect("a Produce request");
+                let request =
+                    ProduceRequest::decode(&mut frame, ask.version).expect("a Produce request");
                 assert!(frame.is_empty(), "more bytes than a request has");
                 assert_eq!(request.acks, -1);
                 self.produce(broker, ask, request);

@@ -77,7 +77,10 @@ impl Checks {
     /// A record on the wire has to be what its slab has.
     pub(crate) fn is_of(&self, mark: Mark, record: &records::Record, partition: i32) {
         let slab = &self.fates[mark.slab].slab.0;
-        assert!(slab.is(mark, record), "another record than that of the slab");
+        assert!(
+            slab.is(mark, record),
+            "another record than that of the slab"
+        );
         assert_eq!(slab.partition, partition, "another partition");
     }
 
@@ -125,7 +128,10 @@ impl World {
             assert!(!fate.is_received, "a second receipt of slab {number}");
             fate.is_received = true;
             let age = self.now - fate.submitted_at;
-            assert!(age <= timeout + 2_000, "slab {number} is told after {age} us");
+            assert!(
+                age <= timeout + 2_000,
+                "slab {number} is told after {age} us"
+            );
         }
         self.checks.open -= 1;
         self.checks.open_bytes -= receipt.slab.bytes();
@@ -140,7 +146,13 @@ impl World {
                         let life = self.lives.iter().position(|l| l.id == id);
                         life.expect("the id of a topic that was there")
                     });
-                    self.is_stored(number, part.records.start, part.records.len(), life, *offset);
+                    self.is_stored(
+                        number,
+                        part.records.start,
+                        part.records.len(),
+                        life,
+                        *offset,
+                    );
                     Told::Stored(life, *offset)
                 }
                 Outcome::NotStored(_) | Outcome::TooLarge(_) => {
@@ -186,7 +198,10 @@ impl World {
                     })
                 })
         });
-        assert!(is_there, "slab {slab} is told stored at {at}, and is not there");
+        assert!(
+            is_there,
+            "slab {slab} is told stored at {at}, and is not there"
+        );
     }
 
     /// Everything has recovered: what waits for partitions that are there has been told.

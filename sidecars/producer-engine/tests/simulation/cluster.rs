@@ -401,7 +401,11 @@ impl World {
                 let partition = &mut self.lives[life].partitions[number];
                 let is_needed = partition.in_sync & bit(broker) != 0 || !self.lives[life].is_alive;
                 let partition = &mut self.lives[life].partitions[number];
-                if let Some(log) = partition.logs.get_mut(&broker).filter(|_| !is_needed && loses) {
+                if let Some(log) = partition
+                    .logs
+                    .get_mut(&broker)
+                    .filter(|_| !is_needed && loses)
+                {
                     let left = self.random.below(log.entries.len() + 1);
                     log.truncate(left);
                 }

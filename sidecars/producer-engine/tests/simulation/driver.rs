@@ -78,7 +78,8 @@ impl World {
                 Action::Notice(notice) => self.note(|| format!("{notice:?}")),
             }
         }
-        self.checks.is_held(self.engine.held(), self.engine.held_bytes());
+        self.checks
+            .is_held(self.engine.held(), self.engine.held_bytes());
     }
 
     pub(crate) fn submit(&mut self, events: Events) {
@@ -131,7 +132,11 @@ impl World {
         let sizes = (
             records,
             self.plan.value_bytes_max,
-            if self.is_calm { 0 } else { self.plan.invalid_permille },
+            if self.is_calm {
+                0
+            } else {
+                self.plan.invalid_permille
+            },
         );
         let number = self.checks.count();
         let events = Events::random(number, (topic, name), partition, sizes, &mut self.random);

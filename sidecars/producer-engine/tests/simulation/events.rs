@@ -67,7 +67,9 @@ impl Events {
             value.resize(MARK_BYTES + bytes, random.number() as u8);
             Event {
                 timestamp: 1_700_000_000_000 + random.within(0..=200) as i64 - 100,
-                key: random.permille(500).then(|| vec![index as u8; random.below(4)]),
+                key: random
+                    .permille(500)
+                    .then(|| vec![index as u8; random.below(4)]),
                 value,
                 headers: match random.below(4) {
                     0 => vec![("id", vec![index as u8]), ("é", Vec::new())],

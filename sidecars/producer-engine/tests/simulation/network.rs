@@ -234,7 +234,10 @@ impl World {
         if self.now < connection.stalled_until {
             return self.move_up(id);
         }
-        let bytes = connection.up.bytes.split_to(count.min(connection.up.bytes.len()));
+        let bytes = connection
+            .up
+            .bytes
+            .split_to(count.min(connection.up.bytes.len()));
         if connection.is_served && self.brokers[connection.broker].is_up {
             connection.input.extend_from_slice(&bytes);
             self.next_request(id);
@@ -255,7 +258,10 @@ impl World {
         if self.now < connection.stalled_until {
             return self.move_down(id);
         }
-        let bytes = connection.down.bytes.split_to(count.min(connection.down.bytes.len()));
+        let bytes = connection
+            .down
+            .bytes
+            .split_to(count.min(connection.down.bytes.len()));
         connection.arrived += bytes.len() as u64;
         while let Some(&(end, is_produce, silent)) = connection.ends.front()
             && end <= connection.arrived
@@ -279,7 +285,9 @@ impl World {
         let Some(connection) = self.connections.get_mut(&id) else {
             return;
         };
-        while let Some(Slot { answer: Some(_), .. }) = connection.slots.front()
+        while let Some(Slot {
+            answer: Some(_), ..
+        }) = connection.slots.front()
             && let Some(slot) = connection.slots.pop_front()
             && let Some((answer, silent)) = slot.answer
         {
@@ -288,7 +296,9 @@ impl World {
             }
             if connection.is_served && !connection.down.is_cut {
                 connection.written += answer.remaining() as u64;
-                connection.ends.push_back((connection.written, slot.is_produce, silent));
+                connection
+                    .ends
+                    .push_back((connection.written, slot.is_produce, silent));
                 connection.down.bytes.extend_from_slice(&answer);
             }
         }

@@ -59,7 +59,11 @@ impl Plan {
         let topics: Vec<_> = (0..1 + random.below(2))
             .map(|_| {
                 let replicas = random.pick(&[1, 3]).min(brokers);
-                let in_sync = if replicas == 3 && random.permille(500) { 2 } else { 1 };
+                let in_sync = if replicas == 3 && random.permille(500) {
+                    2
+                } else {
+                    1
+                };
                 (1 + random.below(4), replicas, in_sync)
             })
             .collect();
@@ -89,10 +93,14 @@ impl Plan {
             true => 30_000,
             false => random.within(1_000..=10_000),
         };
-        let recovery = 3 * request_timeout + 2 * connect_timeout + 20 * backoff_max + 1_500 + metadata_max_age;
+        let recovery =
+            3 * request_timeout + 2 * connect_timeout + 20 * backoff_max + 1_500 + metadata_max_age;
         let settings = Settings {
             client_id: "simulation".to_owned(),
-            bootstrap: (0..brokers).take(1 + random.below(3)).map(address).collect(),
+            bootstrap: (0..brokers)
+                .take(1 + random.below(3))
+                .map(address)
+                .collect(),
             topics: (0..topics.len()).map(|t| format!("t{t}")).collect(),
             delivery_timeout: Time::from_millis(delivery_timeout),
             request_timeout: Time::from_millis(request_timeout),

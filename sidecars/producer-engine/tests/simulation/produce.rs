@@ -203,7 +203,10 @@ impl World {
         let (expires, wants_zero) = (self.plan.producer_expires, self.plan.wants_zero);
         self.appended += 1;
         entry.append = self.appended;
-        let Some(log) = self.lives[place.0].partitions[place.1].logs.get_mut(&broker) else {
+        let Some(log) = self.lives[place.0].partitions[place.1]
+            .logs
+            .get_mut(&broker)
+        else {
             return;
         };
         let end = match log.check(&entry, expires, wants_zero) {
@@ -231,12 +234,7 @@ impl World {
     /// An error that nothing explains, and the batch is in the log or not, as it leaves open.
     fn fail(&mut self, broker: usize, place: Place, entry: Entry, answer: &mut Answer) {
         let (code, _, appended, _) = self.random.pick(TABLE);
-        let is_replicated = self.partition(place).replicas.count_ones() > 1;
-        let may_be = match appended {
-            Appended::No => false,
-            Appended::IfReplicated => is_replicated,
-            Appended::Perhaps => true,
-        };
+        let may_be = appended == Appended::Perhaps;
         let leads = self.leads(broker, place);
         if leads && may_be && self.random.permille(500) {
             self.append(broker, place, entry, answer);
@@ -289,8 +287,8 @@ pub(crate) fn respond(world: &mut World, broker: usize, waiting: Waiting) {
             .with_log_start_offset(0);
         if answer.error == INVALID_RECORD {
             let message = StrBytes::from_static_str("it is not liked");
-            let of_record = BatchIndexAndErrorMessage::default()
-                .with_batch_index_error_message(Some(message));
+            let of_record =
+                BatchIndexAndErrorMessage::default().with_batch_index_error_message(Some(message));
             one = one.with_record_errors(vec![of_record]);
         }
         if let Some((leader, epoch)) = answer.hint.filter(|_| ask.version >= 10)
