@@ -19,7 +19,8 @@ use producer_engine::ConnectionId;
 use crate::{
     cluster::members,
     network::Slot,
-    produce::{Answer, respond},
+    produce::{Answer, NOT_LEADER, respond},
+    seen::Seen,
     world::{Happening, World},
 };
 
@@ -159,6 +160,9 @@ impl World {
             body = body.with_error_code(self.random.pick(&[14, 15, 16, -1, 41]));
         } else {
             self.producers += 1;
+            if self.producers > 1 {
+                self.saw(Seen::SecondProducerId);
+            }
             body = body
                 .with_producer_id(ProducerId(self.producers))
                 .with_producer_epoch(self.plan.first_epoch);
@@ -240,6 +244,11 @@ impl World {
                 {
                     answer.waits = None;
                     answer.error = error;
+                    match error {
+                        NOT_LEADER => self.saw(Seen::NotLeaderAfterAppend),
+                        20 => self.saw(Seen::NotEnoughReplicasAfterAppend),
+                        _ => {}
+                    }
                 }
             }
             let is_done = answers.iter().all(|a| a.waits.is_none());
@@ -267,6 +276,7 @@ impl World {
                 answer.error = 7;
             }
         }
+        self.saw(Seen::TimedOut);
         respond(self, broker, waiting);
     }
 }

@@ -9,6 +9,7 @@ use crate::{
     cluster::Place,
     events::{Mark, Number, Shared},
     log::Entry,
+    seen::Seen,
     world::World,
 };
 
@@ -140,6 +141,15 @@ impl World {
             assert_eq!(part.records.start, next, "parts one after the other");
             assert!(part.records.end > next, "an empty part");
             next = part.records.end;
+            let seen = match &part.outcome {
+                Outcome::Stored { .. } => Seen::Stored,
+                Outcome::NotStored(why) if why.code == codes::QUEUE_FULL => Seen::QueueFull,
+                Outcome::NotStored(_) => Seen::NotStored,
+                Outcome::TooLarge(_) => Seen::TooLarge,
+                Outcome::Unknown(why) if why.code == codes::NOT_ANSWERED => Seen::NotAnswered,
+                Outcome::Unknown(_) => Seen::Unknown,
+            };
+            self.saw(seen);
             let told = match &part.outcome {
                 Outcome::Stored { offset, topic } => {
                     let life = topic.map(|id| {

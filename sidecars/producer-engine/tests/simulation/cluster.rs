@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use crate::{
     log::{Entry, Log},
+    seen::Seen,
     world::{Happening, World},
 };
 
@@ -258,11 +259,14 @@ impl World {
         let Some(of_leader) = logs.get(&leader) else {
             return;
         };
-        own.diverge(of_leader);
+        let is_truncated = own.diverge(of_leader);
         let end = own.end();
         own.follow(of_leader, entries);
         let is_behind = end < of_leader.end();
         logs.insert(follower, own);
+        if is_truncated {
+            self.saw(Seen::Truncated);
+        }
         if let Some(role) = self.role_mut(leader, place) {
             role.ends[follower] = end;
             let is_caught_up = end >= role.start;
@@ -309,7 +313,8 @@ impl World {
         let is_new = self
             .role(leader, place)
             .is_some_and(|r| r.in_sync & bit(follower) == 0);
-        if is_new && self.is_heeded(leader, place) && end >= high_watermark {
+        let is_replica = self.partition(place).replicas & bit(follower) != 0;
+        if is_new && is_replica && self.is_heeded(leader, place) && end >= high_watermark {
             self.partition_mut(place).in_sync |= bit(follower);
             if let Some(role) = self.role_mut(leader, place) {
                 role.in_sync |= bit(follower);
@@ -334,7 +339,7 @@ impl World {
             .filter(|b| *b == leader || ends[*b] >= end)
             .fold(0, |set, b| set | bit(b));
         let in_sync = role.in_sync;
-        self.partition_mut(place).in_sync = in_sync;
+        self.partition_mut(place).in_sync &= in_sync;
         self.note(|| format!("in sync at {place:?}: {in_sync:04b}"));
         self.commit(leader, place);
         self.complete(leader);

@@ -2,7 +2,11 @@
 
 use producer_engine::ConnectionId;
 
-use crate::world::{Happening, World};
+use crate::{
+    cluster::{Place, bit, members},
+    seen::Seen,
+    world::{Happening, World},
+};
 
 impl World {
     pub(crate) fn fault(&mut self) {
@@ -20,7 +24,8 @@ impl World {
             62..72 => self.isolate(broker),
             72..78 => self.hide(broker),
             78..90 => self.lag(),
-            90..96 => self.delete_one(),
+            90..94 => self.delete_one(),
+            94..98 => self.move_one(),
             _ => {
                 let open = self.open();
                 for connection in open {
@@ -134,6 +139,56 @@ impl World {
         }
     }
 
+    /// A replica is moved to another broker: until that has caught up, the partition has both.
+    fn move_one(&mut self) {
+        let living = self.living();
+        let place = match living.is_empty() {
+            true => return,
+            false => self.random.pick(&living),
+        };
+        let replicas = self.partition(place).replicas;
+        let from: Vec<_> = members(replicas).collect();
+        let to: Vec<_> = (0..self.brokers.len())
+            .filter(|b| replicas & bit(*b) == 0)
+            .collect();
+        if to.is_empty() || from.is_empty() {
+            return;
+        }
+        let (from, to) = (self.random.pick(&from), self.random.pick(&to));
+        self.note(|| format!("{place:?} is moved from broker {from} to {to}"));
+        let partition = self.partition_mut(place);
+        partition.replicas |= bit(to);
+        partition.logs.entry(to).or_default();
+        self.tell_brokers();
+        let after = self.random.within(2_000..=50_000);
+        self.later(after, Happening::Move(place, from, to));
+    }
+
+    pub(crate) fn moved(&mut self, place: Place, from: usize, to: usize) {
+        let (in_sync, replicas) = {
+            let partition = self.partition(place);
+            (partition.in_sync, partition.replicas)
+        };
+        if !self.lives[place.0].is_alive || replicas & bit(to) == 0 || replicas & bit(from) == 0 {
+            return;
+        }
+        if in_sync & bit(to) == 0 {
+            if !self.is_calm {
+                self.later(100, Happening::Fetch(to, place));
+                self.later(20_000, Happening::Move(place, from, to));
+            }
+            return;
+        }
+        if self.partition(place).leader == Some(from) {
+            self.elect(place, Some(from));
+        }
+        let partition = self.partition_mut(place);
+        partition.replicas &= !bit(from);
+        partition.in_sync &= !bit(from);
+        self.saw(Seen::Moved);
+        self.tell_brokers();
+    }
+
     /// Followers that lag are taken out of those in sync.
     fn lag(&mut self) {
         for place in self.living() {
@@ -164,6 +219,7 @@ impl World {
             replicas = self.random.pick(&[1, 3]);
         }
         self.make(topic, partitions, replicas);
+        self.saw(Seen::MadeAgain);
     }
 
     /// Everything is there again, and stays.

@@ -75,8 +75,19 @@ impl Log {
 
     /// `expires_after`: when a producer that writes nothing is forgotten. `wants_zero`: one that is not known has to
     /// begin with 0, as from Kafka 4.5 on.
-    pub(crate) fn check(&mut self, batch: &Entry, expires_after: u64, wants_zero: bool) -> Check {
+    pub(crate) fn check(
+        &mut self,
+        batch: &Entry,
+        expires_after: u64,
+        wants_zero: bool,
+    ) -> (Check, bool) {
+        let known = self.producers.len();
         self.producers.retain(|p| batch.at < p.at + expires_after);
+        let is_forgotten = self.producers.len() < known;
+        (self.judge(batch, wants_zero), is_forgotten)
+    }
+
+    fn judge(&self, batch: &Entry, wants_zero: bool) -> Check {
         let Some(known) = self.producers.iter().find(|p| p.id == batch.producer) else {
             return match wants_zero && batch.sequence != 0 {
                 true => Check::Refused(OUT_OF_ORDER),
@@ -156,12 +167,14 @@ impl Log {
         self.entries.len() == leader.entries.len()
     }
 
-    /// Drops what `leader` does not have.
-    pub(crate) fn diverge(&mut self, leader: &Log) {
+    /// Drops what `leader` does not have; whether there was anything.
+    pub(crate) fn diverge(&mut self, leader: &Log) -> bool {
         let mut same = self.entries.len().min(leader.entries.len());
         while same > 0 && self.entries[same - 1].append != leader.entries[same - 1].append {
             same -= 1;
         }
+        let is_longer = same < self.entries.len();
         self.truncate(same);
+        is_longer
     }
 }

@@ -5,7 +5,10 @@ use std::collections::VecDeque;
 use bytes::{Buf as _, Bytes, BytesMut};
 use producer_engine::ConnectionId;
 
-use crate::world::{Happening, World};
+use crate::{
+    seen::Seen,
+    world::{Happening, World},
+};
 
 /// Bytes on their way in one direction.
 #[derive(Default)]
@@ -171,6 +174,9 @@ impl World {
         let bytes = &self.engine.unsent(id)[..count];
         connection.frames.pass(bytes);
         let in_flight = connection.frames.produced - connection.answered;
+        if in_flight > 1 {
+            self.tally.count(Seen::SeveralInFlight);
+        }
         assert!(
             in_flight <= self.plan.settings.in_flight_max,
             "{in_flight} requests on their way"

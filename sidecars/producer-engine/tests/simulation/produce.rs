@@ -12,19 +12,23 @@ use kafka_protocol::{
     protocol::StrBytes,
     records::{Record, RecordBatchDecoder},
 };
-use producer_engine::error::{Appended, TABLE};
+use producer_engine::{
+    ConnectionId,
+    error::{Appended, TABLE},
+};
 use uuid::Uuid;
 
 use crate::{
     broker::{Ask, Waiting, framed},
     cluster::Place,
     events::{self, Mark},
-    log::{Check, Entry},
+    log::{Check, Entry, INVALID_PRODUCER_EPOCH},
+    seen::Seen,
     world::{Happening, World},
 };
 
 const UNKNOWN_TOPIC_OR_PARTITION: i16 = 3;
-const NOT_LEADER: i16 = 6;
+pub(crate) const NOT_LEADER: i16 = 6;
 const TOO_LARGE: i16 = 10;
 const NOT_ENOUGH_REPLICAS: i16 = 19;
 const NOT_ENOUGH_REPLICAS_AFTER_APPEND: i16 = 20;
@@ -135,25 +139,33 @@ impl World {
         });
         let place = match self.meant(broker, ask.version, answer) {
             Ok(place) => place,
-            Err(error) => return answer.error = error,
+            Err(error) => {
+                if error == UNKNOWN_TOPIC_ID {
+                    self.saw(Seen::UnknownTopicId);
+                }
+                return answer.error = error;
+            }
         };
         let topic = self.lives[place.0].topic;
         assert_eq!(topic, self.checks.topic(entry.slab), "another topic");
         if self.has_errors() && self.random.permille(self.plan.error_permille) {
-            return self.fail(broker, place, entry, answer);
+            return self.fail(broker, place, ask.connection, entry, answer);
         }
         let role = self.role(broker, place).cloned().unwrap_or_default();
         if role.leader != Some(broker) || !self.partition(place).logs.contains_key(&broker) {
             answer.error = NOT_LEADER;
             answer.hint = role.leader.map(|leader| (leader, role.epoch));
         } else if (role.in_sync.count_ones() as usize) < self.in_sync_min(place) {
+            self.saw(Seen::NotEnoughReplicas);
             answer.error = NOT_ENOUGH_REPLICAS;
         } else if bytes > self.plan.batch_bytes_max.0 {
+            self.saw(Seen::MessageTooLarge);
             answer.error = TOO_LARGE;
         } else if is_invalid {
+            self.saw(Seen::InvalidRecord);
             answer.error = INVALID_RECORD;
         } else {
-            self.append(broker, place, entry, answer);
+            self.append(broker, place, ask.connection, entry, answer);
         }
     }
 
@@ -199,7 +211,14 @@ impl World {
         (entry, is_invalid)
     }
 
-    fn append(&mut self, broker: usize, place: Place, mut entry: Entry, answer: &mut Answer) {
+    fn append(
+        &mut self,
+        broker: usize,
+        place: Place,
+        connection: ConnectionId,
+        mut entry: Entry,
+        answer: &mut Answer,
+    ) {
         let (expires, wants_zero) = (self.plan.producer_expires, self.plan.wants_zero);
         self.appended += 1;
         entry.append = self.appended;
@@ -209,19 +228,36 @@ impl World {
         else {
             return;
         };
-        let end = match log.check(&entry, expires, wants_zero) {
+        let (check, is_forgotten) = log.check(&entry, expires, wants_zero);
+        if is_forgotten {
+            self.tally.count(Seen::ProducerForgotten);
+        }
+        let end = match check {
             Check::Refused(error) => {
                 answer.error = error;
+                self.saw(match error {
+                    INVALID_PRODUCER_EPOCH => Seen::InvalidProducerEpoch,
+                    _ => Seen::OutOfOrder,
+                });
                 return;
             }
             Check::Has(offset) => {
                 answer.offset = offset;
+                self.saw(Seen::HasAlready);
                 offset + entry.records as i64
             }
             Check::Next => {
                 entry.offset = log.end();
                 answer.offset = entry.offset;
                 log.append(entry);
+                self.saw(Seen::Appended);
+                if self
+                    .connections
+                    .get(&connection)
+                    .is_some_and(|c| !c.is_open)
+                {
+                    self.saw(Seen::AppendedLate);
+                }
                 self.checks.appended(&entry, place);
                 self.wake_followers(broker, place);
                 entry.end()
@@ -232,12 +268,19 @@ impl World {
     }
 
     /// An error that nothing explains, and the batch is in the log or not, as it leaves open.
-    fn fail(&mut self, broker: usize, place: Place, entry: Entry, answer: &mut Answer) {
+    fn fail(
+        &mut self,
+        broker: usize,
+        place: Place,
+        connection: ConnectionId,
+        entry: Entry,
+        answer: &mut Answer,
+    ) {
         let (code, _, appended, _) = self.random.pick(TABLE);
         let may_be = appended == Appended::Perhaps;
         let leads = self.leads(broker, place);
         if leads && may_be && self.random.permille(500) {
-            self.append(broker, place, entry, answer);
+            self.append(broker, place, connection, entry, answer);
         }
         if answer.waits.is_some() && self.random.permille(150) {
             answer.error = 0; // it is stored, but not said where

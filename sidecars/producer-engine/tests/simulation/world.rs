@@ -15,6 +15,7 @@ use crate::{
     network::Connection,
     plan::Plan,
     random::Random,
+    seen::{Seen, Tally},
 };
 
 /// Something that will happen.
@@ -35,6 +36,8 @@ pub(crate) enum Happening {
     Hear(usize),
     /// A topic is made again.
     Make(usize),
+    /// A replica is moved from one broker to another.
+    Move(Place, usize, usize),
     /// A request has waited long enough.
     Expire(usize, u64),
     /// A connection is open, or was refused.
@@ -90,6 +93,7 @@ pub(crate) struct World {
     is_over: bool,
     pub(crate) checks: Checks,
     pub(crate) is_told: bool,
+    pub(crate) tally: Tally,
 }
 
 impl World {
@@ -119,6 +123,7 @@ impl World {
             is_over: false,
             checks: Checks::default(),
             is_told,
+            tally: Tally::default(),
             random,
             plan,
         };
@@ -164,6 +169,10 @@ impl World {
 
     pub(crate) fn time(&self) -> Time {
         Time::from_micros(self.now)
+    }
+
+    pub(crate) fn saw(&mut self, what: Seen) {
+        self.tally.count(what);
     }
 
     /// Tells what happens, if somebody wants to know.
@@ -213,6 +222,7 @@ impl World {
             }
             Happening::Hear(broker) => self.brokers[broker].is_silent = false,
             Happening::Make(topic) => self.make_again(topic),
+            Happening::Move(place, from, to) => self.moved(place, from, to),
             Happening::Expire(broker, waiting) => self.expire(broker, waiting),
             Happening::Opened(connection, is_open) => self.opened(connection, is_open),
             Happening::Up(connection) => self.up(connection),
