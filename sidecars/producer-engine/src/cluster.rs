@@ -151,7 +151,16 @@ impl Cluster {
         }
     }
 
-    /// Of this leader nothing is known any more: it has said that it is none.
+    /// Nothing comes from this broker any more: whatever is told next of what it leads counts, even of an earlier epoch.
+    /// Epochs begin anew where a topic is made again, and a hint may have come from a broker that has not heard of that.
+    pub(crate) fn doubt(&mut self, broker: i32) {
+        let leaders = self.topics.iter_mut().flat_map(|t| &mut t.leaders);
+        for leader in leaders.filter(|l| l.broker == Some(broker)) {
+            leader.epoch = -1;
+        }
+    }
+
+    /// Of this leader nothing is known any more: it has said that it is none. See [`Self::doubt`].
     pub(crate) fn forget_leader(&mut self, topic: usize, partition: usize, broker: i32) {
         let leader = self
             .topics
@@ -160,7 +169,7 @@ impl Cluster {
         if let Some(leader) = leader
             && leader.broker == Some(broker)
         {
-            leader.broker = None;
+            (leader.broker, leader.epoch) = (None, -1);
         }
     }
 }
