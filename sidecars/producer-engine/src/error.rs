@@ -101,3 +101,52 @@ pub fn name(code: i16) -> &'static str {
     let known = TABLE.iter().find(|(known, ..)| *known == code);
     known.map_or("UNKNOWN_ERROR_CODE", |(_, name, ..)| name)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_documented_table_is_this_one() {
+        let document = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/outcomes.md");
+        let document = std::fs::read_to_string(document).unwrap();
+        let cells = |line: &str| {
+            let cells = line.split('|').map(|cell| cell.trim().to_owned());
+            cells.skip(1).take(4).collect::<Vec<_>>()
+        };
+        let told = document.lines().filter(|line| line.starts_with("| "));
+        let told = told
+            .map(cells)
+            .filter(|cells| cells[0].parse::<i16>().is_ok());
+        let ours = TABLE.iter().map(|(code, name, appended, then)| {
+            let appended = match appended {
+                Appended::No => "no",
+                Appended::Perhaps => "perhaps",
+            };
+            let then = match then {
+                Then::Retry => "the same again",
+                Then::FindLeader => "the same again, to whoever leads now",
+                Then::NewEpoch => "in a new epoch",
+                Then::Split => "in halves",
+                Then::Fail => "told at once",
+            };
+            vec![
+                code.to_string(),
+                format!("`{name}`"),
+                appended.to_owned(),
+                then.to_owned(),
+            ]
+        });
+        assert_eq!(told.collect::<Vec<_>>(), ours.collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn what_is_not_known_may_have_happened() {
+        let verdict = verdict(12_345);
+        assert_eq!(
+            (verdict.appended, verdict.then),
+            (Appended::Perhaps, Then::Fail)
+        );
+        assert_eq!(name(12_345), "UNKNOWN_ERROR_CODE");
+    }
+}

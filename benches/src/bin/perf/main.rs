@@ -1,6 +1,7 @@
 //! Aguacero beside its limits: each goal of `perf-reports/README.md` as the ratio of two sides that take
 //! turns in one run. `make perf-quick` and `make perf` start the services for it.
 
+mod clients;
 mod curves;
 mod goal;
 mod ingest;
@@ -48,7 +49,13 @@ struct Arguments {
 }
 
 /// Every goal, by subject.
-const GOALS: &[&[Goal]] = &[ingest::GOALS, stores::GOALS, whole::GOALS, locust::GOALS];
+const GOALS: &[&[Goal]] = &[
+    ingest::GOALS,
+    clients::GOALS,
+    stores::GOALS,
+    whole::GOALS,
+    locust::GOALS,
+];
 
 /// How each pair is measured.
 #[derive(Clone, Copy)]

@@ -118,6 +118,15 @@ impl Server {
         Self::of(pipeline, |p| vec![&p.gateway, &p.kafka_producer])
     }
 
+    /// Gateway, kafka-producer with this client, and the broker.
+    pub(crate) async fn with_client(client: &str) -> anyhow::Result<Self> {
+        let pipeline = weather().with("kafka_producer.client", client);
+        let pipeline = pipeline.into_kafka_only().start().await;
+        let mut server = Self::of(pipeline, |p| vec![&p.gateway, &p.kafka_producer]);
+        server.pids.push(Services::pid("kafka")?);
+        Ok(server)
+    }
+
     /// All four processes, and the services behind them, in the order of `whole::PROCESSES`.
     pub(crate) async fn everything() -> anyhow::Result<Self> {
         let pipeline = weather().start().await;
