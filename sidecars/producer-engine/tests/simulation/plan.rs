@@ -111,7 +111,7 @@ impl Plan {
             in_flight_max: random.within(1..=5) as usize,
             request_bytes_max: random.pick(&[100, 600, 1 << 20]),
             queue_bytes_max: random.pick(&[1_500, 10_000, 1 << 20]),
-            compression: match random.below(20) {
+            compression: match random.below(60) {
                 0 => Compression::Gzip,
                 1 => Compression::Snappy,
                 2 => Compression::Lz4,
