@@ -105,7 +105,8 @@ impl World {
 
     /// The next slab comes, of a topic and partition by chance, perhaps one that is not there.
     pub(crate) fn submit_next(&mut self) {
-        let burst = match self.random.permille(300) {
+        let was_pause = std::mem::take(&mut self.is_paused);
+        let burst = match was_pause || self.random.permille(300) {
             true => self.random.below(6),
             false => 1,
         };
@@ -119,8 +120,9 @@ impl World {
         if self.to_submit > 0 {
             let gap = 2 * self.plan.active / self.plan.slabs as u64;
             let mut after = self.random.within(0..=gap);
-            if self.to_submit < self.plan.slabs / 2 {
+            if self.to_submit < self.plan.slabs / 2 && self.plan.pause > 0 {
                 after += std::mem::take(&mut self.plan.pause);
+                self.is_paused = true;
             }
             self.later(after, Happening::Submit);
         }

@@ -15,6 +15,9 @@ impl World {
         };
         let after = self.random.within(1_000..=2 * every);
         self.later(after, Happening::Fault);
+        if self.is_paused {
+            return;
+        }
         let broker = self.random.below(self.brokers.len());
         match self.random.below(100) {
             0..20 => self.cut_one(),

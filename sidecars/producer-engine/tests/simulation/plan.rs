@@ -88,7 +88,7 @@ impl Plan {
             host: format!("b{broker}"),
             port: 9092,
         };
-        let pause = random.permille(50);
+        let pause = random.permille(80);
         let metadata_max_age = match pause {
             true => 30_000,
             false => random.within(1_000..=10_000),
@@ -137,7 +137,11 @@ impl Plan {
             metadata_max: random.within(11..=13) as i16,
             active: random.within(50..=4_000) * 1_000,
             fault_every: is_faulty.then(|| random.within(20_000..=1_000_000)),
-            error_permille: if errors { random.within(5..=150) } else { 0 },
+            error_permille: match (errors, pause) {
+                (true, true) => random.within(50..=500),
+                (true, false) => random.within(5..=150),
+                (false, _) => 0,
+            },
             invalid_permille: if random.permille(200) { 40 } else { 0 },
             throttle_permille: if random.permille(150) { 100 } else { 0 },
             late_permille: random.pick(&[0, 100, 400]),

@@ -89,6 +89,8 @@ pub(crate) struct World {
     pub(crate) appended: u64,
     pub(crate) producers: i64,
     pub(crate) to_submit: usize,
+    /// Nothing comes, and nothing goes wrong.
+    pub(crate) is_paused: bool,
     pub(crate) is_calm: bool,
     is_over: bool,
     pub(crate) checks: Checks,
@@ -120,6 +122,7 @@ impl World {
             producers: 0,
             to_submit: plan.slabs,
             is_calm: plan.fault_every.is_none(),
+            is_paused: false,
             is_over: false,
             checks: Checks::default(),
             is_told,
