@@ -76,7 +76,7 @@ impl Partition {
             return false;
         }
         let in_flight = self.in_flight();
-        let is_recent = in_flight > 0 || now.saturating_sub(self.known_at) < KNOWN_FOR;
+        let is_recent = now.saturating_sub(self.known_at) < KNOWN_FOR;
         let is_known = self.known_on == Some(connection) && is_recent;
         let may_be = if is_known { in_flight_max } else { 1 };
         in_flight < may_be && (in_flight < self.sent.len() || !self.waiting.is_empty())
