@@ -136,8 +136,25 @@ impl Cluster {
         made_again
     }
 
-    /// Takes over who leads a partition now, from a broker that did not (KIP-951).
-    pub(crate) fn hint(&mut self, topic: usize, partition: usize, (broker, epoch): (i32, i32)) {
+    /// Takes over who leads a partition now, from a broker that did not (KIP-951) and was asked by the topic's id, or by its
+    /// name if there is none.
+    ///
+    /// A broker that was asked by the name may not have heard yet that the topic was made again. Epochs begin anew then, so
+    /// what it says of the epoch is not kept: whatever the cluster says later would look older for ever.
+    pub(crate) fn hint(
+        &mut self,
+        topic: usize,
+        partition: usize,
+        id: Option<Uuid>,
+        (broker, epoch): (i32, i32),
+    ) {
+        if self
+            .topics
+            .get(topic)
+            .is_none_or(|t| id.is_some_and(|id| id != t.id))
+        {
+            return;
+        }
         let leader = self
             .topics
             .get_mut(topic)
@@ -147,20 +164,14 @@ impl Cluster {
             && broker >= 0
             && self.brokers.contains_key(&broker)
         {
-            (leader.broker, leader.epoch) = (Some(broker), epoch);
+            leader.broker = Some(broker);
+            if id.is_some() {
+                leader.epoch = epoch;
+            }
         }
     }
 
-    /// Nothing comes from this broker any more: whatever is told next of what it leads counts, even of an earlier epoch.
-    /// Epochs begin anew where a topic is made again, and a hint may have come from a broker that has not heard of that.
-    pub(crate) fn doubt(&mut self, broker: i32) {
-        let leaders = self.topics.iter_mut().flat_map(|t| &mut t.leaders);
-        for leader in leaders.filter(|l| l.broker == Some(broker)) {
-            leader.epoch = -1;
-        }
-    }
-
-    /// Of this leader nothing is known any more: it has said that it is none. See [`Self::doubt`].
+    /// Of this leader nothing is known any more: it has said that it is none.
     pub(crate) fn forget_leader(&mut self, topic: usize, partition: usize, broker: i32) {
         let leader = self
             .topics
@@ -169,7 +180,7 @@ impl Cluster {
         if let Some(leader) = leader
             && leader.broker == Some(broker)
         {
-            (leader.broker, leader.epoch) = (None, -1);
+            leader.broker = None;
         }
     }
 }

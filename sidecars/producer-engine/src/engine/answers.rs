@@ -100,7 +100,8 @@ impl<S: Slab> Engine<S> {
             return self.after_answer(place, now);
         }
         if let Some(leader) = answer.leader {
-            self.cluster.hint(place.0, place.1, leader);
+            let id = (version >= PRODUCE_BY_ID).then_some(sent.topic_id);
+            self.cluster.hint(place.0, place.1, id, leader);
         }
         let verdict = error::verdict(answer.error);
         let reason = Reason {

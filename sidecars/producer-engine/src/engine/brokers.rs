@@ -337,9 +337,6 @@ impl<S: Slab> Engine<S> {
         {
             self.by_broker.remove(&broker);
         }
-        if let Some(broker) = connection.broker {
-            self.cluster.doubt(broker);
-        }
         let address = connection.address.clone();
         let redial = self.redial.entry(address.clone()).or_default();
         let pause = self.settings.backoff * 2_u32.pow(redial.failures.min(16));
