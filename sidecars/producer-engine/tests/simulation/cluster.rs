@@ -398,6 +398,10 @@ impl World {
     /// A broker that was down is back; of what is not needed by the others it may have lost the end.
     pub(crate) fn restart(&mut self, broker: usize) {
         self.note(|| format!("broker {broker} is back"));
+        if self.random.permille(100) {
+            // Another version of it.
+            self.plan.produce_max[broker] = self.random.within(9..=13) as i16;
+        }
         self.brokers[broker].is_up = true;
         self.brokers[broker].is_isolated = false;
         for life in 0..self.lives.len() {

@@ -48,6 +48,8 @@ pub(crate) struct Plan {
     pub(crate) window: usize,
     /// Whether a slab that is waiting is told at the end of its time at the earliest when nothing goes wrong any more.
     pub(crate) is_patient: bool,
+    /// Only connections, brokers and leaders come and go: whoever waits long enough can have everything stored.
+    pub(crate) is_gentle: bool,
     /// Microseconds after which everything has recovered.
     pub(crate) recovery: u64,
     pub(crate) again_permille: u64,
@@ -122,7 +124,9 @@ impl Plan {
         };
         let errors = is_faulty && random.permille(500);
         let expires = random.within(61..=100) * 1_000_000;
+        let is_invalid = random.permille(200);
         Self {
+            is_gentle: is_patient && !pause && !errors && !is_invalid && !small,
             settings,
             brokers,
             topics,
@@ -142,7 +146,7 @@ impl Plan {
                 (true, false) => random.within(5..=150),
                 (false, _) => 0,
             },
-            invalid_permille: if random.permille(200) { 40 } else { 0 },
+            invalid_permille: if is_invalid { 40 } else { 0 },
             throttle_permille: if random.permille(150) { 100 } else { 0 },
             late_permille: random.pick(&[0, 100, 400]),
             lag_permille: random.pick(&[0, 30, 200]),
