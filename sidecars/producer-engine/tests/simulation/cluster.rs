@@ -127,7 +127,11 @@ impl World {
                 .fold(0, |set, b| set | bit(b));
             let partition = Partition {
                 leader: members(in_sync).next(),
-                epoch: self.random.below(3) as i32,
+                // The first life of a topic is the longest.
+                epoch: self
+                    .random
+                    .below(if self.topics[topic].made == 0 { 10 } else { 2 })
+                    as i32,
                 in_sync: if in_sync == 0 { set } else { in_sync },
                 replicas: set,
                 logs: members(set).map(|b| (b, Log::default())).collect(),
