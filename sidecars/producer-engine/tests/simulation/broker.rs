@@ -175,6 +175,7 @@ impl World {
     fn metadata(&mut self, broker: usize, ask: Ask, mut frame: Bytes) {
         let request = MetadataRequest::decode(&mut frame, ask.version).expect("a request");
         assert!(!request.allow_auto_topic_creation);
+        self.asked += 1;
         let id = |broker: usize| BrokerId(broker as i32);
         let mut brokers = Vec::new();
         for other in 0..self.brokers.len() {

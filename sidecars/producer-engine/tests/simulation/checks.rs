@@ -244,6 +244,9 @@ impl World {
         if let Some(fate) = untold {
             panic!("slab {} was never told anything", fate.slab.0.number);
         }
+        let pause = self.plan.settings.backoff.as_micros() as u64;
+        let may_be = 2 + self.now / pause + self.connections.len() as u64;
+        assert!(self.asked <= may_be, "the cluster is asked without a pause");
         for (place, life) in self.lives.iter().enumerate() {
             for (number, partition) in life.partitions.iter().enumerate() {
                 let told = |entry: &Entry| self.checks.fates[entry.slab].told[entry.first];

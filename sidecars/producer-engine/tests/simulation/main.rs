@@ -19,6 +19,9 @@ mod world;
 
 use std::panic;
 
+use plan::Plan;
+use producer_engine::Time;
+use random::Random;
 use seen::Tally;
 use world::World;
 
@@ -53,4 +56,32 @@ fn every_receipt_is_true_and_nothing_gets_stuck_whatever_happens() {
     eprint!("{all}");
     let missing = all.missing();
     assert!(missing.is_empty(), "it never happened: {missing:?}");
+}
+
+/// What waits is held back in the engine's queue, not behind a connection that takes next to nothing.
+#[test]
+fn unsent_bytes_are_few_however_many_slabs_wait() {
+    let mut random = Random::new(1);
+    let mut plan = Plan::random(&mut random);
+    plan.fault_every = None;
+    plan.error_permille = 0;
+    plan.topics = vec![(4, 1, 1)];
+    plan.settings.topics = vec!["t0".to_owned()];
+    plan.settings.bootstrap.truncate(1);
+    plan.settings.delivery_timeout = Time::from_millis(400);
+    plan.settings.request_bytes_max = 1 << 20;
+    plan.settings.queue_bytes_max = 16 << 20;
+    plan.batch_bytes_max = (1 << 20, 1 << 20);
+    plan.window = 20_000;
+    plan.settings.in_flight_max = 5;
+    (plan.slabs, plan.records_max, plan.value_bytes_max) = (1_000, 20, 10_000);
+    (plan.active, plan.pause, plan.piece_permille) = (200_000, 0, 0);
+    (plan.is_patient, plan.is_gentle) = (false, false);
+    let mut world = World::with(plan, random, false);
+    world.run();
+    assert!(
+        world.unsent_most > 1 << 20,
+        "only {} bytes",
+        world.unsent_most
+    );
 }

@@ -10,6 +10,9 @@ use crate::{
     world::{Happening, World},
 };
 
+/// A connection with so many unsent bytes may get no further request.
+const UNSENT_BYTES_MAX: usize = 1 << 20;
+
 /// Bytes on their way in one direction.
 #[derive(Default)]
 pub(crate) struct Pipe {
@@ -152,6 +155,10 @@ impl World {
             "a request to a broker that has asked for silence"
         );
         connection.queued = queued;
+        let most =
+            UNSENT_BYTES_MAX + self.plan.settings.request_bytes_max + self.plan.batch_bytes_max.1;
+        self.unsent_most = self.unsent_most.max(bytes.len());
+        assert!(bytes.len() <= most, "{} bytes are unsent", bytes.len());
         if bytes.is_empty() {
             return;
         }

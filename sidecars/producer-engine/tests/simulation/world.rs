@@ -96,12 +96,19 @@ pub(crate) struct World {
     pub(crate) checks: Checks,
     pub(crate) is_told: bool,
     pub(crate) tally: Tally,
+    pub(crate) unsent_most: usize,
+    /// Metadata requests.
+    pub(crate) asked: u64,
 }
 
 impl World {
     pub(crate) fn new(seed: u64, is_told: bool) -> Self {
         let mut random = Random::new(seed);
         let plan = Plan::random(&mut random);
+        Self::with(plan, random, is_told)
+    }
+
+    pub(crate) fn with(plan: Plan, random: Random, is_told: bool) -> Self {
         let mut engine = Engine::new(plan.settings.clone());
         for topic in &plan.settings.topics {
             engine.set_batch_bytes_max(topic, plan.batch_bytes_max.1);
@@ -127,6 +134,8 @@ impl World {
             checks: Checks::default(),
             is_told,
             tally: Tally::default(),
+            unsent_most: 0,
+            asked: 0,
             random,
             plan,
         };
