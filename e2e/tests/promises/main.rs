@@ -27,3 +27,4 @@ mod topic_settings;
 mod trouble;
 mod turns;
 mod undeclared_topics;
+mod wire;

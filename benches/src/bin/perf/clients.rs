@@ -1,5 +1,9 @@
 //! The two clients of the kafka-producer beside each other: the project's own, and librdkafka.
 
+use std::time::Instant;
+
+use e2e::{Pipeline, Request, load::tweet};
+
 use crate::{
     Effort,
     goal::{Figure, Goal, Wanted},
@@ -34,6 +38,10 @@ pub(crate) const GOALS: &[Goal] = &[
                 beside(&events.batches(500), (16, 500), wanted, effort).await
             })
         },
+    },
+    Goal {
+        name: "clients: the kafka-producer is killed",
+        measure: |_, effort| Box::pin(killed(effort)),
     },
 ];
 
@@ -83,4 +91,34 @@ async fn beside(
     let slabs = [engine.slab_events().await?, librdkafka.slab_events().await?];
     cpu.note += &format!("; {:.1} and {:.1} events a slab", slabs[0], slabs[1]);
     Ok(vec![cpu, rate, broker])
+}
+
+/// From the kill of a kafka-producer that is started again at once to the first event that is answered 200, with either
+/// client.
+async fn killed(effort: Effort) -> anyhow::Result<Vec<Figure>> {
+    let mut seconds = Figure::new("seconds to an answer, engine", Wanted::AtMost(0.3));
+    let mut ratio = Figure::new("the same / librdkafka", Wanted::Known);
+    let start = async |client: &str| {
+        let pipeline = Pipeline::weather().with("kafka_producer.client", client);
+        pipeline.into_kafka_only().start().await
+    };
+    let mut pipelines = [start("librdkafka").await, start("engine").await];
+    for round in 0..effort.rounds {
+        let mut took = [0.0; 2];
+        for (pipeline, took) in pipelines.iter_mut().zip(&mut took) {
+            let mut client = pipeline.client();
+            let request = Request::json("/input", tweet(round));
+            let answer = client.answer(&request).await;
+            anyhow::ensure!(answer.status == 200, "{}", answer.status);
+            let began = Instant::now();
+            pipeline.kafka_producer.kill();
+            pipeline.kafka_producer.start();
+            while client.answer(&request).await.status != 200 {}
+            *took = began.elapsed().as_secs_f64();
+        }
+        seconds.values.push(took[1]);
+        ratio.values.push(took[1] / took[0]);
+        ratio.note = format!("{:.2} against {:.2} s", took[1], took[0]);
+    }
+    Ok(vec![seconds, ratio])
 }
