@@ -67,32 +67,28 @@ async fn batches_of_each_codec_are_read_by_librdkafka_and_by_kafkas_own_tools() 
         assert_eq!(read, sent, "{codec}");
 
         let data = Services::started().expect("services")["kafka"]["data"].take();
+        let folder = data.as_str().expect("where the broker's logs are");
+        let topic_of = pipeline.config.topic_of(pipeline.stream("weather"));
+        let log = |n| format!("{folder}/log/{topic}-{n}/00000000000000000000.log");
+        let logs: Vec<_> = (0..topic_of.partitions).map(log).collect();
+        let logs = logs.join(",");
+        let told = tool(
+            "org.apache.kafka.tools.DumpLogSegments",
+            &["--files", &logs],
+        )
+        .await;
         let mut records = 0;
-        for partition in 0..pipeline
-            .config
-            .topic_of(pipeline.stream("weather"))
-            .partitions
-        {
-            let folder = data.as_str().expect("where the broker's logs are");
-            let log = format!("{folder}/log/{topic}-{partition}/00000000000000000000.log");
-            let told = tool("org.apache.kafka.tools.DumpLogSegments", &["--files", &log]).await;
-            for batch in told.lines().filter(|line| line.starts_with("baseOffset:")) {
-                let has = |what: &str| batch.contains(what);
-                let count = batch.split_once("count: ").expect("a count").1;
-                let count: usize = count
-                    .split(' ')
-                    .next()
-                    .expect("it")
-                    .parse()
-                    .expect("a number");
-                records += count;
-                assert!(has(&format!("compresscodec: {codec} ")), "{batch}");
-                assert!(has("magic: 2 ") && has("isvalid: true"), "{batch}");
-                assert!(
-                    has("producerEpoch: 0 ") && !has("producerId: -1 "),
-                    "{batch}"
-                );
-            }
+        for batch in told.lines().filter(|line| line.starts_with("baseOffset:")) {
+            let has = |what: &str| batch.contains(what);
+            let count = batch.split_once("count: ").expect("a count").1;
+            let count = count.split(' ').next().expect("it");
+            records += count.parse::<usize>().expect("a number");
+            assert!(has(&format!("compresscodec: {codec} ")), "{batch}");
+            assert!(has("magic: 2 ") && has("isvalid: true"), "{batch}");
+            assert!(
+                has("producerEpoch: 0 ") && !has("producerId: -1 "),
+                "{batch}"
+            );
         }
         assert_eq!(records, EVENTS, "{codec}");
     }
