@@ -128,6 +128,17 @@ impl World {
         }
     }
 
+    /// Several slabs for one partition come at once.
+    pub(crate) fn burst(&mut self, topic: usize) {
+        if !self.is_calm {
+            let partition = self.random.below(self.plan.topics[topic].0) as i32;
+            for _ in 0..2 + self.random.below(3) {
+                self.submit_to(topic, partition);
+            }
+            self.touched();
+        }
+    }
+
     pub(crate) fn submit_to(&mut self, topic: usize, partition: i32) {
         let name = Rc::from(self.plan.settings.topics[topic].as_str());
         let records = 1 + self.random.below(self.plan.records_max);

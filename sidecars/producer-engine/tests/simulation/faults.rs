@@ -223,6 +223,8 @@ impl World {
         }
         self.make(topic, partitions, replicas);
         self.saw(Seen::MadeAgain);
+        let after = self.random.within(1_000..=1_500_000);
+        self.later(after, Happening::Burst(topic));
     }
 
     /// Everything is there again, and stays.

@@ -51,8 +51,9 @@ pub(crate) enum Happening {
     Handle(ConnectionId),
     /// A client writes what it has not yet.
     Write(ConnectionId),
-    /// A slab comes.
+    /// A slab comes; several of a topic.
     Submit,
+    Burst(usize),
     /// Something goes wrong.
     Fault,
     /// Nothing goes wrong any more.
@@ -243,6 +244,7 @@ impl World {
             Happening::Handle(connection) => self.handle(connection),
             Happening::Write(connection) => self.write(connection),
             Happening::Submit => self.submit_next(),
+            Happening::Burst(topic) => self.burst(topic),
             Happening::Fault => self.fault(),
             Happening::Calm => self.calm(),
             Happening::Probe => self.probe(),
