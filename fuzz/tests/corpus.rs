@@ -100,6 +100,11 @@ fn any_record_becomes_the_document_of_its_event_or_a_dead_letter_or_stops() {
 }
 
 #[test]
+fn any_answer_of_a_broker_is_read_or_refused_and_every_slab_is_told_once() {
+    holds("answers");
+}
+
+#[test]
 fn every_target_has_a_test() {
     let this = include_str!("corpus.rs");
     for target in TARGETS {

@@ -1,5 +1,6 @@
 //! The targets, in the order of an event's way.
 
+mod answers;
 mod config;
 mod decode;
 mod deltas;
@@ -57,6 +58,11 @@ pub const TARGETS: &[Target] = &[
         name: "deltas",
         words: "wire.dict",
         run: deltas::run,
+    },
+    Target {
+        name: "answers",
+        words: "kafka.dict",
+        run: answers::run,
     },
     Target {
         name: "record",
