@@ -139,7 +139,14 @@ impl<S: Slab> Engine<S> {
     ) {
         let partition = &mut self.partitions[place.0][place.1];
         partition.known_on = None;
-        partition.failures += 1;
+        // What is refused for good or cut is no reason to wait, nor what a broker says of those behind it.
+        let is_for_later = match verdict.1 {
+            Then::Retry | Then::FindLeader => true,
+            Then::NewEpoch => !partition.is_broken,
+            Then::Split | Then::Fail => false,
+        };
+        // Those behind the first fail together with it.
+        partition.failures += u32::from(is_for_later && at == 0);
         let Some(batch) = partition.sent.get_mut(at) else {
             return;
         };
@@ -171,6 +178,9 @@ impl<S: Slab> Engine<S> {
                 };
                 self.tell(batch.slab, batch.records, outcome);
             }
+        }
+        if !is_for_later {
+            return;
         }
         let partition = &mut self.partitions[place.0][place.1];
         let pause = self.settings.backoff * 2_u32.pow(partition.failures.saturating_sub(1).min(16));
