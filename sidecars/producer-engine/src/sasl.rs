@@ -1,7 +1,7 @@
 //! PLAIN (RFC 4616) and SCRAM (RFC 5802, RFC 7677), as a client.
 
 use base64::{Engine as _, prelude::BASE64_STANDARD as BASE64};
-use hmac::{Hmac, Mac as _};
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::{Digest as _, Sha256, Sha512};
 use subtle::ConstantTimeEq as _;
 
