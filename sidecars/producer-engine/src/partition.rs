@@ -6,6 +6,8 @@ use crate::{ConnectionId, Time, batch::Stamp, receipt::Reason};
 
 /// Numbers of records go up to here, and then on at 0.
 const SEQUENCE_MAX: i32 = i32::MAX;
+/// Batches of a producer of which a broker knows the numbers: if it has one of these already, it says where.
+const REMEMBERED: u64 = 5;
 /// A leader that has taken a batch still knows its producer so long after (`producer.id.expiration.ms` is a day).
 const KNOWN_FOR: Time = Time::from_secs(60);
 
@@ -22,6 +24,8 @@ pub struct Batch {
     pub deadline: Time,
     /// The number of its first record; none before its first attempt in this epoch.
     pub sequence: Option<i32>,
+    /// Which of the partition's batches with a number it is.
+    pub nth: u64,
     /// The connection on which it is on its way.
     pub on: Option<ConnectionId>,
     /// Some attempt may have appended it.
@@ -43,6 +47,8 @@ pub struct Partition {
     pub producer: Option<(i64, i16)>,
     /// The number of the next record that gets one.
     pub next_sequence: i32,
+    /// How many batches have ever got a number.
+    pub numbered: u64,
     /// The leader has taken a batch in this epoch on this connection, and not long ago: it knows this producer, and would
     /// refuse a batch whose predecessor it does not have. Before that, one batch is on its way at a time (KAFKA-15591).
     pub known_on: Option<ConnectionId>,
@@ -79,7 +85,12 @@ impl Partition {
         let is_recent = now.saturating_sub(self.known_at) < KNOWN_FOR;
         let is_known = self.known_on == Some(connection) && is_recent;
         let may_be = if is_known { in_flight_max } else { 1 };
-        in_flight < may_be && (in_flight < self.sent.len() || !self.waiting.is_empty())
+        // One that is to be sent again has to be among those that the broker remembers, or its answer would be lost.
+        let again = self.sent.iter().find(|b| b.on.is_none());
+        let next = again.map_or(self.numbered, |b| b.nth);
+        let first = self.sent.front().map_or(next, |b| b.nth);
+        let is_there = again.is_some() || !self.waiting.is_empty();
+        in_flight < may_be && next - first < REMEMBERED && is_there
     }
 
     /// The batch to be sent next, which gets its number if it has none. Only if [`Self::is_ready`].
@@ -91,6 +102,8 @@ impl Partition {
             None => {
                 let mut batch = self.waiting.pop_front()?;
                 batch.sequence = Some(self.next_sequence);
+                batch.nth = self.numbered;
+                self.numbered += 1;
                 self.next_sequence = after(self.next_sequence, batch.records.len());
                 self.sent.push_back(batch);
                 self.sent.len() - 1

@@ -189,7 +189,12 @@ impl<S: Slab> Engine<S> {
 
     /// Makes two batches of one, under the same numbers.
     fn halve(&mut self, place: Place, at: usize) {
-        let sent = &mut self.partitions[place.0][place.1].sent;
+        let partition = &mut self.partitions[place.0][place.1];
+        partition.numbered += 1;
+        let sent = &mut partition.sent;
+        for behind in sent.iter_mut().skip(at + 1) {
+            behind.nth += 1;
+        }
         let Some(first) = sent.get_mut(at) else {
             return;
         };
@@ -200,6 +205,7 @@ impl<S: Slab> Engine<S> {
         second.sequence = first
             .sequence
             .map(|s| crate::partition::after(s, first.records.len()));
+        second.nth += 1;
         self.batches += 1;
         second.id = self.batches;
         let slab = first.slab;

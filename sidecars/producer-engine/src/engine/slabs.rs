@@ -54,6 +54,7 @@ impl<S: Slab> Engine<S> {
                 records,
                 deadline,
                 sequence: None,
+                nth: 0,
                 on: None,
                 perhaps_appended: false,
                 is_told: false,

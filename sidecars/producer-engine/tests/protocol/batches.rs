@@ -202,6 +202,7 @@ proptest! {
                 records: 0..*records,
                 deadline: producer_engine::Time::ZERO,
                 sequence: None,
+                nth: 0,
                 on: None,
                 perhaps_appended: false,
                 is_told: false,
