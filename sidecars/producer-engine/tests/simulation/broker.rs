@@ -148,7 +148,7 @@ impl World {
             of(ApiKey::Produce, 3, self.plan.produce_max[broker]),
             of(ApiKey::Metadata, 0, self.plan.metadata_max),
             of(ApiKey::ApiVersions, 0, 4),
-            of(ApiKey::InitProducerId, 0, 5),
+            of(ApiKey::InitProducerId, 0, 4 + (broker % 2) as i16),
         ]);
         let bytes = framed(ask, &body);
         self.answer(ask, bytes, 0);
@@ -184,7 +184,7 @@ impl World {
                 let one = MetadataResponseBroker::default()
                     .with_node_id(id(other))
                     .with_host(StrBytes::from_string(format!("b{other}")))
-                    .with_port(9092);
+                    .with_port(i32::from(self.brokers[other].port));
                 brokers.push(one);
             }
         }

@@ -61,6 +61,7 @@ pub(crate) struct Broker {
     /// Clients cannot reach it.
     pub(crate) is_silent: bool,
     pub(crate) known: Vec<Option<Known>>,
+    pub(crate) port: u16,
 }
 
 /// Topic's life and partition's number.
@@ -85,13 +86,13 @@ impl World {
 
     pub(crate) fn role(&self, broker: usize, place: Place) -> Option<&Role> {
         let known = self.brokers[broker].known[self.lives[place.0].topic].as_ref()?;
-        (known.life == place.0).then(|| &known.roles[place.1])
+        (known.life == place.0).then(|| known.roles.get(place.1))?
     }
 
     fn role_mut(&mut self, broker: usize, place: Place) -> Option<&mut Role> {
         let topic = self.lives[place.0].topic;
         let known = self.brokers[broker].known[topic].as_mut()?;
-        (known.life == place.0).then(|| &mut known.roles[place.1])
+        (known.life == place.0).then(|| known.roles.get_mut(place.1))?
     }
 
     /// Whether the controller and the other brokers can reach it.
@@ -114,31 +115,31 @@ impl World {
             })
     }
 
+    /// A partition without batches.
+    pub(crate) fn new_partition(&mut self, replicas: usize, epoch_max: usize) -> Partition {
+        let count = self.brokers.len();
+        let first = self.random.below(count);
+        let set = (0..replicas.min(count)).fold(0, |set, n| set | bit((first + n) % count));
+        let in_sync = members(set)
+            .filter(|b| self.is_heard(*b))
+            .fold(0, |set, b| set | bit(b));
+        Partition {
+            leader: members(in_sync).next(),
+            epoch: self.random.below(epoch_max) as i32,
+            in_sync: if in_sync == 0 { set } else { in_sync },
+            replicas: set,
+            logs: members(set).map(|b| (b, Log::default())).collect(),
+            committed: Vec::new(),
+        }
+    }
+
     /// A topic is made, or made again.
     pub(crate) fn make(&mut self, topic: usize, partitions: usize, replicas: usize) {
         let id = Uuid::from_u128((u128::from(self.random.number()) << 64) | 1);
-        let count = self.brokers.len();
-        let mut made = Vec::new();
-        for _ in 0..partitions {
-            let first = self.random.below(count);
-            let set = (0..replicas.min(count)).fold(0, |set, n| set | bit((first + n) % count));
-            let in_sync = members(set)
-                .filter(|b| self.is_heard(*b))
-                .fold(0, |set, b| set | bit(b));
-            let partition = Partition {
-                leader: members(in_sync).next(),
-                // The first life of a topic is the longest.
-                epoch: self
-                    .random
-                    .below(if self.topics[topic].made == 0 { 10 } else { 2 })
-                    as i32,
-                in_sync: if in_sync == 0 { set } else { in_sync },
-                replicas: set,
-                logs: members(set).map(|b| (b, Log::default())).collect(),
-                committed: Vec::new(),
-            };
-            made.push(partition);
-        }
+        // The first life of a topic is the longest.
+        let epoch_max = if self.topics[topic].made == 0 { 10 } else { 2 };
+        let made = (0..partitions).map(|_| self.new_partition(replicas, epoch_max));
+        let made = made.collect();
         self.note(|| format!("topic {topic} is made: {id}, {partitions} partitions of {replicas}"));
         self.lives.push(Life {
             topic,
@@ -194,7 +195,7 @@ impl World {
                     start: partition.logs.get(&broker).map_or(0, Log::end),
                     ends: [0; BROKERS_MAX],
                 };
-                let old = before.as_ref().map(|known| &known.roles[number]);
+                let old = before.as_ref().and_then(|known| known.roles.get(number));
                 match old.filter(|old| old.epoch == role.epoch) {
                     Some(old) => (role.start, role.ends) = (old.start, old.ends),
                     None if role.leader == Some(broker) => {
@@ -405,6 +406,10 @@ impl World {
         if self.random.permille(100) {
             // Another version of it.
             self.plan.produce_max[broker] = self.random.within(9..=13) as i16;
+            // Somebody has to be found by what is known from the start.
+            if broker == 0 && self.plan.settings.bootstrap.len() > 1 {
+                self.brokers[broker].port += 1;
+            }
         }
         self.brokers[broker].is_up = true;
         self.brokers[broker].is_isolated = false;

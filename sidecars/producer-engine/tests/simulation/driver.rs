@@ -58,7 +58,7 @@ impl World {
                 } => {
                     let broker = address.host[1..].parse().expect("a broker");
                     self.note(|| format!("{connection:?} to broker {broker} is wanted"));
-                    self.connect(connection, broker);
+                    self.connect(connection, broker, address.port);
                 }
                 Action::Close { connection } => {
                     self.note(|| format!("{connection:?} is given up"));

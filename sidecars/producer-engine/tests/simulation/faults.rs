@@ -28,7 +28,8 @@ impl World {
             72..78 => self.hide(broker),
             78..90 => self.lag(),
             90..94 => self.delete_one(),
-            94..98 => self.move_one(),
+            94..97 => self.move_one(),
+            97..98 => self.grow_one(),
             _ => {
                 let open = self.open();
                 for connection in open {
@@ -206,6 +207,19 @@ impl World {
             self.delete(topic);
             let after = self.random.within(0..=300_000);
             self.later(after, Happening::Make(topic));
+        }
+    }
+
+    /// A topic gets one more partition.
+    fn grow_one(&mut self) {
+        let topic = self.random.below(self.topics.len());
+        let (_, replicas, _) = self.plan.topics[topic];
+        if let Some(life) = self.topics[topic].life {
+            let partition = self.new_partition(replicas, 1);
+            self.lives[life].partitions.push(partition);
+            self.plan.topics[topic].0 += 1;
+            self.note(|| format!("topic {topic} has one more partition"));
+            self.tell_brokers();
         }
     }
 

@@ -80,7 +80,7 @@ fn unsent_bytes_are_few_however_many_slabs_wait() {
     let mut world = World::with(plan, random, false);
     world.run();
     assert!(
-        world.unsent_most > 1 << 20,
+        world.unsent_most > 1_000_000,
         "only {} bytes",
         world.unsent_most
     );

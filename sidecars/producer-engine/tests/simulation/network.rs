@@ -88,7 +88,7 @@ impl Frames {
 
 impl World {
     /// The engine wants a connection.
-    pub(crate) fn connect(&mut self, id: ConnectionId, broker: usize) {
+    pub(crate) fn connect(&mut self, id: ConnectionId, broker: usize, port: u16) {
         let connection = Connection {
             broker,
             is_open: false,
@@ -112,7 +112,8 @@ impl World {
         let there = &self.brokers[broker];
         let hangs = there.is_silent || (!there.is_up && self.random.permille(300));
         if !hangs {
-            let is_refused = !there.is_up || (!self.is_calm && self.random.permille(30));
+            let is_refused =
+                !there.is_up || there.port != port || (!self.is_calm && self.random.permille(30));
             let after = self.random.within(50..=1_000);
             self.later(after, Happening::Opened(id, !is_refused));
         }
@@ -397,6 +398,12 @@ impl World {
         connection.down.is_cut = true;
         if self.random.permille(900) {
             connection.down.bytes.clear();
+        } else {
+            // Whoever drives the engine may find out as well, later.
+            let now = self.time();
+            self.engine.lost(id, "closed", now);
+            self.engine.opened(id, now);
+            self.engine.sent(id, 1);
         }
     }
 }

@@ -344,7 +344,7 @@ pub(crate) fn respond(world: &mut World, broker: usize, waiting: Waiting) {
             let node = NodeEndpoint::default()
                 .with_node_id(BrokerId(leader as i32))
                 .with_host(StrBytes::from_string(format!("b{leader}")))
-                .with_port(9092);
+                .with_port(i32::from(world.brokers[leader].port));
             nodes.push(node);
         }
         let last = topics.last_mut();

@@ -148,6 +148,7 @@ impl World {
         for _ in 0..self.plan.brokers {
             self.brokers.push(Broker {
                 is_up: true,
+                port: 9092,
                 known: vec![None; self.plan.topics.len()],
                 ..Broker::default()
             });
@@ -156,7 +157,13 @@ impl World {
         for topic in 0..self.plan.topics.len() {
             self.topics.push(crate::world::Topic::default());
             let (partitions, replicas, _) = self.plan.topics[topic];
-            self.make(topic, partitions, replicas);
+            match self.random.permille(50) {
+                true => {
+                    let after = self.random.within(0..=self.plan.active);
+                    self.later(after, Happening::Make(topic));
+                }
+                false => self.make(topic, partitions, replicas),
+            }
         }
         for broker in 0..self.plan.brokers {
             if self.random.permille(900) {
