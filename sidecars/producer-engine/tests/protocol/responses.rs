@@ -62,6 +62,11 @@ type Batch = (
     Option<(i32, i32)>,
 );
 
+/// Number, leader, its epoch, replicas.
+type Partition = (i32, i32, i32, [i32; 2]);
+/// Error, name, id.
+type Topic = (i16, String, [u8; 16], Vec<Partition>);
+
 fn batch() -> impl Strategy<Value = Batch> {
     (
         any::<(i32, i16, i64)>(),
@@ -146,7 +151,7 @@ proptest! {
         version in 11_i16..=13,
         brokers in brokers(),
         topics in vec(
-            (any::<i16>(), text(), any::<[u8; 16]>(), vec(any::<(i32, i32, i32, [i32; 2])>(), 0..4)),
+            (any::<i16>(), text(), any::<[u8; 16]>(), vec(any::<Partition>(), 0..4)),
             0..4,
         ),
         error in any::<i16>(),
@@ -159,8 +164,8 @@ proptest! {
                 .with_rack(Some(words("a rack")))
         };
         let error = if version >= 13 { error } else { 0 };
-        let topic = |(error, name, id, partitions): &(i16, String, [u8; 16], Vec<(i32, i32, i32, [i32; 2])>)| {
-            let partition = |(number, leader, epoch, replicas): &(i32, i32, i32, [i32; 2])| {
+        let topic = |(error, name, id, partitions): &Topic| {
+            let partition = |(number, leader, epoch, replicas): &Partition| {
                 let replicas: Vec<_> = replicas.iter().map(|r| BrokerId(*r)).collect();
                 MetadataResponsePartition::default()
                     .with_error_code(5)
