@@ -74,9 +74,9 @@ impl<S: Slab> Engine<S> {
     /// Writes one request; false if there is nothing to send.
     fn send_one(&mut self, broker: i32, connection: ConnectionId, now: Time) -> bool {
         let (mut batches, mut all, mut again) = (Vec::new(), Vec::new(), Vec::new());
-        let mut records = BytesMut::new();
+        let mut scratch = std::mem::take(&mut self.scratch);
         let mut queued = self.ready.get(&broker).map_or(0, |queue| queue.len());
-        while queued > 0 && records.len() < self.settings.request_bytes_max {
+        while queued > 0 && scratch.len() < self.settings.request_bytes_max {
             queued -= 1;
             let Some(place) = self
                 .ready
@@ -85,13 +85,14 @@ impl<S: Slab> Engine<S> {
             else {
                 break;
             };
-            let start = records.len();
-            if let Some(batch) = self.take(place, broker, connection, now, &mut records) {
+            let start = scratch.len();
+            if let Some(batch) = self.take(place, broker, connection, now, &mut scratch) {
                 all.push((self.cluster.topics[place.0].name.clone(), batch, start));
                 again.push(place);
             }
         }
-        let records = records.freeze();
+        let records = scratch.split().freeze();
+        self.scratch = scratch; // its room is free again when the request is written
         let ends = all
             .iter()
             .skip(1)
