@@ -53,14 +53,13 @@ impl<S: Slab> Engine<S> {
         };
         let partition = &mut self.partitions[place.0][place.1];
         let mut told = Vec::new();
-        partition.waiting.retain_mut(|batch| {
-            let is_over = batch.slab == slab;
-            if is_over {
-                let reason = timed_out(batch.why.take());
-                told.push((batch.records.clone(), Outcome::NotStored(reason)));
-            }
-            !is_over
-        });
+        // They wait in the order of their slabs, whose time passes in that order too.
+        while partition.waiting.front().is_some_and(|b| b.slab == slab)
+            && let Some(batch) = partition.waiting.pop_front()
+        {
+            let outcome = Outcome::NotStored(timed_out(batch.why));
+            told.push((batch.records, outcome));
+        }
         let mut is_broken = false;
         partition.sent.retain_mut(|batch| {
             if batch.slab != slab || batch.is_told {
