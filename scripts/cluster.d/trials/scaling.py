@@ -3,7 +3,7 @@
 import threading
 import time
 
-from cache import say
+from cache import Failure, say
 
 from .load import Load
 
@@ -39,9 +39,12 @@ class Replicas(threading.Thread):
 
 def trial(cluster, light, usage_now):
     """Rows, the samples for a plot, when the load began and ended, the loads, for the judge, and what `usage_now` gave under it."""
-    least = {name: replicas_of(cluster, f"{kind}/{name}") for kind, name in (each.split("/") for each in WORKLOADS)}
+    least = {name: fewest(cluster, workload) for workload, name in ((each, each.split("/")[1]) for each in WORKLOADS)}
     replicas = Replicas(cluster)
     replicas.start()
+    # What ran before may have made more of them.
+    for name in least:
+        cluster.until(f"{least[name]} of {name}", lambda name=name: replicas.wanted(name) == least[name], DOWN_SECONDS_MAX)
     began = time.monotonic()
     say(f"{REQUESTS['rate']} requests a second, and {BODIES['rate']} with {BODIES['events']} events each …")
     heavy = [Load(cluster.port, cluster.host, **load) for load in (REQUESTS, BODIES)]
@@ -66,5 +69,11 @@ def trial(cluster, light, usage_now):
     return rows, replicas.samples, (began - replicas.start_time, ended - replicas.start_time), heavy, busy
 
 
-def replicas_of(cluster, workload):
-    return cluster.get(workload)["spec"].get("replicas", 1)
+def fewest(cluster, workload):
+    """How many pods the autoscaler of a workload keeps at the least."""
+    kind, name = workload.split("/")
+    scalers = [each["spec"] for each in cluster.get("horizontalpodautoscalers")["items"]]
+    of = [each for each in scalers if each["scaleTargetRef"]["kind"].lower() == kind and each["scaleTargetRef"]["name"] == name]
+    if not of:
+        raise Failure(f"no HorizontalPodAutoscaler scales {workload}")
+    return of[0].get("minReplicas", 1)
