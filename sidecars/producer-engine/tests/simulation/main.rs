@@ -65,7 +65,7 @@ fn unsent_bytes_are_few_however_many_slabs_wait() {
     let mut plan = Plan::random(&mut random);
     plan.fault_every = None;
     plan.error_permille = 0;
-    plan.topics = vec![(4, 1, 1)];
+    plan.topics = vec![(16, 1, 1)];
     plan.settings.topics = vec!["t0".to_owned()];
     plan.settings.bootstrap.truncate(1);
     plan.settings.delivery_timeout = Time::from_millis(400);
@@ -74,13 +74,13 @@ fn unsent_bytes_are_few_however_many_slabs_wait() {
     plan.batch_bytes_max = (1 << 20, 1 << 20);
     plan.window = 20_000;
     plan.settings.in_flight_max = 5;
-    (plan.slabs, plan.records_max, plan.value_bytes_max) = (1_000, 20, 10_000);
+    (plan.slabs, plan.records_max, plan.value_bytes_max) = (1_000, 20, 20_000);
     (plan.active, plan.pause, plan.piece_permille) = (200_000, 0, 0);
     (plan.is_patient, plan.is_gentle) = (false, false);
     let mut world = World::with(plan, random, false);
     world.run();
     assert!(
-        world.unsent_most > 1_000_000,
+        world.unsent_most > 1 << 20,
         "only {} bytes",
         world.unsent_most
     );
