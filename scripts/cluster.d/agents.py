@@ -4,7 +4,7 @@ import json
 
 from build import program
 from cluster_state import folder
-from node import CGROUP, checked, daemon, log_of, run, wait_for
+from node import cgroup, checked, daemon, log_of, run, wait_for
 from settings import DNS_IP, NODE, NODE_IP, PODS, PODS_OF_NODE, SERVICES
 
 READY_SECONDS_MAX = 60
@@ -85,7 +85,7 @@ def kubelet_settings(state):
         "clusterDomain": "cluster.local", "clusterDNS": [DNS_IP],
         "resolvConf": str(folder(state, "etc", "resolv.conf")),
         "containerRuntimeEndpoint": "unix:///run/containerd/containerd.sock",
-        "cgroupDriver": "cgroupfs", "cgroupRoot": f"/{CGROUP}", "failCgroupV1": False,
+        "cgroupDriver": "cgroupfs", "cgroupRoot": f"/{cgroup(state)}", "failCgroupV1": False,
         # Not every machine lets its root choose whom the kernel kills first, or has no swap.
         "oomScoreAdj": 0, "failSwapOn": False,
         # Images come from here only, so they are never thrown away; the disk is this machine's.

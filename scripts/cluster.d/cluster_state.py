@@ -19,6 +19,7 @@ from processes import running
 from settings import ROOT
 
 PATH = ROOT / ".run" / "cluster.json"
+PREFIX = "aguacero-cluster-"  # of the folder's name, and of the cgroup's
 
 
 def load():
@@ -35,7 +36,7 @@ def save(state):
 
 
 def make():
-    data = Path(tempfile.mkdtemp(prefix="aguacero-cluster-")).resolve()
+    data = Path(tempfile.mkdtemp(prefix=PREFIX)).resolve()
     for folder in ("etc", "kubeconfig", "log", "pki"):
         (data / folder).mkdir()
     state = {"data": str(data), "node": None, "exposed": {}}

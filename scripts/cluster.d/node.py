@@ -20,7 +20,6 @@ from settings import HERE, NODE, NODE_IP, SERVICES
 START_SECONDS_MAX = 30
 END_SECONDS_MAX = 30
 CGROUPS = Path("/sys/fs/cgroup")
-CGROUP = "aguacero-cluster"  # the pods' are below it, in each hierarchy
 PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 PORTS = range(20000, 32000)
 # Where Debian's programs keep what is theirs, and the pods' volumes.
@@ -37,7 +36,7 @@ def start(state):
     if cluster_state.is_running(state):
         return True
     data = folder(state)
-    for group in cgroup_folders():
+    for group in cgroup_folders(state):
         group.mkdir(exist_ok=True)
     state["made"] = missing_folders()
     cluster_state.save(state)
@@ -64,13 +63,13 @@ def end(state):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(victim, signal.SIGKILL)
     deadline = time.monotonic() + END_SECONDS_MAX
-    while not all(remove_cgroup(group) for group in cgroup_folders()):
+    while not all(remove_cgroup(group) for group in cgroup_folders(state)):
         if time.monotonic() > deadline:
-            raise Failure(f"processes of the cluster do not end: see cgroup.procs below {CGROUPS}/*/{CGROUP}")
+            raise Failure(f"processes of the cluster do not end: see cgroup.procs below {CGROUPS}/*/{cgroup(state)}")
         time.sleep(0.1)
     if child := LAUNCHED.get((state["node"] or {}).get("pid")):
         child.wait()
-    for path in state.get("made", []):
+    for path in [] if others() else state.get("made", []):  # another cluster mounts in the same places
         with contextlib.suppress(OSError):
             os.rmdir(path)
 
@@ -81,12 +80,26 @@ def missing_folders():
     return sorted(paths, key=len, reverse=True)
 
 
-def cgroup_folders():
-    """Ours in each hierarchy of version 1, or in the one of version 2."""
+def cgroup(state):
+    """The name of the group below which all pods are: of this cluster alone, since there may be others. Kubelet forbids "_"."""
+    return folder(state).name.replace("_", "-")
+
+
+def cgroup_folders(state):
+    """Ours in each hierarchy."""
+    return [path / cgroup(state) for path in hierarchies()]
+
+
+def others():
+    """Groups of other clusters that are up, once ours is gone."""
+    return [group for path in hierarchies() for group in path.glob(f"{cluster_state.PREFIX}*")]
+
+
+def hierarchies():
+    """Each of version 1, or the one of version 2."""
     if (CGROUPS / "cgroup.controllers").exists():
-        return [CGROUPS / CGROUP]
-    hierarchies = (path for path in CGROUPS.iterdir() if path.is_dir() and not path.is_symlink())
-    return [path / CGROUP for path in hierarchies if (path / "cgroup.procs").exists()]
+        return [CGROUPS]
+    return [path for path in CGROUPS.iterdir() if path.is_dir() and not path.is_symlink() and (path / "cgroup.procs").exists()]
 
 
 def remove_cgroup(group):

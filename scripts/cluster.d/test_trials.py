@@ -1,4 +1,4 @@
-"""The judge of the trials, and what is read of kubectl's and of logs' words."""
+"""The judge of the trials, two clusters at once, and what is read of kubectl's and of logs' words."""
 
 import sys
 import unittest
@@ -8,6 +8,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "lib"), str(HERE.parent / "services.d")]
 
+import node  # noqa: E402
 from reckoning import Counts  # noqa: E402
 from trials.judge import verdict  # noqa: E402
 from trials.load import Load, Request, texts_of  # noqa: E402
@@ -62,6 +63,14 @@ class Windows(unittest.TestCase):
         self.assertTrue(load.stored_since(3))
         self.assertFalse(load.stored_since(3.5))
         self.assertIn("1 × 503", lines_of([{"what": "a fault", "seconds": 2.0, "window": window}])[0])
+
+
+class Two(unittest.TestCase):
+    def test_clusters_of_two_clones_have_different_cgroups(self):
+        """One that ended would otherwise wait for the processes of the other, and remove its empty groups."""
+        first, second = ({"data": f"/tmp/aguacero-cluster-{name}"} for name in ("ab_c1", "x7k2p"))
+        self.assertFalse(set(node.cgroup_folders(first)) & set(node.cgroup_folders(second)))
+        self.assertNotIn("_", node.cgroup(first))
 
 
 class Words(unittest.TestCase):
