@@ -75,6 +75,13 @@ class Install(unittest.TestCase):
             self.assertTrue(kept.fullmatch(port))
         self.assertFalse(kept.fullmatch("http"))
 
+    def test_prometheus_asks_no_pod_that_has_ended(self):
+        """One that was evicted stays in the list with its address: AguaceroTargetDown would never end."""
+        for job in yaml.safe_load((K8S / "helm" / "prometheus.yaml").read_text())["serverFiles"]["prometheus.yml"]["scrape_configs"]:
+            if job["kubernetes_sd_configs"][0]["role"] == "pod":
+                dropped = [rule["regex"] for rule in job["relabel_configs"] if rule.get("source_labels") == ["__meta_kubernetes_pod_phase"]]
+                self.assertEqual(dropped, ["Failed|Succeeded"], job["job_name"])
+
     def test_what_monitoring_mounts_is_made(self):
         made = subprocess.run([tool(*KUSTOMIZE), "build", K8S / "monitoring"], text=True, stdout=subprocess.PIPE, check=True).stdout
         names = {each["metadata"]["name"] for each in yaml.safe_load_all(made)}
