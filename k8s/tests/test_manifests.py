@@ -4,12 +4,14 @@ import json
 import re
 import subprocess
 import sys
+import tempfile
 import tomllib
 import unittest
 from pathlib import Path
 
 import jsonschema
 import kubernetes_validate
+import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
@@ -343,12 +345,38 @@ class Configuration(unittest.TestCase):
             kept = (K8S / "overlays" / "gke" / "kafka" / f"{kind}.yaml").read_text()
             self.assertEqual(kept, made, f"mend it: scripts/strimzi {kind} > k8s/overlays/gke/kafka/{kind}.yaml")
 
+    def test_strimzis_topics_may_have_any_name_of_kafka(self):
+        names = ["123", "1e3", "0x10", "no", "true", "Null", "_x", "a.", "-y-", "A_b.C"]
+        status, made, told = strimzi("topics", "".join(f'[topics."{name}"]\npartitions = 1\n' for name in names))
+        self.assertEqual((status, told), (0, ""))
+        resources = list(yaml.safe_load_all(made))
+        self.assertEqual([each["spec"].get("topicName", each["metadata"]["name"]) for each in resources], names)
+        for each in resources:
+            self.assertRegex(each["metadata"]["name"], r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
+
+    def test_what_strimzi_cannot_have_is_told_and_nothing_is_printed(self):
+        for kind, text, words in [("topics", "[topics.a_b]\npartitions = 1\n[topics.a-b]\npartitions = 1", "a_b and a-b"),
+                                  ("topics", "[topics.a]", "'partitions' is missing"), ("topics", "[topics", "Expected ']'"),
+                                  ("users", "", "'streams' is missing"), ("topcs", "", "scripts/strimzi topics")]:
+            status, made, told = strimzi(kind, text)
+            self.assertEqual((status, made), (1, ""))
+            self.assertIn(words, told)
+            self.assertNotIn("Traceback", told)
+
     def test_strimzis_topics_have_every_setting_that_our_processes_give(self):
         source = (ROOT / "core" / "src" / "kafka" / "topics.rs").read_text()
         body = source[source.index("fn settings_of_new"):]
         ours = set(re.findall(r'"([a-z]+(?:\.[a-z]+)+)"', body[:body.index("\n}\n")]))
         topic, = of_kind("gke", "KafkaTopic")
         self.assertEqual(set(topic["spec"]["config"]) | {"retention.bytes"}, ours)
+
+
+def strimzi(kind, configuration):
+    with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
+        file.write(configuration)
+        file.flush()
+        done = subprocess.run([ROOT / "scripts" / "strimzi", kind, file.name], text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    return done.returncode, done.stdout, done.stderr
 
 
 class Findings(unittest.TestCase):
