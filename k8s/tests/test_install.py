@@ -67,6 +67,22 @@ class Install(unittest.TestCase):
             self.assertIn(f"helm uninstall {release} -n {namespace} ", commands)
             self.assertRegex(commands, rf"delete namespace.*\b{namespace}\b")
 
+    def test_events_go_only_with_data(self):
+        """A KafkaTopic that is deleted takes its topic with it, and what of it is not archived yet."""
+        _, commands, _ = dry_run("--uninstall")
+        for word in ("kafka", "strimzi -n", "pvc", "secret", "networkpolicy", "delete namespace"):
+            self.assertNotIn(word, commands)
+        self.assertIn("!strimzi.io/cluster", commands)
+        self.assertEqual(dry_run(*REAL, "--data")[0], 2)
+
+    def test_every_kind_that_is_applied_is_deleted(self):
+        _, commands, _ = dry_run("--uninstall", "--data")
+        named = set(re.findall(r"[a-z]+", commands)) | {"horizontalpodautoscaler"}  # hpa
+        for overlay in WAYS:
+            for each in yaml.safe_load_all(rendered(overlay)):
+                kind = each["kind"].lower()
+                self.assertTrue({kind, f"{kind}s"} & named, kind)
+
     def test_prometheus_looks_at_every_admin_port(self):
         values = yaml.safe_load((K8S / "helm" / "prometheus.yaml").read_text())
         job = next(job for job in values["serverFiles"]["prometheus.yml"]["scrape_configs"] if job["job_name"] == "aguacero")
