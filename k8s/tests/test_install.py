@@ -1,9 +1,11 @@
-"""The commands of k8s/install, the values of its charts, and compose.yaml."""
+"""The commands of k8s/install, what k8s/secrets says, the values of the charts, and compose.yaml."""
 
+import json
 import os
 import re
 import subprocess
 import sys
+import tempfile
 import tomllib
 import unittest
 from pathlib import Path
@@ -104,6 +106,34 @@ class Install(unittest.TestCase):
         prometheus, grafana = (yaml.safe_load((K8S / "helm" / f"{name}.yaml").read_text()) for name in ("prometheus", "grafana"))
         mounted = {mount["configMap"] for mount in prometheus["server"]["extraConfigmapMounts"]}
         self.assertLessEqual(mounted | set(grafana["dashboardsConfigMaps"].values()), names)
+
+
+class Secrets(unittest.TestCase):
+    def told(self, kubectl):
+        """What k8s/secrets says with another kubectl, a script."""
+        with tempfile.NamedTemporaryFile("w", suffix=".sh") as file:
+            file.write(kubectl)
+            file.flush()
+            done = subprocess.run([K8S / "secrets", "--dry-run"], text=True, env={**os.environ, "KUBECTL": f"sh {file.name}"},
+                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        return done.returncode, done.stdout
+
+    def test_a_cluster_that_does_not_answer_is_told_in_one_sentence(self):
+        status, told = self.told('echo \'E1129 07:41:55.033251 1 a.go:265] "Unhandled Error" err="refused"\' >&2; echo "It was refused" >&2; exit 1')
+        self.assertEqual(status, 1)
+        self.assertTrue(told.startswith("secrets: kubectl get failed: It was refused\n"), told)
+        self.assertIn("kubectl config use-context", told)
+
+    def test_certificates_that_end_soon_are_told(self):
+        made = script(K8S / "secrets")
+        for days, warns in ((30, True), (730, False)):
+            made.DAYS = days
+            with tempfile.TemporaryDirectory() as folder:
+                secrets = made.make_certificates(Path(folder), "project", False)
+            items = {"items": [made.secret(name, "project", texts) for name, texts in secrets.items()]}
+            status, told = self.told(f"cat <<'THERE'\n{json.dumps(items)}\nTHERE\n")
+            self.assertEqual((status, "certificates end on" in told), (0, warns), told)
+            self.assertIn("project/stores-ca: kept", told)
 
 
 class Compose(unittest.TestCase):
