@@ -22,6 +22,16 @@ REAL = ["--address", "34.1.2.3", "--registry", "europe-west1-docker.pkg.dev/some
 WAYS = {"gke": [], "gke-tls": ["--tls", "me@example.org"], "gke-gateway-api": ["--gateway-api"]}
 
 
+def check(configuration, **variables):
+    """Status and words of `gateway check`."""
+    gateway = ROOT / "target" / "debug" / "gateway"
+    if not gateway.exists():
+        raise AssertionError(f"{gateway} is not built: cargo build -p gateway (or `scripts/test k8s`)")
+    done = subprocess.run([gateway, "check", "--config", configuration], text=True, env={**os.environ, **variables},
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    return done.returncode, done.stdout
+
+
 def dry_run(*arguments):
     done = subprocess.run([*INSTALL, *arguments], text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     return done.returncode, done.stdout, done.stderr
@@ -169,18 +179,16 @@ class Compose(unittest.TestCase):
     def test_the_processes_take_its_variables(self):
         """One that is no setting is a mistake, which `check` tells."""
         variables = {name: str(value) for name, value in self.compose["x-environment"].items()}
-        done = subprocess.run([ROOT / "target" / "debug" / "gateway", "check", "--config", ROOT / "aguacero.toml"], text=True,
-                              env={**os.environ, **variables}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        self.assertEqual(done.returncode, 0, done.stdout)
+        status, told = check(ROOT / "aguacero.toml", **variables)
+        self.assertEqual(status, 0, told)
 
 
 class ClusterConfiguration(unittest.TestCase):
     def test_the_gateway_takes_it(self):
         """The others want the files of their Secrets as well."""
-        done = subprocess.run([ROOT / "target" / "debug" / "gateway", "check", "--config", K8S / "base" / "aguacero.toml"], text=True,
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        self.assertEqual(done.returncode, 0, done.stdout)
-        self.assertNotIn("warning", done.stdout)
+        status, told = check(K8S / "base" / "aguacero.toml")
+        self.assertEqual(status, 0, told)
+        self.assertNotIn("warning", told)
 
     def test_images_have_the_version_of_the_workspace(self):
         version = tomllib.loads((ROOT / "Cargo.toml").read_text())["workspace"]["package"]["version"]
