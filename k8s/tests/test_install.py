@@ -58,9 +58,18 @@ class Install(unittest.TestCase):
             for example in ("192.0.2.1", "registry.example", "somebody@example.com"):
                 self.assertNotIn(example, made)
 
+    def test_images_may_have_another_tag(self):
+        _, commands, _ = dry_run(*REAL, "--tag", "0.1.0-2_a")
+        replace = next(re.findall(r"\| (sed .*) \| kubectl apply", line)[0] for line in commands.splitlines() if "overlays/gke |" in line)
+        made = subprocess.run(["bash", "-c", replace], input=rendered("gke"), text=True, stdout=subprocess.PIPE, check=True).stdout
+        images = set(re.findall(r"image: (.*)", made))
+        ours = {image for image in images if "/aguacero/" in image}
+        self.assertEqual(ours, {f"{REAL[3]}/{name}:0.1.0-2_a" for name in ("gateway", "kafka-producer", "redis-writer", "consumer")})
+        self.assertLessEqual({"redis:8", "mongo:8.0"}, images)
+
     def test_what_would_become_part_of_a_command_is_checked(self):
         for wrong in (["--address", "1.2.3.4; reboot", "--registry", "a.example/b"], ["--address", "1.2.3.4", "--registry", "a b/c"],
-                      [*REAL, "--tls", "me@example.org/g;d"], ["--address", "1.2.3.4"], [*REAL, "--tls", "a@b.example", "--gateway-api"]):
+                      [*REAL, "--tls", "me@example.org/g;d"], [*REAL, "--tag", "a#b"], ["--address", "1.2.3.4"], [*REAL, "--tls", "a@b.example", "--gateway-api"]):
             status, commands, _ = dry_run(*wrong)
             self.assertEqual((status, commands), (2, ""), wrong)
 
