@@ -19,9 +19,9 @@ pub enum Compression {
     Zstd,
 }
 
-/// The names that Kafka has for them.
+/// The default of librdkafka and of Java's client.
 #[cfg(feature = "zstd")]
-const ZSTD_LEVEL: i32 = 3; // librdkafka's and Java's default
+const ZSTD_LEVEL: i32 = 3;
 
 impl Compression {
     /// By Kafka's name.

@@ -285,8 +285,8 @@ impl Connection {
             if rest.len() < length {
                 return Ok(None);
             }
-            let frame = rest[..length].to_vec();
-            self.input.advance(4 + length);
+            self.input.advance(4);
+            let frame = self.input.split_to(length);
             const NOT_ASKED: &str = "a response that nobody has asked for";
             // One whose answer cannot be read stays among those that have none.
             let request = self.requests.front().ok_or(NOT_ASKED)?;

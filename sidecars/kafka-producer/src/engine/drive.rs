@@ -85,7 +85,7 @@ impl Driver {
             let is_open = self.take_jobs(cx, now);
             self.read(cx, now);
             self.engine.advance(now);
-            let mut has_changed = self.act(now);
+            let mut has_changed = self.act();
             has_changed |= self.write(cx, now);
             if self.engine.is_ready() && !*self.ready.borrow() {
                 self.ready.send_replace(true);
@@ -124,7 +124,7 @@ impl Driver {
     }
 
     /// Does what the engine wants; whether it should be asked again at once.
-    fn act(&mut self, now: Duration) -> bool {
+    fn act(&mut self) -> bool {
         let mut has_changed = false;
         while let Some(action) = self.engine.action() {
             match action {
@@ -146,7 +146,6 @@ impl Driver {
                 Action::Notice(notice) => self.note(notice),
             }
         }
-        _ = now;
         has_changed
     }
 
