@@ -11,7 +11,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent / "lib"), str(HERE.parent / "services
 import node  # noqa: E402
 from reckoning import Counts  # noqa: E402
 from trials.judge import verdict  # noqa: E402
-from trials.load import Load, Request, texts_of  # noqa: E402
+from trials.load import PROBLEM, Load, Request, texts_of, told  # noqa: E402
 from trials.policies import complaint  # noqa: E402
 from trials.report import lines_of  # noqa: E402
 from trials.usage import mebibytes, millicores, workload_of  # noqa: E402
@@ -44,6 +44,11 @@ class Judge(unittest.TestCase):
         requests = [request("a", "504"), request("b", "TimeoutError"), request("c", "502")]
         found = verdict(requests, Counter(["a"]), counts(1))
         self.assertEqual((found.unknown, found.unknown_stored, found.is_good), (3, 1, True))
+
+    def test_a_proxy_that_says_503_promises_nothing(self):
+        self.assertEqual((told(200, "application/json"), told(503, PROBLEM)), ("200", "503"))
+        found = verdict([request("a", told(503, "text/plain"))], Counter(["a"]), counts(1))
+        self.assertEqual((found.denied, found.unknown_stored, found.is_good), ([], 1, True))
 
     def test_each_event_of_a_body_is_judged(self):
         found = verdict([request("a", "200", events=3)], Counter(texts_of("a", 2)), counts(2))

@@ -12,6 +12,7 @@ COUNTRIES = ("Argentina", "Bolivia", "Brasil", "Chile", "Colombia", "Costa Rica"
              "Guatemala", "Honduras", "México", "Nicaragua", "Panamá", "Paraguay", "Perú", "Uruguay", "Venezuela")
 TIMEOUT_SECONDS = 30  # more than the gateway's request_timeout_ms
 AFTER_FAILURE_SECONDS = 0.2
+PROBLEM = "application/problem+json"  # of Aguacero's own refusals
 
 
 @dataclass
@@ -20,7 +21,7 @@ class Request:
     events: int
     started: float
     seconds: float
-    outcome: str  # "200", another status, or the name of an error of the connection
+    outcome: str  # "200", another status, "503 of the proxy", or the name of an error of the connection
 
     @property
     def is_stored(self):
@@ -93,7 +94,7 @@ class Load:
             connection.request("POST", "/input", "\n".join(lines).encode(), headers)
             answer = connection.getresponse()
             answer.read()
-            outcome = str(answer.status)
+            outcome = told(answer.status, answer.headers.get_content_type())
             if answer.will_close:
                 connection.close()
         except (OSError, http.client.HTTPException) as error:
@@ -111,6 +112,12 @@ class Load:
         """Whether a request that began after `start` was answered with 200."""
         with self.lock:
             return any(request.is_stored for request in reversed(self.requests) if request.started >= start)
+
+
+def told(status, media_type):
+    """The outcome that an answer tells. One that is not Aguacero's own promises nothing: a proxy says 503 also when a
+    gateway ends that may have stored the event already."""
+    return str(status) if status < 300 or media_type == PROBLEM else f"{status} of the proxy"
 
 
 def texts_of(text, events):
