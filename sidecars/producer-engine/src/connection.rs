@@ -155,14 +155,7 @@ impl Connection {
     /// It is open: the broker is asked what it speaks.
     pub(crate) fn opened(&mut self, id: &StrBytes, deadline: Time) {
         self.stage = Stage::Asked;
-        let kind = Kind::Handshake(API_VERSIONS);
-        self.request(
-            kind,
-            API_VERSIONS.versions.1,
-            deadline,
-            id,
-            request::api_versions,
-        );
+        self.handshake(API_VERSIONS, deadline, id, request::api_versions);
     }
 
     /// Whether it can be used.
@@ -187,14 +180,13 @@ impl Connection {
         self.taken += bytes as u64;
     }
 
-    /// Appends a request that `write` writes; none of it if that fails.
+    /// Appends a request that `write` writes, and says what it is; none of it if that fails.
     pub(crate) fn request(
         &mut self,
-        kind: Kind,
         version: i16,
         deadline: Time,
         client_id: &StrBytes,
-        write: impl FnOnce(&Head<'_>, &mut BytesMut) -> bool,
+        write: impl FnOnce(&Head<'_>, &mut BytesMut) -> Option<Kind>,
     ) -> bool {
         let head = Head {
             correlation: self.correlation,
@@ -202,9 +194,10 @@ impl Connection {
             client_id,
         };
         let before = self.out.len();
-        if !write(&head, &mut self.out) {
+        let Some(kind) = write(&head, &mut self.out) else {
+            self.out.truncate(before);
             return false;
-        }
+        };
         if matches!(kind, Kind::Produce(_)) {
             self.producing += 1;
         }
@@ -371,27 +364,30 @@ impl Connection {
     fn shake_hands(&mut self, sasl: &Sasl, settings: &Settings, id: &StrBytes, now: Time) {
         self.stage = Stage::Handshake;
         let mechanism = sasl.mechanism.name();
-        let kind = Kind::Handshake(SASL_HANDSHAKE);
         let deadline = now + settings.request_timeout;
-        self.request(
-            kind,
-            SASL_HANDSHAKE.versions.1,
-            deadline,
-            id,
-            |head, out| request::sasl_handshake(head, mechanism, out),
-        );
+        self.handshake(SASL_HANDSHAKE, deadline, id, |head, out| {
+            request::sasl_handshake(head, mechanism, out)
+        });
     }
 
     fn authenticate(&mut self, message: Vec<u8>, settings: &Settings, id: &StrBytes, now: Time) {
-        let kind = Kind::Handshake(SASL_AUTHENTICATE);
         let deadline = now + settings.request_timeout;
-        self.request(
-            kind,
-            SASL_AUTHENTICATE.versions.1,
-            deadline,
-            id,
-            |head, out| request::sasl_authenticate(head, message, out),
-        );
+        self.handshake(SASL_AUTHENTICATE, deadline, id, |head, out| {
+            request::sasl_authenticate(head, message, out)
+        });
+    }
+
+    /// Appends a request of those that make it usable.
+    fn handshake(
+        &mut self,
+        api: Api,
+        deadline: Time,
+        id: &StrBytes,
+        write: impl FnOnce(&Head<'_>, &mut BytesMut) -> bool,
+    ) {
+        self.request(api.versions.1, deadline, id, |head, out| {
+            write(head, out).then_some(Kind::Handshake(api))
+        });
     }
 
     /// Of the engine's seed, so that nobody else knows it, and another one each time.

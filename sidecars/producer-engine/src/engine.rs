@@ -8,7 +8,6 @@ mod slabs;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use bytes::BytesMut;
 use kafka_protocol::protocol::StrBytes;
 
 use crate::{
@@ -117,8 +116,6 @@ pub struct Engine<S> {
     /// When the cluster is asked for again though nothing has failed.
     refresh_at: Time,
     actions: VecDeque<Action<S>>,
-    /// Where batches are encoded before they are part of a request.
-    scratch: BytesMut,
     /// When it was called last to do what is due.
     now: Time,
 }
@@ -150,7 +147,6 @@ impl<S: Slab> Engine<S> {
             init: Ask::wanted(),
             refresh_at: Time::MAX,
             actions: VecDeque::new(),
-            scratch: BytesMut::new(),
             now: Time::ZERO,
             settings,
         }

@@ -20,6 +20,8 @@ pub struct Batch {
     pub slab: usize,
     /// Positions in the slab.
     pub records: Range<usize>,
+    /// Bytes that it takes, or a little more.
+    pub bytes_max: usize,
     /// When it is told what is known of it.
     pub deadline: Time,
     /// The number of its first record; none before its first attempt in this epoch.
@@ -118,6 +120,12 @@ impl Partition {
             sequence,
         };
         Some((stamp, batch))
+    }
+
+    /// What the batch to be sent next takes, or a little more, if there is one.
+    pub fn next_bytes_max(&self) -> Option<usize> {
+        let again = self.sent.iter().find(|b| b.on.is_none());
+        Some(again.or(self.waiting.front())?.bytes_max)
     }
 
     /// The batch in flight of this id.

@@ -197,26 +197,18 @@ impl<S: Slab> Engine<S> {
             let topics: Vec<_> = self.cluster.topics.iter().map(|t| t.name.clone()).collect();
             self.metadata.on = Some(id);
             self.metadata.is_wanted = false; // whoever wants it from now on knows more than its answer will
-            connection.request(
-                Kind::Metadata,
-                version,
-                deadline,
-                &self.client_id,
-                |head, out| request::metadata(head, &topics, out),
-            );
+            connection.request(version, deadline, &self.client_id, |head, out| {
+                request::metadata(head, &topics, out).then_some(Kind::Metadata)
+            });
         }
         if due(&self.init)
             && let Some(version) = connection.version(INIT_PRODUCER_ID)
         {
             self.init.on = Some(id);
             self.init.is_wanted = false;
-            connection.request(
-                Kind::InitProducerId,
-                version,
-                deadline,
-                &self.client_id,
-                request::init_producer_id,
-            );
+            connection.request(version, deadline, &self.client_id, |head, out| {
+                request::init_producer_id(head, out).then_some(Kind::InitProducerId)
+            });
         }
     }
 

@@ -1,17 +1,15 @@
 //! Batches into Produce requests.
 
-use std::io;
+use std::{collections::VecDeque, io};
 
 use bytes::BytesMut;
+use smallvec::SmallVec;
 
 use super::{Engine, Place};
 use crate::{
     Outcome, Slab, Time, batch,
     connection::{ConnectionId, Kind, Sent},
-    protocol::{
-        PRODUCE,
-        request::{self, ToProduce},
-    },
+    protocol::{PRODUCE, request},
     receipt::{Reason, codes},
 };
 
@@ -73,134 +71,108 @@ impl<S: Slab> Engine<S> {
 
     /// Writes one request; false if there is nothing to send.
     fn send_one(&mut self, broker: i32, connection: ConnectionId, now: Time) -> bool {
-        let (mut batches, mut all, mut again) = (Vec::new(), Vec::new(), Vec::new());
-        let mut scratch = std::mem::take(&mut self.scratch);
-        let mut queued = self.ready.get(&broker).map_or(0, |queue| queue.len());
-        while queued > 0 && scratch.len() < self.settings.request_bytes_max {
+        let places = self.choose(broker, connection, now);
+        let Self {
+            connections,
+            partitions,
+            slabs,
+            cluster,
+            settings,
+            ..
+        } = self;
+        let Some(one) = connections.get_mut(&connection) else {
+            return false;
+        };
+        let Some(version) = one.version(PRODUCE) else {
+            return false;
+        };
+        let mut failed = Vec::new();
+        let deadline = now + settings.request_timeout;
+        // The broker shall give up before this side does.
+        let timeout_ms = settings.request_timeout.as_millis() / 2;
+        let timeout_ms = i32::try_from(timeout_ms).unwrap_or(i32::MAX);
+        let is_written = one.request(version, deadline, &self.client_id, |head, out| {
+            let mut sent = Vec::with_capacity(places.len());
+            let mut request = request::Produce::begin(head, timeout_ms, out)?;
+            for &(topic, number) in &places {
+                let Some((stamp, batch)) = partitions[topic][number].next(connection) else {
+                    continue;
+                };
+                let told = &cluster.topics[topic];
+                let (id, records, bytes_max) = (batch.id, batch.records.clone(), batch.bytes_max);
+                let slab = slabs.get(batch.slab).map(|held| &held.slab);
+                let write = |out: &mut BytesMut| match slab {
+                    Some(slab) => batch::encode(slab, records, stamp, settings.compression, out),
+                    None => Err(io::ErrorKind::NotFound.into()),
+                };
+                match request.batch((&told.name, told.id), number as i32, bytes_max, write) {
+                    Ok(()) => sent.push(Sent {
+                        topic,
+                        topic_id: told.id,
+                        partition: number,
+                        batch: id,
+                    }),
+                    Err(error) => failed.push(((topic, number), id, error)),
+                }
+            }
+            request.end();
+            (!sent.is_empty()).then_some(Kind::Produce(sent))
+        });
+        let has_failed = !failed.is_empty();
+        for (place, batch, error) in failed {
+            self.not_encoded(place, batch, &error, now);
+        }
+        for place in places {
+            self.enqueue(place, now);
+        }
+        is_written || has_failed
+    }
+
+    /// The partitions whose next batches travel together, those of a topic side by side.
+    fn choose(&mut self, broker: i32, connection: ConnectionId, now: Time) -> SmallVec<[Place; 4]> {
+        let (mut places, mut bytes) = (SmallVec::new(), 0);
+        let mut queued = self.ready.get(&broker).map_or(0, VecDeque::len);
+        while queued > 0 && bytes < self.settings.request_bytes_max {
             queued -= 1;
-            let Some(place) = self
-                .ready
-                .get_mut(&broker)
-                .and_then(|queue| queue.pop_front())
-            else {
+            let queue = self.ready.get_mut(&broker);
+            let Some(place) = queue.and_then(VecDeque::pop_front) else {
                 break;
             };
-            let start = scratch.len();
-            if let Some(batch) = self.take(place, broker, connection, now, &mut scratch) {
-                all.push((self.cluster.topics[place.0].name.clone(), batch, start));
-                again.push(place);
-            }
-        }
-        let records = scratch.split().freeze();
-        self.scratch = scratch; // its room is free again when the request is written
-        let ends = all
-            .iter()
-            .skip(1)
-            .map(|(.., start)| *start)
-            .chain([records.len()]);
-        let ends: Vec<_> = ends.collect();
-        for ((topic, sent, start), end) in all.into_iter().zip(ends) {
-            let to_produce = ToProduce {
-                topic,
-                topic_id: sent.topic_id,
-                partition: sent.partition as i32,
-                batch: records.slice(start..end),
-            };
-            batches.push((to_produce, sent));
-        }
-        // The topics of a request are told once each.
-        batches.sort_by_key(|(_, sent)| sent.topic);
-        let (batches, sent): (Vec<_>, Vec<_>) = batches.into_iter().unzip();
-        let is_written = !batches.is_empty() && self.write(connection, &batches, &sent, now);
-        if !is_written {
-            self.unanswered(&sent, false, now);
-        }
-        for place in again {
-            self.enqueue(place, now);
-        }
-        is_written
-    }
-
-    fn write(
-        &mut self,
-        connection: ConnectionId,
-        batches: &[ToProduce],
-        sent: &[Sent],
-        now: Time,
-    ) -> bool {
-        let Some(connection) = self.connections.get_mut(&connection) else {
-            return false;
-        };
-        let Some(version) = connection.version(PRODUCE) else {
-            return false;
-        };
-        let deadline = now + self.settings.request_timeout;
-        // The broker shall give up before this side does.
-        let timeout = self.settings.request_timeout.as_millis() / 2;
-        let timeout = i32::try_from(timeout).unwrap_or(i32::MAX);
-        let kind = Kind::Produce(sent.to_vec());
-        connection.request(kind, version, deadline, &self.client_id, |head, out| {
-            request::produce(head, batches, timeout, out)
-        })
-    }
-
-    /// The next batch of a partition, encoded to `out`, if it may leave on this connection.
-    fn take(
-        &mut self,
-        place: Place,
-        broker: i32,
-        connection: ConnectionId,
-        now: Time,
-        out: &mut BytesMut,
-    ) -> Option<Sent> {
-        let (topic, number) = place;
-        let partition = &mut self.partitions[topic][number];
-        partition.is_queued = false;
-        if self.cluster.leader(topic, number).and_then(|l| l.broker) != Some(broker) {
-            self.enqueue(place, now);
-            return None;
-        }
-        if !partition.is_ready(connection, self.settings.in_flight_max, now) {
-            // The answer to what is on its way puts it here again, or the end of its pause.
-            if partition.not_before > now {
+            let (topic, number) = place;
+            let partition = &mut self.partitions[topic][number];
+            partition.is_queued = false;
+            if self.cluster.leader(topic, number).and_then(|l| l.broker) != Some(broker) {
+                self.enqueue(place, now);
+            } else if partition.is_ready(connection, self.settings.in_flight_max, now) {
+                bytes += partition.next_bytes_max().unwrap_or(0);
+                places.push(place);
+            } else if partition.not_before > now {
+                // The end of its pause puts it here again, otherwise the answer to what is on its way.
                 self.enqueue(place, now);
             }
-            return None;
         }
-        let (stamp, batch) = partition.next(connection)?;
-        let (id, slab, records) = (batch.id, batch.slab, batch.records.clone());
-        let before = out.len();
-        let encoded = match self.slabs.get(slab) {
-            Some(held) => batch::encode(
-                &held.slab,
-                records.clone(),
-                stamp,
-                self.settings.compression,
-                out,
-            ),
-            None => Err(io::ErrorKind::NotFound.into()),
-        };
-        if let Err(error) = encoded {
-            out.truncate(before);
+        places.sort_unstable();
+        places
+    }
+
+    /// A batch that was to leave cannot be written.
+    fn not_encoded(&mut self, place: Place, batch: u64, error: &io::Error, now: Time) {
+        let partition = &mut self.partitions[place.0][place.1];
+        let taken = partition
+            .find(batch)
+            .and_then(|at| partition.sent.remove(at));
+        partition.is_broken = true;
+        if let Some(batch) = taken.filter(|batch| !batch.is_told) {
             let reason = Reason {
                 code: codes::NOT_ENCODED,
                 message: Some(error.to_string()),
             };
-            let taken = partition.find(id).and_then(|at| partition.sent.remove(at));
-            partition.is_broken = true;
-            if taken.is_some_and(|batch| !batch.perhaps_appended) {
-                self.tell(slab, records, Outcome::NotStored(reason));
-            } else {
-                self.tell(slab, records, Outcome::Unknown(reason));
-            }
-            self.renumber(place, now);
-            return None;
+            let outcome = match batch.perhaps_appended {
+                true => Outcome::Unknown(reason),
+                false => Outcome::NotStored(reason),
+            };
+            self.tell(batch.slab, batch.records, outcome);
         }
-        Some(Sent {
-            topic,
-            topic_id: self.cluster.topics[topic].id,
-            partition: number,
-            batch: id,
-        })
+        self.renumber(place, now);
     }
 }

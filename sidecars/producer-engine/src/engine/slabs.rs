@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use smallvec::{SmallVec, smallvec};
+
 use super::{Action, Engine, Place};
 use crate::{
     Outcome, Part, Receipt, Slab, Time,
@@ -46,12 +48,13 @@ impl<S: Slab> Engine<S> {
         });
         self.deadlines.push_back((deadline, key, self.submitted));
         let waiting = &mut self.partitions[place.0][place.1].waiting;
-        for records in cuts {
+        for (records, bytes_max) in cuts {
             self.batches += 1;
             waiting.push_back(Batch {
                 id: self.batches,
                 slab: key,
                 records,
+                bytes_max,
                 deadline,
                 sequence: None,
                 nth: 0,
@@ -123,21 +126,23 @@ impl<S: Slab> Engine<S> {
     }
 }
 
-/// A slab as ranges whose batches have at most `bytes_max`, each of one record at least.
-fn cuts<S: Slab>(slab: &S, bytes_max: usize) -> Vec<Range<usize>> {
-    let records = slab.records();
-    if HEAD_BYTES + slab.encoded_bytes_max() <= bytes_max {
-        return std::iter::once(0..records).collect();
+/// A slab as ranges whose batches have at most `bytes_max`, each of one record at least, and what each takes or a little
+/// more.
+fn cuts<S: Slab>(slab: &S, bytes_max: usize) -> SmallVec<[(Range<usize>, usize); 1]> {
+    let (records, whole) = (slab.records(), HEAD_BYTES + slab.encoded_bytes_max());
+    if whole <= bytes_max {
+        return smallvec![(0..records, whole)];
     }
-    let (mut cuts, mut start, mut index, mut bytes) = (Vec::new(), 0, 0, HEAD_BYTES);
+    let (mut start, mut index, mut bytes) = (0, 0, HEAD_BYTES);
+    let mut cuts = SmallVec::new();
     batch::sizes(slab, |record| {
         if bytes + record > bytes_max && index > start {
-            cuts.push(start..index);
+            cuts.push((start..index, bytes));
             (start, bytes) = (index, HEAD_BYTES);
         }
         bytes += record;
         index += 1;
     });
-    cuts.push(start..records);
+    cuts.push((start..records, bytes));
     cuts
 }

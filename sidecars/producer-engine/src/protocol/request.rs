@@ -1,12 +1,13 @@
 //! Requests, each framed and with its header.
 
-use bytes::{BufMut as _, Bytes, BytesMut};
+use std::io;
+
+use bytes::{BufMut as _, BytesMut};
 use kafka_protocol::{
     messages::{
-        ApiVersionsRequest, InitProducerIdRequest, MetadataRequest, ProduceRequest, ProducerId,
-        RequestHeader, SaslAuthenticateRequest, SaslHandshakeRequest, TopicName,
+        ApiVersionsRequest, InitProducerIdRequest, MetadataRequest, ProducerId, RequestHeader,
+        SaslAuthenticateRequest, SaslHandshakeRequest, TopicName,
         metadata_request::MetadataRequestTopic,
-        produce_request::{PartitionProduceData, TopicProduceData},
     },
     protocol::{Encodable, StrBytes, encode_request_header_into_buffer},
 };
@@ -33,6 +34,19 @@ pub struct Head<'a> {
 
 /// Appends a request. It encodes whatever it is given: `false` is a bug, and then nothing is appended.
 fn write(api: Api, head: &Head<'_>, body: &impl Encodable, out: &mut BytesMut) -> bool {
+    let Some(start) = begin(api, head, out) else {
+        return false;
+    };
+    if body.encode(out, head.version).is_err() {
+        out.truncate(start);
+        return false;
+    }
+    end(start, out);
+    true
+}
+
+/// Appends the head of a request, and where that begins.
+fn begin(api: Api, head: &Head<'_>, out: &mut BytesMut) -> Option<usize> {
     let start = out.len();
     out.put_u32(0);
     let header = RequestHeader::default()
@@ -40,15 +54,17 @@ fn write(api: Api, head: &Head<'_>, body: &impl Encodable, out: &mut BytesMut) -
         .with_request_api_version(head.version)
         .with_correlation_id(head.correlation)
         .with_client_id(Some(head.client_id.clone()));
-    let written = encode_request_header_into_buffer(out, &header)
-        .and_then(|()| body.encode(out, head.version));
-    if written.is_err() {
+    if encode_request_header_into_buffer(out, &header).is_err() {
         out.truncate(start);
-        return false;
+        return None;
     }
+    Some(start)
+}
+
+/// Writes the length of a request before it.
+fn end(start: usize, out: &mut BytesMut) {
     let bytes = (out.len() - start - 4) as u32;
     out[start..start + 4].copy_from_slice(&bytes.to_be_bytes());
-    true
 }
 
 /// Asks which versions the broker speaks.
@@ -91,44 +107,138 @@ pub fn sasl_authenticate(head: &Head<'_>, message: Vec<u8>, out: &mut BytesMut) 
     write(SASL_AUTHENTICATE, head, &body, out)
 }
 
-/// A batch for a Produce request.
-#[derive(Debug, Clone)]
-pub struct ToProduce {
-    /// The topic's name.
-    pub topic: StrBytes,
-    /// The topic's id.
-    pub topic_id: Uuid,
-    /// The partition's number.
-    pub partition: i32,
-    /// The encoded batch.
-    pub batch: Bytes,
+/// Lengths and counts that are known only when what they are of is written get so much room. Such a varint is longer than
+/// it has to be, which every reader of varints takes.
+const PADDED_BYTES: usize = 4;
+
+/// A Produce request (version 9 or later) whose batches are encoded into their places, so that no byte of them is moved:
+///
+/// | | |
+/// |---|---|
+/// | head | by `kafka-protocol` |
+/// | null | transactional id |
+/// | 2 + 4 | acks, milliseconds that the broker may wait for its replicas |
+/// | varint | topics + 1, and for each: |
+/// | text or 16 | its name, or from version 13 on its id |
+/// | varint | partitions + 1, and for each: |
+/// | 4 | its number |
+/// | varint | bytes of the batch + 1, and the batch |
+///
+/// with an empty set of tagged fields at the end of each partition, each topic and the whole.
+pub struct Produce<'a> {
+    out: &'a mut BytesMut,
+    start: usize,
+    by_id: bool,
+    topics: Count,
+    /// The topic that is open, and its partitions.
+    topic: Option<(StrBytes, Count)>,
 }
 
-/// Batches into their partitions, each of another one; those of a topic follow each other.
-pub fn produce(
-    head: &Head<'_>,
-    batches: &[ToProduce],
-    timeout_ms: i32,
-    out: &mut BytesMut,
-) -> bool {
-    let topics = batches.chunk_by(|a, b| a.topic == b.topic).map(|of_topic| {
-        let partition = |b: &ToProduce| {
-            PartitionProduceData::default()
-                .with_index(b.partition)
-                .with_records(Some(b.batch.clone()))
-        };
-        let topic = TopicProduceData::default()
-            .with_partition_data(of_topic.iter().map(partition).collect());
-        match of_topic.first() {
-            Some(first) if head.version >= PRODUCE_BY_ID => topic.with_topic_id(first.topic_id),
-            Some(first) => topic.with_name(TopicName(first.topic.clone())),
-            None => topic,
+/// How many there are of what follows, and where that is to be written.
+#[derive(Clone, Copy)]
+struct Count {
+    at: usize,
+    count: usize,
+}
+
+impl<'a> Produce<'a> {
+    /// Begins one behind what is in `out`; none if its head cannot be encoded, which would be a bug.
+    pub fn begin(head: &Head<'_>, timeout_ms: i32, out: &'a mut BytesMut) -> Option<Self> {
+        let start = begin(PRODUCE, head, out)?;
+        out.put_u8(0);
+        out.put_i16(ACKS_ALL);
+        out.put_i32(timeout_ms);
+        let topics = Count::begin(out);
+        Some(Self {
+            out,
+            start,
+            by_id: head.version >= PRODUCE_BY_ID,
+            topics,
+            topic: None,
+        })
+    }
+
+    /// Adds the batch that `write` encodes, of at most about `bytes`; nothing if that fails. Those of one topic follow
+    /// each other, each of another partition.
+    pub fn batch(
+        &mut self,
+        (topic, id): (&StrBytes, Uuid),
+        partition: i32,
+        bytes: usize,
+        write: impl FnOnce(&mut BytesMut) -> io::Result<()>,
+    ) -> io::Result<()> {
+        if self.topic.as_ref().is_none_or(|(open, _)| open != topic) {
+            self.end_topic();
+            self.begin_topic(topic, id);
         }
-    });
-    let body = ProduceRequest::default()
-        .with_transactional_id(None)
-        .with_acks(ACKS_ALL)
-        .with_timeout_ms(timeout_ms)
-        .with_topic_data(topics.collect());
-    write(PRODUCE, head, &body, out)
+        let out = &mut *self.out;
+        let before = out.len();
+        out.reserve(bytes);
+        out.put_i32(partition);
+        let mut records = Count::begin(out);
+        let written = write(out);
+        if written.is_err() {
+            out.truncate(before);
+            return written;
+        }
+        records.count = out.len() - records.at - PADDED_BYTES;
+        records.end(out);
+        if let Some((_, partitions)) = &mut self.topic {
+            partitions.count += 1;
+        }
+        Ok(())
+    }
+
+    /// Ends it.
+    pub fn end(mut self) {
+        self.end_topic();
+        self.topics.end(self.out);
+        end(self.start, self.out);
+    }
+
+    fn begin_topic(&mut self, topic: &StrBytes, id: Uuid) {
+        if self.by_id {
+            self.out.put_slice(id.as_bytes());
+        } else {
+            put_varint(self.out, topic.len() + 1);
+            self.out.put_slice(topic.as_bytes());
+        }
+        self.topic = Some((topic.clone(), Count::begin(self.out)));
+        self.topics.count += 1;
+    }
+
+    fn end_topic(&mut self) {
+        if let Some((_, partitions)) = self.topic.take() {
+            partitions.end(self.out);
+        }
+    }
+}
+
+impl Count {
+    fn begin(out: &mut BytesMut) -> Self {
+        let at = out.len();
+        out.put_bytes(0, PADDED_BYTES);
+        Self { at, count: 0 }
+    }
+
+    /// Writes it to its place, and the tagged fields behind what it counts: none.
+    fn end(self, out: &mut BytesMut) {
+        let mut rest = self.count as u32 + 1;
+        let mut place = [0; PADDED_BYTES];
+        for byte in &mut place {
+            *byte = rest as u8 | 0x80;
+            rest >>= 7;
+        }
+        place[PADDED_BYTES - 1] &= 0x7f;
+        out[self.at..self.at + PADDED_BYTES].copy_from_slice(&place);
+        out.put_u8(0);
+    }
+}
+
+fn put_varint(out: &mut BytesMut, mut rest: usize) {
+    while rest >= 0x80 {
+        out.put_u8(rest as u8 | 0x80);
+        rest >>= 7;
+    }
+    out.put_u8(rest as u8);
 }

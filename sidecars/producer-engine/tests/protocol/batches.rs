@@ -200,6 +200,7 @@ proptest! {
                 id: 0,
                 slab: 0,
                 records: 0..*records,
+                bytes_max: 0,
                 deadline: producer_engine::Time::ZERO,
                 sequence: None,
                 nth: 0,
