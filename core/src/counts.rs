@@ -10,6 +10,9 @@ use crate::{
     scalar::Scalar,
 };
 
+/// How often each key occurred. Its hash is quick, and seeded, since clients choose the keys.
+pub type Counts = HashMap<String, u64, foldhash::fast::RandomState>;
+
 /// What a key takes beside its own bytes: lengths and a number on the wire, a place in a map.
 const KEY_OVERHEAD: usize = 48;
 
@@ -20,7 +23,7 @@ pub struct Deltas {
     /// Added to the total.
     pub events: u64,
     /// Added to each counter's keys; never holds a zero.
-    pub counters: Vec<HashMap<String, u64>>,
+    pub counters: Vec<Counts>,
 }
 
 impl Deltas {
@@ -29,7 +32,7 @@ impl Deltas {
     pub fn none(stream: &Stream) -> Self {
         Self {
             events: 0,
-            counters: vec![HashMap::new(); stream.counters.len()],
+            counters: vec![Counts::default(); stream.counters.len()],
         }
     }
 
@@ -88,7 +91,7 @@ impl Deltas {
 }
 
 /// Whether the key is new.
-fn increment(counts: &mut HashMap<String, u64>, key: Cow<'_, str>) -> bool {
+fn increment(counts: &mut Counts, key: Cow<'_, str>) -> bool {
     if let Some(n) = counts.get_mut(key.as_ref()) {
         *n += 1;
         return false;

@@ -3,11 +3,11 @@
 //!
 //! `scripts/services run -- cargo run --release --bin ledger-calls`
 
-use std::{collections::HashMap, time::Duration};
+use std::time::Duration;
 
 use aguacero::{
     config::Config,
-    counts::Deltas,
+    counts::{Counts, Deltas},
     ledger::{self, Entry, Part, Position, Settled},
 };
 use anyhow::Context as _;
@@ -86,7 +86,7 @@ async fn history(
     forget(con).await?;
     for n in 0..ENTRIES {
         let from = if others { n as usize * keys } else { 0 };
-        let counts: HashMap<_, _> = (from..from + keys)
+        let counts: Counts = (from..from + keys)
             .map(|k| (format!("key {k}"), 1))
             .collect();
         let deltas = Deltas {

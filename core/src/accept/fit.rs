@@ -25,7 +25,7 @@ impl<'a> Fields<'a> {
             .collect();
         let mut ranks: SmallVec<[usize; 4]> = SmallVec::from_elem(usize::MAX, stream.fields.len());
         for (name, value) in event.entries() {
-            if let Some((field, rank)) = stream.field_named(name)
+            if let Some((field, rank)) = stream.names.find(name)
                 && rank < ranks[field]
             {
                 (values[field], ranks[field]) = (Some(value), rank);
@@ -82,27 +82,13 @@ impl<'a> Fields<'a> {
     }
 }
 
-impl Stream {
-    /// Position of the declared field that `name` stands for, and which of its names that is.
-    #[must_use]
-    pub fn field_named(&self, name: &str) -> Option<(usize, usize)> {
-        self.fields.iter().enumerate().find_map(|(i, field)| {
-            field
-                .names
-                .iter()
-                .position(|n| n == name)
-                .map(|rank| (i, rank))
-        })
-    }
-}
-
 /// Finds the declared fields and refuses the event if one of them does not fit.
 pub fn fit<'a>(stream: &Stream, event: Document<'a>) -> Result<Fields<'a>, Refusal> {
     let mut values: SmallVec<[Option<Value<'a>>; 4]> = std::iter::repeat_with(|| None)
         .take(stream.fields.len())
         .collect();
     for (name, value) in event.entries() {
-        let Some((i, _)) = stream.field_named(name) else {
+        let Some((i, _)) = stream.names.find(name) else {
             continue;
         };
         let field = &stream.fields[i];

@@ -33,8 +33,8 @@ pub use files::{AccessError, FilesOf};
 pub use keys::{Key, Rate, TokenHash, Writes, open_to_others, parse_keys};
 pub use raw::{Mistake, Mistakes};
 pub use stream::{
-    Access, Cors, Counter, Field, OnIdConflict, Partitioning, Route, Rule, Spread, Stream,
-    TextPlain, Type, Types, Via,
+    Access, Cors, Counter, Field, FieldNames, OnIdConflict, Partitioning, Route, Rule, Spread,
+    Stream, TextPlain, Type, Types, Via,
 };
 pub use time::{text_of, time_of};
 

@@ -21,6 +21,8 @@ pub struct Stream {
     pub id: Option<usize>,
     /// Declared fields. Others are kept as they are.
     pub fields: Vec<Field>,
+    /// Their names.
+    pub names: FieldNames,
     /// What is counted beside the total.
     pub counters: Vec<Counter>,
     /// Of `counters`: the ledger refuses to mix two definitions.
@@ -134,6 +136,32 @@ pub struct Field {
     pub max: Option<f64>,
     /// The only values allowed, if any are listed.
     pub values: Vec<Scalar<'static>>,
+}
+
+/// The names of a stream's fields and their aliases, in order, so that each key of an event is found in a few comparisons.
+#[derive(Debug, Clone, Default)]
+pub struct FieldNames(Vec<(String, usize, usize)>);
+
+impl FieldNames {
+    /// Those of `fields`.
+    #[must_use]
+    pub fn of(fields: &[Field]) -> Self {
+        let each = fields.iter().enumerate().flat_map(|(field, declared)| {
+            let names = declared.names.iter().enumerate();
+            names.map(move |(rank, name)| (name.clone(), field, rank))
+        });
+        let mut names: Vec<_> = each.collect();
+        names.sort();
+        Self(names)
+    }
+
+    /// Position of the field that `name` stands for, and which of its names that is.
+    #[must_use]
+    pub fn find(&self, name: &str) -> Option<(usize, usize)> {
+        let at = self.0.binary_search_by(|(n, ..)| n.as_str().cmp(name));
+        let (_, field, rank) = &self.0[at.ok()?];
+        Some((*field, *rank))
+    }
 }
 
 /// What a field's value may be.

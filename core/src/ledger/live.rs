@@ -1,6 +1,6 @@
 //! What the redis-writer does: add deltas as soon as they come.
 
-use std::{borrow::Cow, collections::HashMap};
+use std::borrow::Cow;
 
 use redis::{
     ErrorKind, FromRedisValue, ParsingError, RedisResult, ServerErrorKind, Value,
@@ -11,7 +11,10 @@ use super::{
     Entry, LedgerError, pack,
     script::{LIVE, fingerprint, tag},
 };
-use crate::{config::Stream, counts::Deltas};
+use crate::{
+    config::Stream,
+    counts::{Counts, Deltas},
+};
 
 /// Keys that one call adds, in some milliseconds.
 const KEYS_MAX: usize = 1000;
@@ -125,7 +128,7 @@ fn pieces(entry: &Entry) -> Vec<Cow<'_, Entry>> {
     if entry.deltas.keys() < KEYS_MAX {
         return vec![Cow::Borrowed(entry)];
     }
-    let none = vec![HashMap::new(); entry.deltas.counters.len()];
+    let none = vec![Counts::default(); entry.deltas.counters.len()];
     let counters = entry.deltas.counters.iter().enumerate();
     let mut all: Vec<_> = counters
         .flat_map(|(i, counts)| counts.iter().map(move |(key, n)| (i, key, *n)))

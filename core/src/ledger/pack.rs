@@ -1,12 +1,10 @@
 //! Arguments of the scripts as MessagePack, which `cmsgpack` reads inside Redis. One argument for a
 //! whole set of deltas keeps keys binary-safe and their number out of every limit of Redis and Lua.
 
-use std::collections::HashMap;
-
 use super::Entry;
 use crate::{
     config::{Counter, Stream},
-    counts::Deltas,
+    counts::{Counts, Deltas},
 };
 
 /// `{{name, max_distinct}, …}`
@@ -71,7 +69,7 @@ impl Pack {
     }
 
     fn deltas(&mut self, stream: &Stream, deltas: &Deltas) {
-        let empty = HashMap::new();
+        let empty = Counts::default();
         self.array(1 + stream.counters.len());
         self.number(deltas.events);
         for (i, counter) in stream.counters.iter().enumerate() {
@@ -79,7 +77,7 @@ impl Pack {
         }
     }
 
-    fn counter(&mut self, counter: &Counter, counts: &HashMap<String, u64>) {
+    fn counter(&mut self, counter: &Counter, counts: &Counts) {
         let declared = |key: &String| counter.values.is_empty() || counter.values.contains(key);
         let named = counts.keys().filter(|key| declared(key)).count();
         let mut overflow = 0;

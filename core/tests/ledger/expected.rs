@@ -92,6 +92,7 @@ impl Expected {
 }
 
 fn add(to: &mut Deltas, deltas: &Deltas) {
-    to.counters.resize_with(deltas.counters.len(), HashMap::new);
+    to.counters
+        .resize_with(deltas.counters.len(), HashMap::default);
     to.merge(deltas.clone());
 }

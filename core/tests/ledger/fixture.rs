@@ -7,7 +7,7 @@ use std::{
 };
 
 use aguacero::{
-    config::{Access, Counter, OnIdConflict, Partitioning, Redis, Spread, Stream},
+    config::{Access, Counter, FieldNames, OnIdConflict, Partitioning, Redis, Spread, Stream},
     counts::Deltas,
     ledger::{self, Applied, Entry, LedgerError, Look, Part, Position, Settled},
 };
@@ -65,6 +65,7 @@ pub(crate) fn stream(name: &str, counters: Vec<Counter>) -> Stream {
         },
         id: None,
         fields: Vec::new(),
+        names: FieldNames::default(),
         counters,
         counters_fingerprint: 7,
         routes: Vec::new(),

@@ -222,7 +222,7 @@ async fn large_numbers_stay_exact() {
     let n = (1 << 52) + 1;
     let archived = Deltas {
         events: n,
-        counters: vec![HashMap::from([("a".to_owned(), n)])],
+        counters: vec![HashMap::from_iter([("a".to_owned(), n)])],
     };
     ledger::settle(
         &mut ledger.con.clone(),

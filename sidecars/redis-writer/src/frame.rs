@@ -1,11 +1,9 @@
 //! From what a gateway sent to what the ledger takes. Nothing here waits or fails as a whole: what
 //! cannot be counted is left out and named, for the consumer settles it anyway.
 
-use std::collections::HashMap;
-
 use aguacero::{
     config::{Config, Stream},
-    counts::Deltas,
+    counts::{Counts, Deltas},
     ledger::{END, Entry, Position},
 };
 use aguacero_proto::deltas::{CounterDeltas, DeltaFrame, Entry as RawEntry, StreamDeltas};
@@ -109,11 +107,7 @@ fn entry(stream: &Stream, raw: RawEntry) -> Result<Entry, &'static str> {
 }
 
 /// Adds one counter's deltas. An event counts once, under one key, or not at all.
-fn add(
-    into: &mut HashMap<String, u64>,
-    raw: CounterDeltas,
-    events: u64,
-) -> Result<(), &'static str> {
+fn add(into: &mut Counts, raw: CounterDeltas, events: u64) -> Result<(), &'static str> {
     if raw.keys.len() != raw.counts.len() {
         return Err("a counter has not as many counts as keys");
     }
@@ -267,7 +261,7 @@ mod tests {
         let mut raw = raw_entry();
         raw.counters[0].keys = vec!["a".to_owned(), "a".to_owned()];
         let frame = check(&config, vec![of_weather(&config, vec![raw])]);
-        let expected = HashMap::from([("a".to_owned(), 3)]);
+        let expected = Counts::from_iter([("a".to_owned(), 3)]);
         assert_eq!(frame.parts[0].1[0].deltas.counters, [expected]);
     }
 }

@@ -4,8 +4,8 @@ use std::{collections::HashMap, time::Duration};
 
 use crate::{
     config::{
-        Access, Cors, Counter, Field, OnIdConflict, Partitioning, Route, Rule, Spread, Stream,
-        TextPlain, Topic, Via, names,
+        Access, Cors, Counter, Field, FieldNames, OnIdConflict, Partitioning, Route, Rule, Spread,
+        Stream, TextPlain, Topic, Via, names,
         raw::{Found, Table, did_you_mean, one_of},
     },
     scalar::Scalar,
@@ -71,6 +71,7 @@ fn stream(
         spread: spread(&table, topic.map(|topic| &topics[topic]), &fields),
         id,
         counters_fingerprint: fingerprint::of_counters(&counters, &fields),
+        names: FieldNames::of(&fields),
         fields,
         counters,
         routes: routes(&table, paths),

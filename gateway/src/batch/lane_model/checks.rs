@@ -72,7 +72,7 @@ impl World {
         assert_eq!(finished.partition, known.partition);
         finished.slab.resolve(finished.verdict.clone());
 
-        let mut keys: HashMap<String, u64> = HashMap::new();
+        let mut keys = aguacero::counts::Counts::default();
         for (index, &n) in known.events.iter().enumerate() {
             let event = self.events[n].as_mut().unwrap();
             let outcome = event
