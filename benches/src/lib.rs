@@ -9,6 +9,8 @@ pub mod insert;
 pub mod load;
 pub mod machine;
 pub mod null;
+#[cfg(feature = "krafka")]
+pub mod peer;
 pub mod plot;
 pub mod produce;
 pub mod service;

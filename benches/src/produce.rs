@@ -22,6 +22,7 @@ use rdkafka::{
         BaseProducer, BaseRecord, FutureProducer, FutureRecord, Producer as _, ProducerContext,
     },
 };
+use tokio::task::JoinHandle;
 
 use crate::cpu;
 
@@ -44,7 +45,8 @@ pub fn settings(brokers: &str) -> ClientConfig {
     settings
 }
 
-fn header(n: u64) -> Vec<u8> {
+/// What Aguacero writes into the header of event `n`.
+pub(crate) fn header(n: u64) -> Vec<u8> {
     let mut bytes = Vec::new();
     Header {
         id: EventId(u128::from(n).to_be_bytes()),
@@ -73,6 +75,20 @@ pub struct Produced {
     pub elapsed: Duration,
     /// Processor time of this process meanwhile.
     pub cpu: Duration,
+}
+
+impl Produced {
+    /// Half of the events took no longer, in µs.
+    #[must_use]
+    pub fn p50_us(&self) -> f64 {
+        self.times.value_at_quantile(0.5) as f64 / 1e3
+    }
+
+    /// Processor seconds for a million events.
+    #[must_use]
+    pub fn seconds_for_a_million(&self) -> f64 {
+        self.cpu.as_secs_f64() * 1e6 / self.events as f64
+    }
 }
 
 /// `tasks` tasks, each of which produces an event and awaits its acknowledgement, again and again.
@@ -105,47 +121,78 @@ pub async fn awaited_with(
     let first = first.payload(&events[0]).headers(headers(&bytes));
     let stored = producer.send(first, FLUSH).await;
     stored.map_err(|(error, _)| error)?;
-    let counted_from = Instant::now() + warm_up;
-    let end = counted_from + duration;
-    let running: Vec<_> = (0..tasks)
-        .map(|task| {
-            let (producer, topic, events) = (producer.clone(), topic.to_owned(), events.clone());
-            tokio::spawn(async move {
-                let mut times = Histogram::<u64>::new_with_max(60_000_000_000, 3)?;
-                for n in task.. {
-                    let header = header(n as u64);
-                    let event = &events[n % events.len()];
-                    let mut record = FutureRecord::<(), _>::to(&topic).payload(event);
-                    record.partition = partitions.map(|partitions| task as i32 % partitions);
-                    let sent = Instant::now();
-                    let stored = producer.send(record.headers(headers(&header)), FLUSH).await;
-                    stored.map_err(|(error, _)| error)?;
-                    let now = Instant::now();
-                    if now >= end {
-                        break;
-                    }
-                    if sent >= counted_from {
-                        times.saturating_record((now - sent).as_nanos() as u64);
-                    }
+    let window = Window::after(warm_up, duration);
+    let running = (0..tasks).map(|task| {
+        let (producer, topic, events) = (producer.clone(), topic.to_owned(), events.clone());
+        tokio::spawn(async move {
+            let mut times = times()?;
+            for n in task.. {
+                let header = header(n as u64);
+                let event = &events[n % events.len()];
+                let mut record = FutureRecord::<(), _>::to(&topic).payload(event);
+                record.partition = partitions.map(|partitions| task as i32 % partitions);
+                let sent = Instant::now();
+                let stored = producer.send(record.headers(headers(&header)), FLUSH).await;
+                stored.map_err(|(error, _)| error)?;
+                if !window.note(sent, &mut times) {
+                    break;
                 }
-                anyhow::Ok(times)
-            })
+            }
+            Ok(times)
         })
-        .collect();
-    tokio::time::sleep_until(counted_from.into()).await;
-    let before = cpu::of(std::process::id())?;
-    tokio::time::sleep_until(end.into()).await;
-    let cpu = cpu::of(std::process::id())?.since(before).all();
-    let mut times = Histogram::new_with_max(60_000_000_000, 3)?;
-    for task in running {
-        times.add(task.await??)?;
+    });
+    window.sum(running.collect()).await
+}
+
+/// When what tasks produce is counted.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Window {
+    from: Instant,
+    end: Instant,
+}
+
+impl Window {
+    /// `duration` long, once `warm_up` is over.
+    pub(crate) fn after(warm_up: Duration, duration: Duration) -> Self {
+        let from = Instant::now() + warm_up;
+        let end = from + duration;
+        Self { from, end }
     }
-    Ok(Produced {
-        events: times.len(),
-        times,
-        elapsed: duration,
-        cpu,
-    })
+
+    /// Counts what was sent then and is acknowledged now; false if it is over.
+    pub(crate) fn note(self, sent: Instant, times: &mut Histogram<u64>) -> bool {
+        let now = Instant::now();
+        if now < self.end && sent >= self.from {
+            times.saturating_record((now - sent).as_nanos() as u64);
+        }
+        now < self.end
+    }
+
+    /// What the tasks come to, whose times they return.
+    pub(crate) async fn sum(
+        self,
+        running: Vec<JoinHandle<anyhow::Result<Histogram<u64>>>>,
+    ) -> anyhow::Result<Produced> {
+        tokio::time::sleep_until(self.from.into()).await;
+        let before = cpu::of(std::process::id())?;
+        tokio::time::sleep_until(self.end.into()).await;
+        let cpu = cpu::of(std::process::id())?.since(before).all();
+        let mut times = times()?;
+        for task in running {
+            times.add(task.await??)?;
+        }
+        Ok(Produced {
+            events: times.len(),
+            times,
+            elapsed: self.end - self.from,
+            cpu,
+        })
+    }
+}
+
+/// None so far; up to a minute, in ns.
+pub(crate) fn times() -> anyhow::Result<Histogram<u64>> {
+    Ok(Histogram::new_with_max(60_000_000_000, 3)?)
 }
 
 /// Counts what was acknowledged.
@@ -163,10 +210,15 @@ impl ProducerContext for Count {
     }
 }
 
-/// Where the ids of the next call of [`raw`] begin: no two events of a process have the same.
+/// Where the ids of the next call of `raw` begin: no two events of a process have the same.
 static IDS: AtomicU64 = AtomicU64::new(0);
 /// More than any call sends.
 const IDS_OF_A_CALL: u64 = 1 << 40;
+
+/// The first of a call's.
+pub(crate) fn ids() -> u64 {
+    IDS.fetch_add(IDS_OF_A_CALL, Ordering::Relaxed)
+}
 
 /// `n` events in batches of `batch`, each to the next of `partitions`, as fast as librdkafka takes them.
 pub fn raw(
@@ -196,7 +248,7 @@ pub fn raw_with(
         .fetch_metadata(Some(topic), FLUSH)
         .context("Kafka does not answer")?;
     let (mut started, mut before) = (Instant::now(), cpu::of(std::process::id())?);
-    let ids = IDS.fetch_add(IDS_OF_A_CALL, Ordering::Relaxed);
+    let ids = ids();
     for number in (0..).take_while(|sent| goes_on(*sent)) {
         let header = header(ids + number);
         let mut record = BaseRecord::<(), _>::to(topic)

@@ -40,3 +40,9 @@ impl Figure {
         }
     }
 }
+
+/// Without those of what is not built in.
+pub(crate) fn measured(mut figures: Vec<Figure>) -> Vec<Figure> {
+    figures.retain(|figure| !figure.values.is_empty());
+    figures
+}

@@ -6,7 +6,8 @@ use benches::{load, produce};
 
 use crate::{
     Effort,
-    goal::{Figure, Goal, Wanted},
+    goal::{Figure, Goal, Wanted, measured},
+    peer::{self, Place},
     sides::{Events, Server},
 };
 
@@ -108,8 +109,13 @@ async fn ten(events: &Events, effort: Effort) -> anyhow::Result<Vec<Figure>> {
     let mut p50 = Figure::new("p50 / produce-and-await, 10 tasks", Wanted::AtMost(0.9));
     let mut p99 = Figure::new("p99 / the same", Wanted::AtMost(0.9));
     let mut cpu = Figure::new("CPU for an event / the same", Wanted::AtMost(0.9));
+    let name = "p50 / krafka's produce-and-await, 10 tasks";
+    let mut peer_p50 = Figure::new(name, Wanted::Known);
+    let mut peer_cpu = Figure::new("CPU for an event / the same", Wanted::Known);
+    let place = place(&ours)?;
     for _ in 0..effort.rounds {
-        let limit = awaited(&ours, events, 10, effort).await?;
+        let limit = awaited(&place, events, 10, effort).await?;
+        let peer = peer::awaited(&place, events, 10, effort).await?;
         let turn = ours.turn(&events.singles, 10, effort)?;
         let of = |fraction: f64| limit.times.value_at_quantile(fraction) as f64 / 1e3;
         p50.values.push(turn.outcome.quantile_us(0.5) / of(0.5));
@@ -126,30 +132,44 @@ async fn ten(events: &Events, effort: Effort) -> anyhow::Result<Vec<Figure>> {
             turn.outcome.quantile_us(0.99),
             of(0.99)
         );
-        let limit = limit.cpu.as_secs_f64() * 1e6 / limit.events as f64;
+        let spent = turn.seconds_for_a_million(1);
+        let limit = limit.seconds_for_a_million();
         cpu.values.push(1e6 / turn.per_cpu_second() / limit);
-        cpu.note = format!(
-            "{} against {limit:.1} CPU s/M",
-            turn.seconds_for_a_million(1)
-        );
+        cpu.note = format!("{spent} against {limit:.1} CPU s/M");
+        if let Some(peer) = peer {
+            let (us, of) = (turn.outcome.quantile_us(0.5), peer.p50_us());
+            peer_p50.values.push(us / of);
+            let rate = peer.events as f64 / peer.elapsed.as_secs_f64();
+            peer_p50.note = format!("{us:.0} against {of:.0} µs; {rate:.0}/s of krafka");
+            let of = peer.seconds_for_a_million();
+            peer_cpu.values.push(1e6 / turn.per_cpu_second() / of);
+            peer_cpu.note = format!("{spent} against {of:.1} CPU s/M");
+        }
     }
-    Ok(vec![p50, p99, cpu])
+    Ok(measured(vec![p50, p99, cpu, peer_p50, peer_cpu]))
 }
 
 async fn lone(events: &Events, effort: Effort) -> anyhow::Result<Vec<Figure>> {
     let (bare, ours) = (Server::bare()?, Server::durable().await);
     let name = "p50 / (produce-and-await, 1 task + bare hyper)";
     let mut p50 = Figure::new(name, Wanted::AtMost(1.25));
+    let name = "p50 / (krafka's, 1 task + bare hyper)";
+    let mut peer_p50 = Figure::new(name, Wanted::Known);
+    let place = place(&ours)?;
     for _ in 0..effort.rounds {
         let http = bare.turn(&events.singles, 1, effort)?;
-        let kafka = awaited(&ours, events, 1, effort).await?;
+        let kafka = awaited(&place, events, 1, effort).await?;
+        let peer = peer::awaited(&place, events, 1, effort).await?;
         let turn = ours.turn(&events.singles, 1, effort)?;
         let (http, turn) = (http.outcome.quantile_us(0.5), turn.outcome.quantile_us(0.5));
-        let kafka = kafka.times.value_at_quantile(0.5) as f64 / 1e3;
-        p50.values.push(turn / (http + kafka));
-        p50.note = format!("{turn:.0} against {kafka:.0} + {http:.0} µs");
+        for (figure, kafka) in [(&mut p50, Some(kafka)), (&mut peer_p50, peer)] {
+            if let Some(kafka) = kafka.map(|kafka| kafka.p50_us()) {
+                figure.values.push(turn / (http + kafka));
+                figure.note = format!("{turn:.0} against {kafka:.0} + {http:.0} µs");
+            }
+        }
     }
-    Ok(vec![p50])
+    Ok(measured(vec![p50, peer_p50]))
 }
 
 async fn ndjson(events: &Events, effort: Effort) -> anyhow::Result<Vec<Figure>> {
@@ -157,24 +177,31 @@ async fn ndjson(events: &Events, effort: Effort) -> anyhow::Result<Vec<Figure>> 
     let batches = events.batches(500);
     let name = "events per CPU second / raw librdkafka";
     let mut cpu = Figure::new(name, Wanted::AtLeast(0.8));
+    let mut peer_cpu = Figure::new("events per CPU second / raw krafka", Wanted::Known);
+    let place = place(&ours)?;
     for _ in 0..effort.rounds {
         let n = (300_000.0 * effort.duration.as_secs_f64()) as u64;
-        let (brokers, topic, partitions) = place(&ours)?;
-        let limit = produce::raw(&brokers, &topic, &events.plain, n, 500, partitions)?;
-        anyhow::ensure!(limit.events == n, "{} of {n} acknowledged", limit.events);
+        let (brokers, topic, partitions) = &place;
+        let limit = produce::raw(brokers, topic, &events.plain, n, 500, *partitions)?;
+        let peer = peer::raw(&place, events, n, 500).await?;
         let turn = ours.turn(&batches, 16, effort)?;
-        let limit_per_second = limit.events as f64 / limit.cpu.as_secs_f64();
-        cpu.values
-            .push(turn.per_cpu_second() * 500.0 / limit_per_second);
-        cpu.note = format!(
-            "{} against {:.2} CPU s/M; {:.0} against {:.0} events/s",
-            turn.seconds_for_a_million(500),
-            1e6 / limit_per_second,
-            turn.outcome.rate() * 500.0,
-            limit.events as f64 / limit.elapsed.as_secs_f64()
-        );
+        for (figure, limit) in [(&mut cpu, Some(limit)), (&mut peer_cpu, peer)] {
+            let Some(limit) = limit else { continue };
+            anyhow::ensure!(limit.events == n, "{} of {n} acknowledged", limit.events);
+            let limit_per_second = 1e6 / limit.seconds_for_a_million();
+            figure
+                .values
+                .push(turn.per_cpu_second() * 500.0 / limit_per_second);
+            figure.note = format!(
+                "{} against {:.2} CPU s/M; {:.0} against {:.0} events/s",
+                turn.seconds_for_a_million(500),
+                limit.seconds_for_a_million(),
+                turn.outcome.rate() * 500.0,
+                limit.events as f64 / limit.elapsed.as_secs_f64()
+            );
+        }
     }
-    Ok(vec![cpu])
+    Ok(measured(vec![cpu, peer_cpu]))
 }
 
 async fn wide(events: &Events, effort: Effort) -> anyhow::Result<Vec<Figure>> {
@@ -220,18 +247,17 @@ async fn idle(events: &Events, effort: Effort) -> anyhow::Result<Vec<Figure>> {
 }
 
 async fn awaited(
-    ours: &Server,
+    (brokers, topic, _): &Place,
     events: &Events,
     tasks: usize,
     effort: Effort,
 ) -> anyhow::Result<produce::Produced> {
-    let (brokers, topic, _) = place(ours)?;
     let (warm_up, duration) = (effort.warm_up, effort.duration);
-    produce::awaited(&brokers, &topic, &events.plain, tasks, warm_up, duration).await
+    produce::awaited(brokers, topic, &events.plain, tasks, warm_up, duration).await
 }
 
-/// The broker, the topic that `ours` writes to, and its partitions.
-fn place(ours: &Server) -> anyhow::Result<(String, String, i32)> {
+/// Where `ours` writes to.
+fn place(ours: &Server) -> anyhow::Result<Place> {
     let pipeline = ours.pipeline()?;
     let topic = pipeline.config.topic_of(pipeline.stream("weather"));
     let brokers = pipeline.gateway.setting("kafka.brokers");

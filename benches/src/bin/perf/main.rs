@@ -6,6 +6,7 @@ mod curves;
 mod goal;
 mod ingest;
 mod locust;
+mod peer;
 mod report;
 mod sides;
 mod stores;
