@@ -35,13 +35,13 @@ const MEMORY_BYTES: usize = 256 << 20;
 /// In [`raw`] this takes less of the processor than none.
 const LINGER: Duration = Duration::from_millis(5);
 
-/// A producer that knows the topic and has its id.
-async fn producer(brokers: &str, topic: &str, linger: Duration) -> anyhow::Result<Producer> {
+/// A producer that has stored `first` already: its id, the topic and the connections take a while.
+async fn producer(brokers: &str, first: Record, linger: Duration) -> anyhow::Result<Producer> {
     let kafka = Kafka::builder(brokers).connect().await?;
     let settings = kafka.producer().acks(Acks::All).idempotent(true);
     let settings = settings.batch_size(BATCH_BYTES).linger(linger);
     let producer = settings.buffer_memory(MEMORY_BYTES).build().await?;
-    producer.partitions_for(topic).await?;
+    _ = producer.send(first).await?;
     Ok(producer)
 }
 
@@ -66,8 +66,9 @@ pub async fn awaited(
     warm_up: Duration,
     duration: Duration,
 ) -> anyhow::Result<Produced> {
-    let producer = Arc::new(producer(brokers, topic, Duration::ZERO).await?);
     let events = Arc::new(shared(events));
+    let first = record(topic, &events[0], 0);
+    let producer = Arc::new(producer(brokers, first, Duration::ZERO).await?);
     let window = Window::after(warm_up, duration);
     let running = (0..tasks).map(|task| {
         let (producer, topic, events) = (producer.clone(), topic.to_owned(), events.clone());
@@ -99,14 +100,14 @@ pub async fn raw(
     batch: u64,
     partitions: i32,
 ) -> anyhow::Result<Produced> {
-    let producer = producer(brokers, topic, LINGER).await?;
     let (events, topic, ids) = (shared(events), topic.to_owned(), produce::ids());
+    let producer = producer(brokers, record(&topic, &events[0], ids), LINGER).await?;
     // A task of the runtime: `block_on` would wake its thread for every event that waits.
     let sending = tokio::spawn(async move {
         let (started, before) = (Instant::now(), cpu::of(std::process::id())?);
         let mut waiting = VecDeque::with_capacity(WAITING_MAX);
-        let mut acknowledged = 0;
-        for number in 0..n {
+        let mut acknowledged = 1;
+        for number in 1..n {
             if waiting.len() == WAITING_MAX {
                 let first = waiting.pop_front().context("nothing waits")?;
                 _ = first.await?;
