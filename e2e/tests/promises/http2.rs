@@ -513,13 +513,23 @@ async fn events_of_a_stream_that_is_reset_are_counted_by_what_became_of_them() {
     let mut client = Frames::begin(pipeline.address(), b"").await;
     let batch = format!("[{}]", vec![tweet(1); 10].join(","));
     let streams = [1, 3, 5, 7, 9];
+    let in_flight = async || metric("aguacero_gateway_bytes_in_flight").await;
+    let mut of_one = 0.0;
     for stream in streams {
         let header = frame(kind::HEADERS, flag::END_HEADERS, stream, &post("/input"));
         let body = frame(kind::DATA, flag::END_STREAM, stream, batch.as_bytes());
         client.write(&[header, body].concat()).await;
+        if stream == streams[0] {
+            once("the first of them taken in", async || {
+                in_flight().await > 0.0
+            })
+            .await;
+            of_one = in_flight().await;
+        }
     }
+    // The first one holds a little more than each other: the names under which it is counted.
     once("all of them taken in", async || {
-        metric("aguacero_gateway_bytes_in_flight").await >= 50.0 * 50.0
+        in_flight().await > 4.5 * of_one
     })
     .await;
     for stream in streams {
