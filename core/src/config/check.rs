@@ -225,9 +225,9 @@ fn kafka_producer(table: Table<'_>) -> KafkaProducer {
     let kafka_producer = KafkaProducer {
         socket: socket(&table, "/tmp/aguacero/kafka-producer.sock"),
         admin: table.address("admin", local(9181)),
-        client: match &*table.text("client", "librdkafka", client) {
-            "engine" => KafkaClient::Engine,
-            _ => KafkaClient::Librdkafka,
+        client: match &*table.text("client", "engine", client) {
+            "librdkafka" => KafkaClient::Librdkafka,
+            _ => KafkaClient::Engine,
         },
         queue_bytes_max: table.number("queue_bytes_max", 256 * MIB, MIB..=1024 * GIB),
         compression: table.text("compression", "none", compression),
