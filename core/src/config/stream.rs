@@ -138,7 +138,10 @@ pub struct Field {
     pub values: Vec<Scalar<'static>>,
 }
 
-/// The names of a stream's fields and their aliases, in order, so that each key of an event is found in a few comparisons.
+/// So few names are found quickest one after the other, as they are declared; more are sorted.
+const NAMES_UNSORTED_MAX: usize = 8;
+
+/// The names of a stream's fields and their aliases, as each key of an event is looked up in them.
 #[derive(Debug, Clone, Default)]
 pub struct FieldNames(Vec<(String, usize, usize)>);
 
@@ -151,15 +154,20 @@ impl FieldNames {
             names.map(move |(rank, name)| (name.clone(), field, rank))
         });
         let mut names: Vec<_> = each.collect();
-        names.sort();
+        if names.len() > NAMES_UNSORTED_MAX {
+            names.sort();
+        }
         Self(names)
     }
 
     /// Position of the field that `name` stands for, and which of its names that is.
     #[must_use]
     pub fn find(&self, name: &str) -> Option<(usize, usize)> {
-        let at = self.0.binary_search_by(|(n, ..)| n.as_str().cmp(name));
-        let (_, field, rank) = &self.0[at.ok()?];
+        let at = match self.0.len() > NAMES_UNSORTED_MAX {
+            true => self.0.binary_search_by(|(n, ..)| n.as_str().cmp(name)).ok(),
+            false => self.0.iter().position(|(n, ..)| n == name),
+        };
+        let (_, field, rank) = &self.0[at?];
         Some((*field, *rank))
     }
 }
@@ -215,4 +223,34 @@ pub struct Route {
 pub enum Via {
     /// Frames to the kafka-producer over gRPC.
     Grpc,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_found_among_few_and_among_many() {
+        for count in [1, NAMES_UNSORTED_MAX / 2, NAMES_UNSORTED_MAX, 80] {
+            let field = |n: usize| Field {
+                name: format!("f{n}"),
+                names: vec![format!("f{n}"), format!("alias of {n}")],
+                types: Types::default(),
+                required: false,
+                min_bytes: 0,
+                max_bytes: 1,
+                min: None,
+                max: None,
+                values: Vec::new(),
+            };
+            let fields: Vec<_> = (0..count).map(field).collect();
+            let names = FieldNames::of(&fields);
+            for (field, declared) in fields.iter().enumerate() {
+                for (rank, name) in declared.names.iter().enumerate() {
+                    assert_eq!(names.find(name), Some((field, rank)), "{name} of {count}");
+                }
+            }
+            assert_eq!(names.find("f"), None);
+        }
+    }
 }
