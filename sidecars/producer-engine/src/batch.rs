@@ -169,7 +169,11 @@ fn varint_bytes(number: i64) -> usize {
 }
 
 fn put_varint(out: &mut BytesMut, number: i64) {
-    let mut rest = zigzag(number);
+    put_unsigned_varint(out, zigzag(number));
+}
+
+/// Seven bits a byte, lowest first.
+pub(crate) fn put_unsigned_varint(out: &mut BytesMut, mut rest: u64) {
     while rest >= 0x80 {
         out.put_u8(rest as u8 | 0x80);
         rest >>= 7;

@@ -88,7 +88,7 @@ impl Partition {
         let is_known = self.known_on == Some(connection) && is_recent;
         let may_be = if is_known { in_flight_max } else { 1 };
         // One that is to be sent again has to be among those that the broker remembers, or its answer would be lost.
-        let again = self.sent.iter().find(|b| b.on.is_none());
+        let again = self.again();
         let next = again.map_or(self.numbered, |b| b.nth);
         let first = self.sent.front().map_or(next, |b| b.nth);
         let is_there = again.is_some() || !self.waiting.is_empty();
@@ -124,8 +124,12 @@ impl Partition {
 
     /// What the batch to be sent next takes, or a little more, if there is one.
     pub fn next_bytes_max(&self) -> Option<usize> {
-        let again = self.sent.iter().find(|b| b.on.is_none());
-        Some(again.or(self.waiting.front())?.bytes_max)
+        Some(self.again().or(self.waiting.front())?.bytes_max)
+    }
+
+    /// The first batch that is to be sent again.
+    fn again(&self) -> Option<&Batch> {
+        self.sent.iter().find(|b| b.on.is_none())
     }
 
     /// The batch in flight of this id.

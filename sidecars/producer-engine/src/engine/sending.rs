@@ -72,6 +72,9 @@ impl<S: Slab> Engine<S> {
     /// Writes one request; false if there is nothing to send.
     fn send_one(&mut self, broker: i32, connection: ConnectionId, now: Time) -> bool {
         let places = self.choose(broker, connection, now);
+        if places.is_empty() {
+            return false;
+        }
         let Self {
             connections,
             partitions,

@@ -17,6 +17,7 @@ use super::{
     API_VERSIONS, Api, INIT_PRODUCER_ID, METADATA, PRODUCE, PRODUCE_BY_ID, SASL_AUTHENTICATE,
     SASL_HANDSHAKE,
 };
+use crate::batch::put_unsigned_varint;
 
 /// Every replica in sync has it before it is answered.
 const ACKS_ALL: i16 = -1;
@@ -32,17 +33,14 @@ pub struct Head<'a> {
     pub client_id: &'a StrBytes,
 }
 
-/// Appends a request. It encodes whatever it is given: `false` is a bug, and then nothing is appended.
+/// Appends a request. It encodes whatever it is given: `false` is a bug, and what is appended then is no request.
 fn write(api: Api, head: &Head<'_>, body: &impl Encodable, out: &mut BytesMut) -> bool {
     let Some(start) = begin(api, head, out) else {
         return false;
     };
-    if body.encode(out, head.version).is_err() {
-        out.truncate(start);
-        return false;
-    }
+    let is_written = body.encode(out, head.version).is_ok();
     end(start, out);
-    true
+    is_written
 }
 
 /// Appends the head of a request, and where that begins.
@@ -54,10 +52,7 @@ fn begin(api: Api, head: &Head<'_>, out: &mut BytesMut) -> Option<usize> {
         .with_request_api_version(head.version)
         .with_correlation_id(head.correlation)
         .with_client_id(Some(head.client_id.clone()));
-    if encode_request_header_into_buffer(out, &header).is_err() {
-        out.truncate(start);
-        return None;
-    }
+    encode_request_header_into_buffer(out, &header).ok()?;
     Some(start)
 }
 
@@ -200,7 +195,7 @@ impl<'a> Produce<'a> {
         if self.by_id {
             self.out.put_slice(id.as_bytes());
         } else {
-            put_varint(self.out, topic.len() + 1);
+            put_unsigned_varint(self.out, topic.len() as u64 + 1);
             self.out.put_slice(topic.as_bytes());
         }
         self.topic = Some((topic.clone(), Count::begin(self.out)));
@@ -233,12 +228,4 @@ impl Count {
         out[self.at..self.at + PADDED_BYTES].copy_from_slice(&place);
         out.put_u8(0);
     }
-}
-
-fn put_varint(out: &mut BytesMut, mut rest: usize) {
-    while rest >= 0x80 {
-        out.put_u8(rest as u8 | 0x80);
-        rest >>= 7;
-    }
-    out.put_u8(rest as u8);
 }
