@@ -1,5 +1,6 @@
 """More load, and less again: gateways by their CPU (HorizontalPodAutoscaler), consumers by their lag (KEDA)."""
 
+import contextlib
 import threading
 import time
 
@@ -7,7 +8,8 @@ from cache import Failure, say
 
 from .load import Load
 
-# Many requests are work for the gateways, many events for the consumers.
+# Many requests are work for the gateways, many events for the consumers: first the ones, lest the others' work in MongoDB leaves
+# the gateways of a small machine too little of it to be busy.
 REQUESTS = {"rate": 800, "users": 16}
 BODIES = {"rate": 20, "users": 4, "events": 200}
 SAMPLE_SECONDS = 2
@@ -46,11 +48,13 @@ def trial(cluster, light, usage_now):
     for name in least:
         cluster.until(f"{least[name]} of {name}", lambda name=name: replicas.wanted(name) == least[name], DOWN_SECONDS_MAX)
     began = time.monotonic()
-    say(f"{REQUESTS['rate']} requests a second, and {BODIES['rate']} with {BODIES['events']} events each …")
     heavy = [Load(cluster.port, cluster.host, **load) for load in (REQUESTS, BODIES)]
+    words = [f"{REQUESTS['rate']} requests a second …", f"and {BODIES['rate']} with {BODIES['events']} events each …"]
     try:
-        with heavy[0], heavy[1]:
-            for name in least:
+        with contextlib.ExitStack() as running:
+            for name, load, said in zip(least, heavy, words):
+                say(said)
+                running.enter_context(load)
                 cluster.until(f"more than {least[name]} of {name} are wanted", lambda name=name: replicas.wanted(name) > least[name],
                               UP_SECONDS_MAX)
             busy = usage_now()
