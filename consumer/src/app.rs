@@ -27,6 +27,10 @@ use crate::{
 /// settled by whoever has the partitions next.
 const SETTLE_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(2);
 
+/// How long the goodbye may take after what was in flight is finished: the last commit, and giving partitions back. It takes some
+/// 0.2 s, also while Kafka is away; but librdkafka itself sets no end to it.
+const LEAVE_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
+
 /// Pause before the group is joined again after a fatal error.
 const REJOIN_AFTER: std::time::Duration = std::time::Duration::from_secs(1);
 
@@ -68,6 +72,29 @@ impl App {
         ready_sender.send_replace(true);
         tracing::info!(group = self.config.consumer.group, "archiving");
         consume(self.config, stores, shutdown).await
+    }
+}
+
+/// What the poll thread has ended with; none if it has not, so long after the shutdown. It is left to end with the process.
+async fn ended_or_overdue<T>(
+    ended: oneshot::Receiver<T>,
+    shutdown: &Shutdown,
+    leaving: std::time::Duration,
+) -> anyhow::Result<Option<T>> {
+    let overdue = async {
+        shutdown.requested().await;
+        tokio::time::sleep(leaving).await;
+    };
+    tokio::select! {
+        biased;
+        ended = ended => Ok(Some(ended.context("the poll thread is gone")?)),
+        () = overdue => {
+            tracing::warn!(
+                after = ?leaving,
+                "Kafka does not take leave of this member: what it has not committed is read again, and archived once all the same"
+            );
+            Ok(None)
+        }
     }
 }
 
@@ -141,7 +168,10 @@ async fn consume(config: Arc<Config>, stores: Stores, shutdown: Shutdown) -> any
             .spawn(move || _ = ended_sender.send(poller.run()))?;
         // A process whose poll loop is gone looks alive and archives nothing: it ends, loudly, and
         // whoever looks after it starts another.
-        let polled = ended.await.context("the poll thread is gone")?;
+        let leaving = config.consumer.drain_timeout + LEAVE_TIMEOUT;
+        let Some(polled) = ended_or_overdue(ended, &shutdown, leaving).await? else {
+            break Ok(());
+        };
         match polled.map_err(|_| anyhow::anyhow!("the poll loop panicked: this is a bug"))? {
             // A broker that comes back can fence a member by its own repeated request to join.
             Err(error) if !shutdown.is_requested() => {
@@ -155,4 +185,36 @@ async fn consume(config: Arc<Config>, stores: Stores, shutdown: Shutdown) -> any
     settler.idle(SETTLE_TIMEOUT).await;
     drained.fire();
     result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_goodbye_without_an_end_is_left_after_its_time_and_not_before_the_shutdown() {
+        let leaving = std::time::Duration::from_millis(20);
+        let (trigger, shutdown) = Shutdown::new();
+        let (_hangs, ended) = oneshot::channel::<()>();
+        let mut waiting = std::pin::pin!(ended_or_overdue(ended, &shutdown, leaving));
+        let before = tokio::time::timeout(5 * leaving, &mut waiting).await;
+        assert!(before.is_err(), "nobody has asked it to end");
+        let began = std::time::Instant::now();
+        trigger.fire();
+        assert_eq!(waiting.await.expect("not gone"), None);
+        assert!(began.elapsed() >= leaving);
+    }
+
+    #[tokio::test]
+    async fn what_the_poll_thread_ends_with_is_told_and_that_it_is_gone_is_an_error() {
+        let (_trigger, shutdown) = Shutdown::new();
+        let (sender, ended) = oneshot::channel();
+        sender.send(7).expect("somebody listens");
+        let leaving = std::time::Duration::ZERO;
+        let told = ended_or_overdue(ended, &shutdown, leaving).await;
+        assert_eq!(told.expect("it has ended"), Some(7));
+        let (sender, ended) = oneshot::channel::<()>();
+        drop(sender);
+        assert!(ended_or_overdue(ended, &shutdown, leaving).await.is_err());
+    }
 }

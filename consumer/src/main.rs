@@ -61,7 +61,8 @@ async fn run(command: Command) -> anyhow::Result<()> {
             telemetry::init("consumer");
             cli::warn(&config);
             let shutdown = shutdown::on_signals()?;
-            App::build(config).await?.run(shutdown).await
+            App::build(config).await?.run(shutdown).await?;
+            std::process::exit(0) // the runtime would wait for calls to a Kafka that does not answer
         }
         Command::Rebuild {
             stream,
