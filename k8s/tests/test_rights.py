@@ -191,9 +191,9 @@ class Mongodb(Stores):
         while job.poll() is None and time.monotonic() < deadline:
             for index, (process, log) in enumerate(self.members):
                 if process.poll() is not None:
-                    print(f"\nmember {index} ended with {process.returncode}:\n{text(log)}", file=sys.stderr)
+                    print(f"\nmember {index} ended with {process.returncode}:\n{text(log, 2048)}", file=sys.stderr)
                     self.members[index] = self.start(process.args)
-            time.sleep(0.1)
+            time.sleep(0.5)
         if job.poll() != 0:
             self.fail("\n\n".join(["the rights were not made", *map(text, (said, *(log for _, log in self.members)))]))
 
