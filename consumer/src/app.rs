@@ -3,7 +3,11 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use aguacero::{
-    admin::Admin, config::Config, essential::essential, log_limiter, shutdown::Shutdown,
+    admin::Admin,
+    config::Config,
+    essential::essential,
+    log_limiter,
+    shutdown::{Shutdown, within},
 };
 use anyhow::Context as _;
 use tokio::{
@@ -77,25 +81,17 @@ impl App {
 
 /// What the poll thread has ended with; none if it has not, so long after the shutdown. It is left to end with the process.
 async fn ended_or_overdue<T>(
-    ended: oneshot::Receiver<T>,
+    mut ended: oneshot::Receiver<T>,
     shutdown: &Shutdown,
     leaving: std::time::Duration,
 ) -> anyhow::Result<Option<T>> {
-    let overdue = async {
-        shutdown.requested().await;
-        tokio::time::sleep(leaving).await;
-    };
-    tokio::select! {
+    let ended = tokio::select! {
         biased;
-        ended = ended => Ok(Some(ended.context("the poll thread is gone")?)),
-        () = overdue => {
-            tracing::warn!(
-                after = ?leaving,
-                "Kafka does not take leave of this member: what it has not committed is read again, and archived once all the same"
-            );
-            Ok(None)
-        }
-    }
+        ended = &mut ended => Some(ended),
+        // What is not committed is read again, and archived once all the same.
+        () = shutdown.requested() => within(leaving, "taking leave of the group", ended).await,
+    };
+    ended.transpose().context("the poll thread is gone")
 }
 
 /// Starts every part, and returns when the poll loop has ended.
