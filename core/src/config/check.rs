@@ -22,8 +22,8 @@ use toml::de::DeTable;
 use crate::id::ID_BYTES_MAX;
 
 use super::{
-    AddressField, Config, Consumer, FilesOf, Gateway, Kafka, KafkaClient, KafkaProducer, Mistakes,
-    Mongodb, Redis, RedisWriter, names,
+    AddressField, Config, Console, Consumer, FilesOf, Gateway, Kafka, KafkaClient, KafkaProducer,
+    Mistakes, Mongodb, Redis, RedisWriter, WasmProducer, names,
     raw::{Source, Table, one_of},
 };
 
@@ -74,7 +74,9 @@ fn read(root: Table<'_>) -> Config {
         gateway,
         kafka_producer: kafka_producer(root.process("kafka_producer")),
         redis_writer: redis_writer(root.process("redis_writer")),
+        wasm_producer: wasm_producer(root.process("wasm_producer")),
         consumer: consumer(root.process("consumer")),
+        console: console(root.process("console")),
         topics,
         streams,
         warnings: Vec::new(),
@@ -246,6 +248,58 @@ fn redis_writer(table: Table<'_>) -> RedisWriter {
     };
     table.done();
     redis_writer
+}
+
+fn wasm_producer(table: Table<'_>) -> WasmProducer {
+    let text = |key, wrong: fn(&str) -> Option<&'static str>| {
+        Some(table.text(key, "", wrong)).filter(|text| !text.is_empty())
+    };
+    let file = |key| text(key, |_| None).map(|path| table.source().beside(&path));
+    let sha256 = |sum: &str| {
+        let fits = sum.is_empty() || sum.len() == 64 && sum.bytes().all(|b| b.is_ascii_hexdigit());
+        (!fits).then_some("must be 64 hexadecimal digits, as sha256sum prints them")
+    };
+    let wasm_producer = WasmProducer {
+        socket: socket(&table, "/tmp/aguacero/wasm-producer.sock"),
+        admin: table.address("admin", local(9185)),
+        module: file("module"),
+        sha256: text("sha256", sha256).map(|sum| sum.to_ascii_lowercase()),
+        sha256_file: file("sha256_file"),
+        memory_bytes_max: table.number("memory_bytes_max", 512 * MIB, MIB..=4 * GIB),
+        call_timeout: table.millis("call_timeout_ms", 1_000, 10..=HOUR_MS),
+        drain_timeout: table.millis("drain_timeout_ms", 20_000, 0..=HOUR_MS),
+    };
+    if wasm_producer.sha256.is_some() && wasm_producer.sha256_file.is_some() {
+        table.report(
+            "sha256_file",
+            "stands beside sha256; one of them says which module is run",
+        );
+    }
+    table.done();
+    wasm_producer
+}
+
+fn console(table: Table<'_>) -> Console {
+    let hosts = |key| {
+        table.text(key, "", |hosts| match hosts.is_empty() {
+            true => None,
+            false => names::brokers(hosts),
+        })
+    };
+    let token_file = table.text("token_file", "", |_| None::<String>);
+    let console = Console {
+        listen: table.address("listen", local(8090)),
+        admin: table.address("admin", local(9184)),
+        gateway: table.text("gateway", "", names::http_url),
+        gateway_admin: hosts("gateway_admin"),
+        kafka_producer_admin: hosts("kafka_producer_admin"),
+        wasm_producer_admin: hosts("wasm_producer_admin"),
+        redis_writer_admin: hosts("redis_writer_admin"),
+        consumer_admin: hosts("consumer_admin"),
+        token_file: (!token_file.is_empty()).then(|| table.source().beside(&token_file)),
+    };
+    table.done();
+    console
 }
 
 fn consumer(table: Table<'_>) -> Consumer {

@@ -55,8 +55,12 @@ pub struct Config {
     pub kafka_producer: KafkaProducer,
     /// The sidecar that counts.
     pub redis_writer: RedisWriter,
+    /// The sidecar that produces in WebAssembly.
+    pub wasm_producer: WasmProducer,
     /// The process that archives and settles.
     pub consumer: Consumer,
+    /// The pages for people.
+    pub console: Console,
     /// Declared topics, in the order of the file.
     pub topics: Vec<Topic>,
     /// Declared streams, in the order of the file.
@@ -262,6 +266,51 @@ pub struct RedisWriter {
     pub drain_timeout: Duration,
 }
 
+/// `[wasm_producer]`
+#[derive(Debug, Clone)]
+pub struct WasmProducer {
+    /// Unix socket that the gateway connects to.
+    pub socket: PathBuf,
+    /// `/healthz`, `/readyz`, `/metrics`.
+    pub admin: SocketAddr,
+    /// The module, as bytes of WebAssembly.
+    pub module: Option<PathBuf>,
+    /// SHA-256 of the module, in hexadecimal; another is not run.
+    pub sha256: Option<String>,
+    /// A file with that sum, as `sha256sum` writes it: it can change while the process runs.
+    pub sha256_file: Option<PathBuf>,
+    /// Bytes of memory that an instance may have.
+    pub memory_bytes_max: usize,
+    /// How long one call of the module may take.
+    pub call_timeout: Duration,
+    /// From SIGTERM to the end.
+    pub drain_timeout: Duration,
+}
+
+/// `[console]`
+#[derive(Debug, Clone)]
+pub struct Console {
+    /// Where browsers connect. `PORT` in the environment, as Cloud Run sets it, replaces it by all addresses at that port.
+    pub listen: SocketAddr,
+    /// `/healthz`, `/readyz`, `/metrics`.
+    pub admin: SocketAddr,
+    /// `http://host:port` of the gateway, for an event that somebody tries; empty: `gateway.listen`.
+    pub gateway: String,
+    /// Admin ports of each process, `host:port`, comma-separated; empty: that of its own table. A name that stands for
+    /// several addresses is asked at each.
+    pub gateway_admin: String,
+    /// The same.
+    pub kafka_producer_admin: String,
+    /// The same.
+    pub wasm_producer_admin: String,
+    /// The same.
+    pub redis_writer_admin: String,
+    /// The same.
+    pub consumer_admin: String,
+    /// Holds the token of whoever may replay and discard dead letters; without it nobody may.
+    pub token_file: Option<PathBuf>,
+}
+
 /// `[consumer]`
 #[derive(Debug, Clone)]
 pub struct Consumer {
@@ -401,6 +450,23 @@ impl Config {
     #[must_use]
     pub fn topic_names(&self) -> Vec<&str> {
         self.topics.iter().map(|t| t.name.as_str()).collect()
+    }
+
+    /// The transports that the declared routes take, in order.
+    #[must_use]
+    pub fn vias(&self) -> Vec<Via> {
+        let routes = || self.streams.iter().flat_map(|s| &s.routes);
+        let is_taken = |via: &Via| routes().any(|route| route.via == *via);
+        Via::ALL.into_iter().filter(is_taken).collect()
+    }
+
+    /// The Unix socket of the process that produces.
+    #[must_use]
+    pub fn socket_of(&self, via: Via) -> &std::path::Path {
+        match via {
+            Via::Grpc => &self.kafka_producer.socket,
+            Via::Wasm => &self.wasm_producer.socket,
+        }
     }
 
     /// The stream called `name`.

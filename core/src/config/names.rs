@@ -142,6 +142,13 @@ pub(in crate::config) fn redis_url(url: &str) -> Option<&'static str> {
         .then_some("must be like redis://host:port/db, or rediss://host:port/db for TLS")
 }
 
+/// Where a gateway is.
+pub(in crate::config) fn http_url(url: &str) -> Option<&'static str> {
+    let host = url.strip_prefix("http://").or(url.strip_prefix("https://"));
+    let fits = host.is_some_and(|host| !host.is_empty() && !host.contains(['/', ' ', '@']));
+    (!fits && !url.is_empty()).then_some("must be like http://host:port, without a path")
+}
+
 /// MongoDB's. What is wrong does not repeat the URI, which may hold a password.
 pub(in crate::config) fn mongodb_uri(uri: &str) -> Option<&'static str> {
     const BLIND: [&str; 3] = [

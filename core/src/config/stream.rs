@@ -218,11 +218,36 @@ pub struct Route {
     pub via: Via,
 }
 
-/// The transport between gateway and Kafka.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The transport between gateway and Kafka: the process that produces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Via {
-    /// Frames to the kafka-producer over gRPC.
+    /// The kafka-producer.
     Grpc,
+    /// The wasm-producer: the same stream of gRPC, the producer in WebAssembly.
+    Wasm,
+}
+
+impl Via {
+    /// Every one.
+    pub const ALL: [Self; 2] = [Self::Grpc, Self::Wasm];
+
+    /// As the file has it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Grpc => "grpc",
+            Self::Wasm => "wasm",
+        }
+    }
+
+    /// The process that produces.
+    #[must_use]
+    pub fn process(self) -> &'static str {
+        match self {
+            Self::Grpc => "kafka-producer",
+            Self::Wasm => "wasm-producer",
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1083,8 +1083,8 @@ mod streams {
     #[test]
     fn a_route_goes_by_a_transport_that_exists() {
         mistake_says(
-            &edited("path = \"/input\"", "path = \"/input\"\nvia = \"wasm\""),
-            &["there is no transport \"wasm\"; known here: grpc"],
+            &edited("path = \"/input\"", "path = \"/input\"\nvia = \"wasi\""),
+            &["there is no transport \"wasi\"; did you mean \"wasm\"?"],
         );
     }
 

@@ -7,7 +7,7 @@
 use sha2::{Digest, Sha256};
 
 use crate::{
-    config::{Counter, Field, Partitioning, Rule, Stream, Topic, Via},
+    config::{Counter, Field, Partitioning, Rule, Stream, Topic},
     scalar::Scalar,
 };
 
@@ -60,9 +60,7 @@ fn stream(hash: &mut Fingerprint, stream: &Stream) {
     hash.number(stream.counters_fingerprint);
     hash.each(&stream.routes, |hash, route| {
         hash.text(&route.path);
-        hash.text(match route.via {
-            Via::Grpc => "grpc",
-        });
+        hash.text(route.via.name());
     });
 }
 

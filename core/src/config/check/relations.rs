@@ -225,6 +225,9 @@ fn addresses(source: &Source, config: &Config) {
         ("kafka_producer.admin", config.kafka_producer.admin),
         ("redis_writer.admin", config.redis_writer.admin),
         ("consumer.admin", config.consumer.admin),
+        ("wasm_producer.admin", config.wasm_producer.admin),
+        ("console.listen", config.console.listen),
+        ("console.admin", config.console.admin),
     ];
     for (i, (path, address)) in listeners.iter().enumerate() {
         if let Some((other, _)) = listeners[..i]
@@ -243,15 +246,15 @@ fn clash(a: &SocketAddr, b: &SocketAddr) -> bool {
 }
 
 fn sockets(source: &Source, config: &Config) {
-    let (producer, writer) = (&config.kafka_producer.socket, &config.redis_writer.socket);
-    if producer == writer {
-        let socket = producer.display().to_string();
-        differ(
-            source,
-            "kafka_producer.socket",
-            "redis_writer.socket",
-            &socket,
-        );
+    let sockets = [
+        ("kafka_producer.socket", &config.kafka_producer.socket),
+        ("redis_writer.socket", &config.redis_writer.socket),
+        ("wasm_producer.socket", &config.wasm_producer.socket),
+    ];
+    for (i, (path, socket)) in sockets.iter().enumerate() {
+        if let Some((other, _)) = sockets[..i].iter().find(|(_, other)| other == socket) {
+            differ(source, other, path, &socket.display().to_string());
+        }
     }
 }
 

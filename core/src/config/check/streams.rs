@@ -14,7 +14,6 @@ use crate::{
 use super::{fields, fingerprint};
 
 /// The transports by the names under which they are declared.
-const VIAS: [(&str, Via); 1] = [("grpc", Via::Grpc)];
 
 /// Who may write, by the names under which it is declared.
 const ACCESSES: [(&str, Access); 2] = [("open", Access::Open), ("keys", Access::Keys)];
@@ -356,10 +355,10 @@ fn via(table: &Table<'_>) -> Via {
     let Some(Found { value, spot }) = table.get::<String>("via") else {
         return Via::Grpc;
     };
-    if let Some((_, via)) = VIAS.iter().find(|(name, _)| *name == value) {
+    if let Some(via) = Via::ALL.iter().find(|via| via.name() == value) {
         return *via;
     }
-    let hint = one_of(&value, &VIAS.map(|(name, _)| name));
+    let hint = one_of(&value, &Via::ALL.map(Via::name));
     table.report_at(&spot, format!("there is no transport \"{value}\"; {hint}"));
     Via::Grpc
 }
