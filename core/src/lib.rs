@@ -10,8 +10,7 @@ pub mod config;
 pub mod accept;
 pub mod scalar;
 
-pub mod id;
-pub mod record;
+pub use aguacero_record::{id, record};
 
 pub mod kafka;
 

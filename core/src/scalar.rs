@@ -3,6 +3,8 @@
 
 use std::borrow::Cow;
 
+use crate::id::IdType;
+
 /// A JSON value that is neither null nor a container.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Scalar<'a> {
@@ -19,6 +21,17 @@ pub enum Scalar<'a> {
 }
 
 impl<'a> Scalar<'a> {
+    /// Its type, where it is an event's id.
+    #[must_use]
+    pub fn id_type(&self) -> IdType {
+        match self {
+            Self::Str(_) => IdType::String,
+            Self::Int(_) | Self::Large(_) => IdType::Integer,
+            Self::Float(_) => IdType::Number,
+            Self::Bool(_) => IdType::Boolean,
+        }
+    }
+
     /// [`Scalar::text`] of a value that is no longer needed.
     #[must_use]
     pub fn into_text(self) -> Cow<'a, str> {
@@ -113,6 +126,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::id::EventId;
 
     #[test]
     fn an_integer_is_large_from_the_first_beyond_64_bits_to_the_last_of_34_digits() {
@@ -142,6 +156,27 @@ mod tests {
         ] {
             assert_eq!(read(other), None, "{other}");
         }
+    }
+
+    #[test]
+    fn a_value_of_an_id_field_is_another_id_than_one_of_another_type_or_a_key() {
+        let values = [
+            Scalar::Str("77".into()),
+            Scalar::Int(77),
+            Scalar::Float(77.0),
+            Scalar::Str("true".into()),
+            Scalar::Bool(true),
+        ];
+        let mut ids = Vec::new();
+        for value in &values {
+            let text = value.text();
+            let text = text.as_bytes();
+            ids.push(EventId::of_id_field("s", "o", value.id_type(), text));
+            ids.push(EventId::of_client_key("s", "o", text, 0));
+        }
+        ids.sort_unstable();
+        ids.dedup();
+        assert_eq!(ids.len(), values.len() + 2, "and the keys 77 and true");
     }
 
     #[test]

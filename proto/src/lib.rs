@@ -1,11 +1,12 @@
 //! The two wire contracts inside the gateway's pod. The `.proto` files beside this crate document them.
 
+#[cfg(feature = "transport")]
 pub mod pod;
 
 /// gateway ⇄ kafka-producer (gRPC, `aguacero/produce.proto`).
 #[allow(missing_docs, unreachable_pub, clippy::all)]
 pub mod produce {
-    tonic::include_proto!("aguacero.produce.v1");
+    include!(concat!(env!("OUT_DIR"), "/aguacero.produce.v1.rs"));
 
     /// What a hello carries. An end accepts its own version and the one before: the first had runs in the place of
     /// requests.
@@ -18,7 +19,7 @@ pub mod produce {
 /// gateway ⇄ redis-writer (binary WebSocket messages, `aguacero/deltas.proto`).
 #[allow(missing_docs, unreachable_pub, clippy::all)]
 pub mod deltas {
-    tonic::include_proto!("aguacero.deltas.v1");
+    include!(concat!(env!("OUT_DIR"), "/aguacero.deltas.v1.rs"));
 
     /// What a hello carries. An end accepts its own version and the one before.
     pub const PROTOCOL: u32 = 1;

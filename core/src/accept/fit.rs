@@ -49,7 +49,7 @@ impl<'a> Fields<'a> {
         let Some(value) = stream.id.and_then(|field| self.scalar(field)) else {
             return Ok(None);
         };
-        let (of, text) = (IdType::of(&value), value.into_text());
+        let (of, text) = (value.id_type(), value.into_text());
         if text.is_empty() {
             let name = stream.id.map(|field| &*stream.fields[field].names[0]);
             let detail = "it names the event and is empty: leave it out, or give it a value";

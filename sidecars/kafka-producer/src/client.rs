@@ -4,17 +4,28 @@ use std::sync::Arc;
 
 use aguacero::config::{Config, KafkaClient};
 use aguacero_proto::produce::{Outcome, Receipt, Slab};
+use bytes::Bytes;
+use slab_records::columns::is_whole;
 use tokio::sync::mpsc::UnboundedSender;
 
-use crate::{columns::is_whole, engine, librdkafka, metric, receipt::Flight, topics::Known};
+use crate::{engine, librdkafka, metric, receipt::Flight, topics::Known};
 
 /// A client of Kafka that takes whole slabs.
-pub(crate) trait Client: Send + Sync {
-    /// Produces every record of a slab whose columns agree. Never blocks; the receipt leaves by the flight.
-    fn produce(&self, slab: Slab, flight: Flight);
+pub trait Client: Send + Sync {
+    /// Produces every record of a slab whose columns agree, which was read from `bytes`. Never blocks; the receipt leaves
+    /// by the flight.
+    fn produce(&self, slab: Slab, bytes: Bytes, flight: Flight);
 }
 
-/// The client that the configuration names. Cheap to clone.
+/// Makes the client that the configuration names. Call it inside a runtime.
+pub async fn of_config(config: Arc<Config>, topics: Known) -> anyhow::Result<Arc<dyn Client>> {
+    Ok(match config.kafka_producer.client {
+        KafkaClient::Engine => Arc::new(engine::Producer::native(&config, topics).await?),
+        KafkaClient::Librdkafka => Arc::new(librdkafka::Producers::new(&config, topics)?),
+    })
+}
+
+/// A client, and what is known of the topics that it produces to. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Clients {
     client: Arc<dyn Client>,
@@ -22,30 +33,18 @@ pub(crate) struct Clients {
 }
 
 impl Clients {
-    /// Makes the client. Call it inside a runtime.
-    pub(crate) async fn new(config: &Config, topics: Known) -> anyhow::Result<Self> {
-        let client: Arc<dyn Client> = match config.kafka_producer.client {
-            KafkaClient::Engine => Arc::new(engine::Producer::new(config, topics.clone()).await?),
-            KafkaClient::Librdkafka => {
-                Arc::new(librdkafka::Producers::new(config, topics.clone())?)
-            }
-        };
-        Ok(Self { client, topics })
-    }
-
     /// This client.
-    #[cfg(test)]
     pub(crate) fn of(client: Arc<dyn Client>, topics: Known) -> Self {
         Self { client, topics }
     }
 
     /// Produces a slab, or tells at once why nothing of it can be.
-    pub(crate) fn produce(&self, slab: Slab, receipts: &UnboundedSender<Receipt>) {
+    pub(crate) fn produce(&self, slab: Slab, bytes: Bytes, receipts: &UnboundedSender<Receipt>) {
         let records = slab.ends.len();
         match self.check(&slab) {
             Ok(()) => {
                 let flight = Flight::begin(&slab, records, receipts, &self.topics);
-                self.client.produce(slab, flight);
+                self.client.produce(slab, bytes, flight);
             }
             Err(detail) => {
                 let mut flight = Flight::begin(&slab, 1, receipts, &self.topics);
@@ -59,7 +58,7 @@ impl Clients {
     fn check(&self, slab: &Slab) -> Result<(), String> {
         let (topic, partition) = (&slab.topic, slab.partition);
         let detail = match self.topics.partitions(topic) {
-            None => format!("the kafka-producer does not know topic {topic}"),
+            None => format!("the producer does not know topic {topic}"),
             Some(n) if !(0..n).contains(&partition) => {
                 format!("topic {topic} has no partition {partition}")
             }

@@ -6,7 +6,7 @@ use aguacero::{
     kafka, shutdown, telemetry,
 };
 use clap::Parser;
-use kafka_producer::App;
+use kafka_producer::{App, Process, client};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -42,5 +42,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
     telemetry::init("kafka-producer");
     cli::warn(&config);
     let shutdown = shutdown::on_signals()?;
-    App::build(config).await?.run(shutdown).await
+    let process = Process::kafka_producer(&config);
+    let app = App::build(config, process).await?;
+    app.run(shutdown, client::of_config).await
 }

@@ -10,7 +10,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use crate::{metric, topics::Known};
 
 /// A slab on its way.
-pub(crate) struct Flight {
+pub struct Flight {
     slab: u64,
     topic: String,
     /// Of the topic when the slab came.

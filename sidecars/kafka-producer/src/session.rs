@@ -8,13 +8,14 @@ use aguacero_proto::produce::{
     producer_server::Producer, to_producer,
 };
 use futures_util::{Stream, StreamExt as _};
+use slab_records::columns;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::{
     client::Clients,
-    columns, metric, receipt,
+    metric, receipt,
     topics::{BATCH_BYTES_MAX, Known},
 };
 
@@ -48,12 +49,12 @@ impl Service {
     fn greet(&self, hello: &Hello) -> Result<Welcome, Status> {
         if !(PROTOCOL.saturating_sub(1)..=PROTOCOL).contains(&hello.protocol) {
             return Err(Status::failed_precondition(format!(
-                "the gateway speaks protocol {}, this kafka-producer {PROTOCOL}: upgrade sidecars before gateways",
+                "the gateway speaks protocol {}, this producer {PROTOCOL}: upgrade sidecars before gateways",
                 hello.protocol
             )));
         }
         if hello.config_fingerprint != self.config.fingerprint {
-            tracing::warn!("the gateway declares other topics or streams than this kafka-producer");
+            tracing::warn!("the gateway declares other topics or streams than this producer");
         }
         let limits = self
             .topics
@@ -132,8 +133,8 @@ async fn read(
                 kind: Some(to_producer::Kind::Frame(frame)),
             })) => {
                 for slab in frame.slabs {
-                    match columns::read(slab) {
-                        Ok(slab) => clients.produce(slab, &receipts),
+                    match columns::read(slab.clone()) {
+                        Ok(read) => clients.produce(read, slab, &receipts),
                         Err(error) => {
                             log_limiter::repeated(
                                 "the gateway sent a slab that cannot be read",

@@ -3,7 +3,7 @@
 use aguacero_proto::produce::Slab;
 use bytes::Bytes;
 
-use crate::columns;
+use slab_records::columns;
 
 /// A record as it would be produced: header, key, value.
 pub type Record = (Vec<u8>, Option<Vec<u8>>, Vec<u8>);

@@ -34,7 +34,7 @@ const RETRY_EVERY: Duration = Duration::from_millis(500);
 
 /// What is known of the declared topics. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Known {
+pub struct Known {
     pub(crate) topics: Arc<RwLock<HashMap<String, Described>>>,
     /// The broker has refused records for what a topic is set to: to be looked at soon.
     refused: Arc<AtomicBool>,

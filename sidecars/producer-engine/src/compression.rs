@@ -38,6 +38,19 @@ impl Compression {
         })
     }
 
+    /// As Kafka calls it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Gzip => "gzip",
+            Self::Snappy => "snappy",
+            Self::Lz4 => "lz4",
+            #[cfg(feature = "zstd")]
+            Self::Zstd => "zstd",
+        }
+    }
+
     /// The lowest bits of a batch's attributes.
     pub(crate) fn attributes(self) -> i16 {
         match self {

@@ -66,6 +66,17 @@ pub mod codes {
     pub const NOT_ENCODED: &str = "NOT_ENCODED";
     /// The broker has not said anything of it in its answer.
     pub const NOT_ANSWERED: &str = "NOT_ANSWERED";
+
+    /// All of them.
+    pub const ALL: [&str; 7] = [
+        TIMED_OUT,
+        CONNECTION_LOST,
+        QUEUE_FULL,
+        NOT_KNOWN,
+        NO_OFFSET,
+        NOT_ENCODED,
+        NOT_ANSWERED,
+    ];
 }
 
 impl Reason {

@@ -9,7 +9,8 @@ use std::{
 };
 
 use aguacero::log_limiter;
-use producer_engine::{Action, ConnectionId, Engine, Notice};
+use bytes::Bytes;
+use producer_engine::{Action, ConnectionId, Notice};
 use tokio::{
     sync::{mpsc, watch},
     time::{Instant, Sleep},
@@ -17,9 +18,10 @@ use tokio::{
 
 use super::{
     job::{self, Job},
+    machine::Machine,
     transport::{Connector, Stream},
 };
-use crate::{metric, topics::Known};
+use crate::{metric, receipt::Flight, topics::Known};
 
 /// Bytes that are read at once.
 const READ_BYTES: usize = 64 << 10;
@@ -29,9 +31,9 @@ const LOST: &str = "no connection to Kafka";
 const OF_SETTINGS: [&str; 3] = ["INVALID_RECORD", "INVALID_TIMESTAMP", "MESSAGE_TOO_LARGE"];
 
 /// The engine, and what it does not have itself.
-pub(super) struct Driver {
-    engine: Engine<Job>,
-    jobs: mpsc::UnboundedReceiver<Job>,
+pub(super) struct Driver<M> {
+    engine: M,
+    jobs: mpsc::UnboundedReceiver<(Job, Bytes)>,
     connections: Vec<Connection>,
     connector: Connector,
     topics: Known,
@@ -53,10 +55,10 @@ enum State {
     Open(Stream),
 }
 
-impl Driver {
+impl<M: Machine<Carried = Flight>> Driver<M> {
     pub(super) fn new(
-        engine: Engine<Job>,
-        jobs: mpsc::UnboundedReceiver<Job>,
+        engine: M,
+        jobs: mpsc::UnboundedReceiver<(Job, Bytes)>,
         connector: Connector,
         topics: Known,
         ready: watch::Sender<bool>,
@@ -82,6 +84,7 @@ impl Driver {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             let now = self.began.elapsed();
+            self.engine.poll_replaced(cx);
             let is_open = self.take_jobs(cx, now);
             self.read(cx, now);
             self.engine.advance(now);
@@ -103,7 +106,7 @@ impl Driver {
     fn take_jobs(&mut self, cx: &mut Context<'_>, now: Duration) -> bool {
         loop {
             match self.jobs.poll_recv(cx) {
-                Poll::Ready(Some(job)) => self.engine.submit(job, now),
+                Poll::Ready(Some((job, bytes))) => self.engine.submit(job, &bytes, now),
                 Poll::Ready(None) => return false,
                 Poll::Pending => return true,
             }
@@ -222,7 +225,7 @@ impl Connection {
         &mut self,
         cx: &mut Context<'_>,
         buffer: &mut [u8],
-        engine: &mut Engine<Job>,
+        engine: &mut impl Machine,
         now: Duration,
     ) -> io::Result<()> {
         if let State::Opening(opening) = &mut self.state {
@@ -249,7 +252,7 @@ impl Connection {
 fn write(
     stream: &mut Stream,
     cx: &mut Context<'_>,
-    engine: &mut Engine<Job>,
+    engine: &mut impl Machine,
     id: ConnectionId,
 ) -> io::Result<()> {
     let mut has_written = false;

@@ -2,11 +2,13 @@
 
 mod drive;
 mod job;
+mod machine;
 mod transport;
 
 use aguacero::{config::Config, essential::essential};
 use aguacero_proto::produce::Slab;
 use anyhow::Context as _;
+use bytes::Bytes;
 use producer_engine::{
     Address, Compression, Engine, Settings,
     settings::{Mechanism, Sasl},
@@ -19,26 +21,56 @@ use crate::{
     topics::{BATCH_BYTES_MAX, Known},
 };
 use drive::Driver;
-use job::Job;
+pub use job::Job;
+pub use machine::Machine;
 use transport::Connector;
 
 /// The port of a broker whose address names none.
 const PORT: u16 = 9092;
 
 /// Hands slabs to the task that drives the engine.
-pub(crate) struct Producer {
-    jobs: mpsc::UnboundedSender<Job>,
+pub struct Producer {
+    jobs: mpsc::UnboundedSender<(Job, Bytes)>,
+}
+
+/// What an engine is made with.
+#[derive(Debug, Clone)]
+pub struct Beginning {
+    /// What it is told at its start.
+    pub settings: Settings,
+    /// How many bytes a batch of each topic may have.
+    pub batch_bytes_max: Vec<(String, usize)>,
 }
 
 impl Producer {
-    /// Starts the engine, and waits until it knows who leads what and has an id. Call it inside a runtime.
-    pub(crate) async fn new(config: &Config, topics: Known) -> anyhow::Result<Self> {
-        let settings = settings(config)?;
+    /// Starts the engine of this process, as [`Self::start`] does.
+    pub(crate) async fn native(config: &Config, topics: Known) -> anyhow::Result<Self> {
+        let engine = |beginning: Beginning| {
+            let mut engine = Engine::<Job>::new(beginning.settings);
+            for (topic, bytes) in beginning.batch_bytes_max {
+                engine.set_batch_bytes_max(&topic, bytes);
+            }
+            Ok(engine)
+        };
+        Self::start(config, topics, "aguacero-kafka-producer", engine).await
+    }
+
+    /// Starts the engine that `machine` makes, and waits until it knows who leads what and has an id. Call it inside a
+    /// runtime.
+    pub async fn start<M: Machine<Carried = Flight> + Send + 'static>(
+        config: &Config,
+        topics: Known,
+        client_id: &str,
+        machine: impl FnOnce(Beginning) -> anyhow::Result<M>,
+    ) -> anyhow::Result<Self> {
         let connector = Connector::new(config.kafka.tls.as_ref())?;
-        let mut engine = Engine::new(settings);
-        for (topic, bytes) in topics.batch_bytes_max() {
-            engine.set_batch_bytes_max(&topic, bytes.min(BATCH_BYTES_MAX));
-        }
+        let batch_bytes_max = topics.batch_bytes_max().into_iter();
+        let engine = machine(Beginning {
+            settings: settings(config, client_id)?,
+            batch_bytes_max: batch_bytes_max
+                .map(|(topic, bytes)| (topic, bytes.min(BATCH_BYTES_MAX)))
+                .collect(),
+        })?;
         // Unbounded in form: what is in it is bounded by the gateway, and told at once where the engine has too much.
         let (jobs, incoming) = mpsc::unbounded_channel();
         let (ready, mut is_ready) = watch::channel(false);
@@ -53,13 +85,17 @@ impl Producer {
 }
 
 impl Client for Producer {
-    fn produce(&self, slab: Slab, flight: Flight) {
+    fn produce(&self, slab: Slab, bytes: Bytes, flight: Flight) {
+        let job = Job {
+            slab,
+            carried: flight,
+        };
         // An error: the driver is gone, and with it, in a moment, this process.
-        _ = self.jobs.send(Job { slab, flight });
+        _ = self.jobs.send((job, bytes));
     }
 }
 
-fn settings(config: &Config) -> anyhow::Result<Settings> {
+fn settings(config: &Config, client_id: &str) -> anyhow::Result<Settings> {
     let kafka = &config.kafka;
     let mut seed = [0; 32];
     getrandom::fill(&mut seed).map_err(|error| anyhow::anyhow!("no random numbers: {error}"))?;
@@ -77,7 +113,7 @@ fn settings(config: &Config) -> anyhow::Result<Settings> {
     });
     let compression = &config.kafka_producer.compression;
     Ok(Settings {
-        client_id: "aguacero-kafka-producer".to_owned(),
+        client_id: client_id.to_owned(),
         bootstrap: kafka
             .brokers
             .split(',')

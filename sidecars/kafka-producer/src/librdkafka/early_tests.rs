@@ -220,7 +220,8 @@ async fn a_batch_that_came_too_early_is_not_told_as_stored_because_the_one_behin
     let producers = Producers::new(&config, known(&name, 1)).unwrap();
     let clients = Clients::of(Arc::new(producers), known(&name, 1));
     let (sender, mut receipts) = unbounded_channel();
-    let produce = |id, value: &str| clients.produce(slab(id, &name, &[value]), &sender);
+    let produce =
+        |id, value: &str| clients.produce(slab(id, &name, &[value]), Bytes::new(), &sender);
     produce(1, "before");
     gate.has_come(1).await;
     gate.pass_one().await;

@@ -19,6 +19,7 @@ use aguacero::{
     log_limiter,
 };
 use aguacero_proto::produce::{Outcome, Slab};
+use bytes::Bytes;
 use rdkafka::{
     ClientConfig, ClientContext, Message as _,
     bindings::{rd_kafka_message_status, rd_kafka_msg_status_t},
@@ -180,7 +181,7 @@ impl Producers {
 
 impl Client for Producers {
     /// Gives every record of `slab` to librdkafka.
-    fn produce(&self, slab: Slab, flight: Flight) {
+    fn produce(&self, slab: Slab, _bytes: Bytes, flight: Flight) {
         let producer = Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner));
         let number = self.in_flight.begin(flight);
         // SAFETY: what is in flight keeps the values until the last report.

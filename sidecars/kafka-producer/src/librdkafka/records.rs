@@ -16,7 +16,7 @@ use rdkafka::{
 };
 
 use super::in_flight::Ticket;
-use crate::columns::{Record, records};
+use slab_records::columns::{Record, records};
 
 /// The arguments of a call, in their order.
 const TOPIC: usize = 0;

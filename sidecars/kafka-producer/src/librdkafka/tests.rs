@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use aguacero::kafka::Described;
 use aguacero_proto::produce::{Receipt, Request};
+use bytes::Bytes;
 use rdkafka::{
     Offset, TopicPartitionList,
     admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier},
@@ -112,7 +113,7 @@ impl Bench {
     fn produce(&mut self, values: &[&str]) -> u64 {
         self.next += 1;
         let slab = slab(self.next, "t", values);
-        self.clients.produce(slab, &self.sender);
+        self.clients.produce(slab, Bytes::new(), &self.sender);
         self.next
     }
 
@@ -380,7 +381,7 @@ async fn beyond_a_limit_that_was_lowered_an_event_is_too_large_and_its_neighbour
     let mut next = 0;
     let mut outcomes = async |values: &[&str]| -> Vec<Outcome> {
         next += 1;
-        clients.produce(slab(next, &topic, values), &sender);
+        clients.produce(slab(next, &topic, values), Bytes::new(), &sender);
         let receipt: Receipt = tokio::time::timeout(PATIENCE, receipts.recv())
             .await
             .unwrap()

@@ -1,10 +1,10 @@
 //! A slab as it is read: its columns agree, and each record can have its header.
 
-use aguacero::{
+use aguacero_proto::produce::{Request, Slab};
+use aguacero_record::{
     id::EventId,
     record::{self, STREAM_BYTES_MAX},
 };
-use aguacero_proto::produce::{Request, Slab};
 use bytes::Bytes;
 use prost::{DecodeError, Message as _};
 
@@ -12,20 +12,26 @@ use prost::{DecodeError, Message as _};
 const ID_BYTES: usize = 16;
 
 /// A record as the columns of its slab have it.
-pub(crate) struct Record<'a> {
-    pub(crate) index: u32,
-    pub(crate) value: &'a [u8],
-    pub(crate) key: Option<&'a [u8]>,
-    pub(crate) id: EventId,
+pub struct Record<'a> {
+    /// Its place in the slab.
+    pub index: u32,
+    /// The event, as it was sent.
+    pub value: &'a [u8],
+    /// Its key, if it has one.
+    pub key: Option<&'a [u8]>,
+    /// The event's id.
+    pub id: EventId,
     /// What the client called it, or empty.
-    pub(crate) client_key: &'a [u8],
-    pub(crate) stream: &'a str,
-    pub(crate) request: &'a Request,
+    pub client_key: &'a [u8],
+    /// Name of its stream.
+    pub stream: &'a str,
+    /// What it came with.
+    pub request: &'a Request,
 }
 
 impl Record<'_> {
     /// Writes its header to `out`, which is cleared.
-    pub(crate) fn header(&self, out: &mut Vec<u8>) {
+    pub fn header(&self, out: &mut Vec<u8>) {
         record::Header {
             id: self.id,
             stream: self.stream,
@@ -36,7 +42,8 @@ impl Record<'_> {
 }
 
 /// Whether the columns of a slab describe the same events.
-pub(crate) fn is_whole(slab: &Slab) -> bool {
+#[must_use]
+pub fn is_whole(slab: &Slab) -> bool {
     let events = slab.ends.len();
     let values =
         slab.ends.is_sorted() && slab.ends.last().map(|&e| e as usize) == Some(slab.values.len());
@@ -71,7 +78,7 @@ fn ids(slab: &Slab) -> usize {
 }
 
 /// The records of a slab whose columns agree.
-pub(crate) fn records(slab: &Slab) -> impl Iterator<Item = Record<'_>> {
+pub fn records(slab: &Slab) -> impl Iterator<Item = Record<'_>> {
     let (mut keys, mut names) = (Texts(&slab.keys), Texts(&slab.names));
     let mut ids = slab.ids.as_chunks::<ID_BYTES>().0.iter();
     let (mut index, mut start) = (0, 0);
@@ -117,7 +124,7 @@ impl<'a> Texts<'a> {
 }
 
 /// Reads a slab of either protocol. Its columns may not agree.
-pub(crate) fn read(bytes: Bytes) -> Result<Slab, DecodeError> {
+pub fn read(bytes: Bytes) -> Result<Slab, DecodeError> {
     let slab = Slab::decode(bytes)?;
     Ok(match slab.runs.is_empty() {
         true => slab,

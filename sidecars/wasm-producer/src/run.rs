@@ -1,0 +1,56 @@
+//! Build, then run: the module is verified before the sockets are bound.
+
+use std::sync::Arc;
+
+use aguacero::{config::Config, essential::essential, shutdown::Shutdown};
+use kafka_producer::{App, Client, Known, Process, engine::Producer};
+use tokio::sync::mpsc;
+
+use crate::{machine::Guest, metric, module::Loader};
+
+/// Serves until `shutdown`.
+///
+/// # Errors
+/// What is missing in the configuration, a module that is not the declared one, a socket that cannot be bound.
+pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
+    let table = &config.wasm_producer;
+    let loader = Loader::new(table)?;
+    let module = Arc::new(loader.load()?);
+    tracing::info!(sha256 = module.sha256, "the module is compiled");
+    let process = Process {
+        socket: table.socket.clone(),
+        admin: table.admin,
+        drain_timeout: table.drain_timeout,
+    };
+    let (sender, modules) = mpsc::unbounded_channel();
+    let client = {
+        let shutdown = shutdown.clone();
+        async move |config: Arc<Config>, topics: Known| {
+            metric::describe();
+            tokio::spawn(essential(
+                "looking at the module",
+                loader.watch(sender, shutdown),
+            ));
+            let guest = |beginning| Guest::new(module, modules, beginning);
+            let producer = Producer::start(&config, topics, "aguacero-wasm-producer", guest);
+            Ok(Arc::new(producer.await?) as Arc<dyn Client>)
+        }
+    };
+    App::build(config, process)
+        .await?
+        .run(shutdown, client)
+        .await
+}
+
+/// Whether the module can be run, for somebody who reads it.
+#[must_use]
+pub fn check(config: &Config) -> (String, bool) {
+    let loaded = Loader::new(&config.wasm_producer).and_then(|loader| loader.load());
+    match loaded {
+        Ok(module) => (
+            format!("the module\n  is the declared one: {}\n", module.sha256),
+            true,
+        ),
+        Err(error) => (format!("the module\n  {error:#}\n"), false),
+    }
+}
