@@ -6,7 +6,7 @@
 
 use std::{collections::VecDeque, time::Instant};
 
-use aguacero::{config::Stream, counts::Deltas};
+use aguacero::{config::Stream, counts::Deltas, ledger::END};
 
 use crate::{
     archive::{Archive, Archived, EventOutcome, KEYS_MAX},
@@ -121,6 +121,15 @@ impl Ahead {
         self.note_new(first_new);
     }
 
+    /// Redis has forgotten it: the archive is asked up to `to`, or as far as this process has settled. Who says `to` has
+    /// looked a moment ago, and a batch may have been archived, settled and forgotten since, of which nothing else is left
+    /// here.
+    pub(super) fn settle_again(&mut self, to: i64) {
+        let settled = self.left.filter(|left| *left != END);
+        self.ask_archive(settled.map_or(to, |left| left.max(to)), None);
+        self.left = None;
+    }
+
     /// The same for whatever there is.
     pub(super) fn forget_segments(&mut self) {
         for segment in std::mem::take(&mut self.segments) {
@@ -182,5 +191,29 @@ impl Written<'_> {
             before = offset;
         }
         into.push_back(open);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_settled_and_forgotten_is_settled_again_by_whoever_looked_before() {
+        let mut ahead = Ahead {
+            left: Some(168),
+            ..Ahead::default()
+        };
+        ahead.settle_again(132);
+        assert_eq!((ahead.unknown, ahead.left), (Some(168), None));
+        ahead.settle_again(200);
+        assert_eq!(ahead.unknown, Some(200));
+        // A closed position says nothing of how far it was archived.
+        let mut closed = Ahead {
+            left: Some(END),
+            ..Ahead::default()
+        };
+        closed.settle_again(132);
+        assert_eq!(closed.unknown, Some(132));
     }
 }

@@ -172,8 +172,7 @@ impl Settler {
         self.with(&key, |ahead| {
             ahead.enter(source.epoch);
             if ahead.epoch == source.epoch {
-                ahead.ask_archive(to, None);
-                ahead.left = None;
+                ahead.settle_again(to);
             }
         });
         self.start(key);

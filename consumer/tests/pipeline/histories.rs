@@ -173,6 +173,8 @@ impl History {
                 let all: std::collections::BTreeMap<String, String> = all.unwrap();
                 ledgers += &format!("\n{} {part} {all:?}", stream.name);
             }
+            let archived = self.world.archived_by_position(stream).await;
+            ledgers += &format!("\n{} archived {archived:?}", stream.name);
         }
         ledgers
     }

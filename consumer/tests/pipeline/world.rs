@@ -313,6 +313,35 @@ impl World {
         (documents.len() as i64, countries)
     }
 
+    /// How many documents of `stream` the archive holds of each position, and up to which offset.
+    pub(crate) async fn archived_by_position(
+        &self,
+        stream: &Stream,
+    ) -> std::collections::BTreeMap<String, (i64, i64)> {
+        let archive = self.database.collection::<Document>(&stream.archive);
+        let of_stream = doc! { "_aguacero.stream": &stream.name };
+        let documents: Vec<Document> = archive
+            .find(of_stream)
+            .await
+            .unwrap()
+            .try_collect()
+            .await
+            .unwrap();
+        let mut positions = std::collections::BTreeMap::new();
+        for document in &documents {
+            let ours = document.get_document("_aguacero").unwrap();
+            let place = format!(
+                "{}/{}",
+                ours.get_str("incarnation").unwrap_or("?"),
+                ours.get_i32("partition").unwrap_or(-1)
+            );
+            let (count, last) = positions.entry(place).or_insert((0, -1));
+            *count += 1;
+            *last = (*last).max(ours.get_i64("offset").unwrap_or(-1));
+        }
+        positions
+    }
+
     /// What Redis shows of `stream`; keys at zero are as good as none.
     pub(crate) async fn shown(&self, stream: &Stream) -> (i64, HashMap<String, i64>) {
         let mut shown = ledger::shown(&mut self.redis.clone(), stream)
