@@ -1,7 +1,7 @@
-"""Posts the records of a file to the gateway, exactly as many as asked for, as fast as it answers.
+"""Posts the records of a file to one or several routes of the gateway, exactly as many as asked for, as fast as it answers.
 
-The way of a record: records.py finds its bytes in the file, run.py hands it out once,
-a user posts it, and the answer counts as good only with a 2xx. When the last answer has
+The way of a record: records.py finds its bytes in the file, run.py hands it out once and says
+where to, a user posts it, and the answer counts as good only with a 2xx. When the last answer has
 come the run ends; its exit status is 0 only if every one of them was good.
 """
 
@@ -11,8 +11,10 @@ import signal
 import sys
 from pathlib import Path
 
+import figures
 import gevent
 import records
+import routes
 from gevent.event import Event
 from locust import FastHttpUser, events, task
 from locust.exception import StopUser
@@ -21,6 +23,7 @@ from run import Run
 
 TWEETS = Path(__file__).resolve().parent / "data" / "tweets.json"
 TTY_REDRAW_SECONDS, LINE_SECONDS = 0.25, 2.0
+DEFAULT_ROUTE = "/input"
 HEADERS = {"Content-Type": "application/json"}
 
 active: "ActiveRun | None" = None
@@ -33,7 +36,8 @@ def add_options(parser):
                        help="JSON array or NDJSON to send, one record a request (default: locust/data/tweets.json)")
     group.add_argument("--requests", metavar="N", type=int, default=10_000, env_var="AGUACERO_REQUESTS",
                        help="send exactly so many requests, then quit (default: 10000)")
-    group.add_argument("--path", default="/input", help="where to post (default: /input)")
+    group.add_argument("--routes", metavar="PATH[=WEIGHT],…", action="append", default=[],
+                       help="where to post: a path, or several with their weights; may be given again (default: /input)")
     group.add_argument("--host-header", metavar="NAME", default="", help="the name to ask for, where --host is an address: "
                        "an Ingress goes by it (default: that of --host)")
     group.add_argument("--lenient", action="store_true",
@@ -50,7 +54,8 @@ def prepare(environment, runner, **_):
         give_up("--requests must be at least 1")
     try:
         loaded = records.read(options.records, options.lenient)
-    except records.Refused as refusal:
+        to = routes.parse(options.routes or [DEFAULT_ROUTE])
+    except (records.Refused, ValueError) as refusal:
         give_up(refusal)
 
     if environment.web_ui is None:
@@ -60,7 +65,7 @@ def prepare(environment, runner, **_):
     @environment.events.test_start.add_listener
     def begin(**_):
         global active
-        active = ActiveRun(environment, Run(loaded, options.requests))
+        active = ActiveRun(environment, Run(loaded, options.requests, to))
 
     @environment.events.quitting.add_listener
     def close(**_):
@@ -82,8 +87,8 @@ class ActiveRun:
         self.drawing = gevent.spawn(self.draw)
         gevent.spawn(self.quit_when_finished)
 
-    def answered(self, milliseconds, failure):
-        self.run.answered(milliseconds, failure)
+    def answered(self, route, milliseconds, failure):
+        self.run.answered(route, milliseconds, failure)
         if self.run.done:
             self.finished.set()
 
@@ -116,7 +121,9 @@ class ActiveRun:
             f"{summary['requests_per_second']:.0f}/s, p50 {summary['p50_ms']:.1f} ms, "
             f"p95 {summary['p95_ms']:.1f} ms, p99 {summary['p99_ms']:.1f} ms"
         )
-        for kind, count in self.run.failures.most_common(10):
+        if len(summary["routes"]) > 1:
+            print("\n".join(f"  {line}" for line in figures.route_lines(summary["routes"])))
+        for kind, count in self.run.all.failures.most_common(10):
             print(f"  {count} × {kind}")
         if not self.run.done:
             print(f"  stopped after {summary['requests']} of {self.run.requests} requests")
@@ -131,16 +138,17 @@ class Poster(FastHttpUser):
     @task
     def post_until_all_are_sent(self):
         options = self.environment.parsed_options
-        path, run = options.path, active.run
+        run = active.run
         headers = {**HEADERS, "Host": options.host_header} if options.host_header else HEADERS
-        while (record := run.next_record()) is not None:
+        while (turn := run.next()) is not None:
+            record, route = turn
             with self.client.post(
-                path, data=record, headers=headers, allow_redirects=False, catch_response=True
+                run.routes[route].path, data=record, headers=headers, allow_redirects=False, catch_response=True
             ) as answer:
                 failure = failure_of(answer)
                 if failure:
                     answer.failure(failure)
-            active.answered(answer.request_meta["response_time"], failure)
+            active.answered(route, answer.request_meta["response_time"], failure)
         raise StopUser
 
 

@@ -12,6 +12,7 @@ class Stub(ThreadingHTTPServer):
 
     def __init__(self, answers):
         self.answers = answers
+        self.paths = []  # of the requests, as they came
         super().__init__(("127.0.0.1", 0), StubHandler)
         threading.Thread(target=self.serve_forever, daemon=True).start()
         self.host = f"http://127.0.0.1:{self.server_port}"
@@ -22,6 +23,7 @@ class StubHandler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
 
     def answer(self):
+        self.server.paths.append(self.path)
         status_and_document = self.server.answers(self.read_body())
         if status_and_document is None:
             self.close_connection = True

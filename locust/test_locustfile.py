@@ -11,7 +11,6 @@ import unittest
 from collections import Counter
 from pathlib import Path
 
-import run
 from stub_gateway import Stub
 
 SCRIPT = Path(__file__).resolve().parents[1] / "scripts" / "locust"
@@ -41,6 +40,7 @@ class TheRun(unittest.TestCase):
                     capture_output=True, text=True, timeout=120,
                 )
                 figures = json.loads(summary.read_text()) if summary.exists() else None
+                self.paths = Counter(stub.paths)
                 return done, figures, bodies
         finally:
             stub.shutdown()
@@ -68,6 +68,29 @@ class TheRun(unittest.TestCase):
         self.assertEqual(figures["failures_by_kind"], {"503 Overloaded: Kafka is away": 1})
         self.assertIn("503 Overloaded", done.stdout)
 
+    def test_each_route_gets_its_share_and_its_figures_stand_beside_the_others(self):
+        problem = {"title": "Overloaded"}
+        done, figures, bodies = self.locust(lambda count: (503, problem) if count == 9 else (200, {}), "--requests", "80",
+                                            "--routes", "/votes/grpc=3", "--routes", "/votes/wasm=1")
+        self.assertEqual(done.returncode, 1)
+        self.assertEqual(self.paths, {"/votes/grpc": 60, "/votes/wasm": 20})
+        self.assertEqual([(route["path"], route["requests"]) for route in figures["routes"]],
+                         [("/votes/grpc", 60), ("/votes/wasm", 20)])
+        self.assertEqual(sum(route["failures"] for route in figures["routes"]), 1)
+        self.assertEqual(Counter(bodies), Counter(WRITTEN * 2))
+        for words in ("p99.9 ms", "/votes/grpc", "/votes/wasm"):
+            self.assertIn(words, done.stdout)
+
+    def test_without_routes_all_go_to_one_and_there_is_no_table(self):
+        done, figures, _ = self.locust(lambda count: (200, {}), "--requests", "10")
+        self.assertEqual((self.paths, len(figures["routes"])), ({"/input": 10}, 1))
+        self.assertNotIn("p99.9", done.stdout)
+
+    def test_a_route_that_is_none_is_refused_before_anything_is_sent(self):
+        done, _, bodies = self.locust(lambda count: (200, {}), "--routes", "/a=none")
+        self.assertEqual((done.returncode, bodies), (2, []))
+        self.assertIn("the weight of /a", done.stderr)
+
     def test_a_redirect_is_a_failure(self):
         done, figures, _ = self.locust(lambda count: (302, {}), "--requests", "10")
         self.assertEqual((done.returncode, figures["accepted"]), (1, 0))
@@ -84,13 +107,6 @@ class TheRun(unittest.TestCase):
         self.assertIn("line 1, column 44", done.stderr)
         done, _, bodies = self.locust(lambda count: (200, {}), "--lenient", "--requests", "3", file=sample)
         self.assertEqual((done.returncode, len(bodies)), (0, 3))
-
-
-class TheFigures(unittest.TestCase):
-    def test_percentiles_are_values_that_occurred(self):
-        self.assertEqual([run.percentile(list(range(1, 101)), p) for p in (50, 95, 99)], [50, 95, 99])
-        self.assertEqual([run.percentile([7.0], p) for p in (50, 99)], [7.0, 7.0])
-        self.assertEqual(run.percentile([], 50), 0.0)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,49 @@
+"""Where records are sent: paths, each with a weight, as `/votes/grpc=3,/votes/wasm=1` says."""
+
+from dataclasses import dataclass
+
+WEIGHT_MAX = 1_000_000
+
+
+@dataclass(frozen=True)
+class Route:
+    path: str
+    weight: int = 1
+
+
+def parse(texts):
+    """The routes of one or several such texts. A ValueError has words for whoever wrote them."""
+    routes = [route(part.strip()) for text in texts for part in text.split(",") if part.strip()]
+    if not routes:
+        raise ValueError("no route; write for example /votes/grpc=3,/votes/wasm=1")
+    paths = [route.path for route in routes]
+    for path in paths:
+        if paths.count(path) > 1:
+            raise ValueError(f"the route {path} is there twice")
+    return routes
+
+
+def route(text):
+    path, equals, weight = text.partition("=")
+    if not path.startswith("/"):
+        raise ValueError(f"the route {text!r} should begin with a slash")
+    if equals and not (weight.isascii() and weight.isdigit() and 1 <= int(weight) <= WEIGHT_MAX):
+        raise ValueError(f"the weight of {path} is {weight!r}, and should be a number from 1 to {WEIGHT_MAX:,}")
+    return Route(path, int(weight) if equals else 1)
+
+
+class Turns:
+    """Whose turn it is: of any run of requests each route gets its share, spread evenly, to within one request."""
+
+    def __init__(self, routes):
+        self.routes = routes
+        self.total = sum(route.weight for route in routes)
+        self.credit = [0] * len(routes)
+
+    def next(self):
+        """The place of the route that is most behind its share."""
+        for place, route in enumerate(self.routes):
+            self.credit[place] += route.weight
+        place = max(range(len(self.routes)), key=self.credit.__getitem__)
+        self.credit[place] -= self.total
+        return place
