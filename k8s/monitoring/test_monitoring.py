@@ -16,7 +16,6 @@ import yaml
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.models.dashboard import Dashboard
-from pipeline import PROCESSES
 from prometheus import program
 from watched import HERE, ROOT, watched
 
@@ -137,13 +136,13 @@ class WithEverythingUp(unittest.TestCase):
 
     def test_prometheus_scrapes_every_process_and_finds_nothing_that_it_cannot_read(self):
         targets = self.all.prometheus.ask("targets")["activeTargets"]
-        self.assertEqual({target["labels"]["pod"] for target in targets}, set(PROCESSES))
-        self.assertEqual([target["lastError"] for target in targets], [""] * len(PROCESSES))
+        self.assertEqual({target["labels"]["pod"] for target in targets}, set(self.all.pipeline.processes))
+        self.assertEqual([target["lastError"] for target in targets], [""] * len(self.all.pipeline.processes))
         infos = self.all.prometheus.instant("aguacero_build_info")
-        self.assertEqual({labels["process"] for labels, _ in infos}, set(PROCESSES))
+        self.assertEqual({labels["process"] for labels, _ in infos}, set(self.all.pipeline.processes))
 
     def test_promtool_finds_nothing_to_say_of_the_names_and_types(self):
-        for process in PROCESSES:
+        for process in self.all.pipeline.processes:
             with urllib.request.urlopen(f"http://{self.all.pipeline.processes[process]['admin']}/metrics") as answer:
                 text = answer.read().decode()
                 # Without it Prometheus 3 takes nothing.

@@ -1,4 +1,4 @@
-"""The four processes with the streams of weather and votes, under traffic, scraped by a real Prometheus with our rules."""
+"""The processes with the streams of weather and votes, under traffic, scraped by a real Prometheus with our rules."""
 
 import os
 import tempfile
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import redis
-from pipeline import PROCESSES, Pipeline, free_ports
+from pipeline import Pipeline, free_ports
 from prometheus import Prometheus
 from traffic import Traffic
 
@@ -38,18 +38,18 @@ class Watched:
 
 @contextmanager
 def watched(rate):
-    missing = [process for process in PROCESSES if not (PROGRAMS / process).exists()]
-    if missing or "AGUACERO_REDIS_URL" not in os.environ:
-        raise SystemExit("first cargo build --workspace --all-targets, then scripts/services run -- scripts/watch …")
     with tempfile.TemporaryDirectory(prefix="aguacero-watch-") as folder:
         config = Path(folder, "aguacero.toml")
         config.write_text(both())
         pipeline = Pipeline.plan("watch", config)
+        programs = {process: PROGRAMS / process for process in pipeline.processes}
         try:
-            pipeline.start({process: PROGRAMS / process for process in PROCESSES}, {})
+            if "AGUACERO_REDIS_URL" not in os.environ or not all(map(Path.exists, programs.values())):
+                raise SystemExit("first cargo build --workspace --all-targets, then scripts/services run -- scripts/watch …")
+            pipeline.start(programs, {})
             pipeline.wait_ready()
             port, = free_ports(1)
-            targets = {process: pipeline.processes[process]["admin"] for process in PROCESSES}
+            targets = {process: pipeline.processes[process]["admin"] for process in programs}
             store = redis.Redis.from_url(os.environ["AGUACERO_REDIS_URL"], decode_responses=True)
             with Prometheus(port, targets, RULES) as prometheus, store, Traffic(pipeline.url, rate) as traffic:
                 yield Watched(pipeline, prometheus, store, traffic)

@@ -19,7 +19,7 @@ from cache import Failure, say
 from kubectl import Target, attempt, diagnosis, get, kubectl
 from lifecycle import Laps
 from progress import Waiting
-from reckoning import print_reckoning
+from reckoning import Reckoning
 from settings import NAMESPACE, ROOT
 from stores import Stores
 
@@ -181,7 +181,7 @@ def load_and_reckon(target, sent, requests, users):
     with ingress(target) as (url, host):
         summary = run_locust(url, host, requests, users)
     counts = settled(stores, summary["accepted"])
-    return print_reckoning(counts, stores.texts(), summary, sent, requests)
+    return Reckoning(stores.app, stores.stream, sent, requests, summary, counts, stores.values()).show()
 
 
 class ingress:
@@ -232,7 +232,7 @@ def settled(stores, wanted):
             counts = stores.counts(with_kafka=False)
             is_over = time.monotonic() > deadline
             # A request that was not answered in time may be stored all the same.
-            agree = counts.mongodb == counts.total == counts.over_countries >= wanted
+            agree = counts.agree and counts.total >= wanted
             if agree and agreed or is_over:
                 return stores.counts(with_kafka=True)
             agreed = agree

@@ -5,15 +5,18 @@ import base64
 import json
 from collections import Counter
 
+import streams
+from apps import APPS
 from cache import Failure, last_lines
 from kubectl import attempt, get
-from reckoning import BY_COUNTRY, COLLECTION, DATABASE, OVERFLOW, TEXT_NAMES, TOPIC, TOTAL, Counts, value_of
-from settings import NAMESPACE
+from reckoning import Counts, values_of
+from settings import NAMESPACE, ROOT
 
-REDIS = f"""\
+REDIS = """\
 read -r REDISCLI_AUTH; export REDISCLI_AUTH
-ask() {{ redis-cli --tls --cacert /secrets/redis/ca.crt --user admin --no-auth-warning -3 --json "$@"; }}
-ask hget '{TOTAL}' events; ask hget '{OVERFLOW}' by_country; ask hgetall '{BY_COUNTRY}'
+for key; do
+    redis-cli --tls --cacert /secrets/redis/ca.crt --user admin --no-auth-warning -3 --json hgetall "$key"
+done
 """
 
 MONGODB = """\
@@ -39,8 +42,10 @@ exec java $JVM_OPTIONS -cp "/opt/kafka/libs/*" org.apache.kafka.tools.GetOffsetS
 
 
 class Stores:
-    def __init__(self, target):
-        self.target = target
+    def __init__(self, target, app=APPS["weather"]):
+        self.target, self.app = target, app
+        declared = streams.declared(ROOT / app.config)
+        self.database, self.stream = declared["database"], streams.stream(declared, app.stream)
         self.redis_password = self.secret("redis-users", "admin")
         self.mongodb_password = self.secret("mongodb-users", "admin")
         members = get(target, "statefulset/mongodb", f"--namespace={NAMESPACE}")["spec"]["replicas"]
@@ -52,22 +57,27 @@ class Stores:
 
     def counts(self, with_kafka):
         """Kafka's tool takes seconds, so it is asked when the others agree."""
-        total, overflow, countries = self.redis()
-        return Counts(kafka=self.kafka_records() if with_kafka else 0, mongodb=self.documents(), total=total,
-                      countries=countries, overflow=overflow)
+        total, overflow, *counters = self.redis()
+        return Counts(kafka=self.kafka_records() if with_kafka else 0, mongodb=self.documents(), total=total.get("events", 0),
+                      counters=dict(zip(self.stream["counters"], counters)), overflow=overflow)
 
     def redis(self):
-        lines = self.ask("redis-0", "redis", ["sh", "-c", REDIS], self.redis_password).splitlines()
-        total, overflow, countries = parse_redis(lines)
-        return total, overflow, countries
+        """The hashes of the total, of the overflow, and of each counter."""
+        keys = [f"{{{self.stream['name']}}}:{name}" for name in ("total", "overflow", *self.stream["counters"])]
+        return parse_redis(self.ask("redis-0", "redis", ["sh", "-c", REDIS, "sh", *keys], self.redis_password))
 
     def documents(self):
         return int(self.ask_mongodb())
 
+    def values(self):
+        """How often the values of each event are archived."""
+        names = [name for field in self.app.fields for name in self.stream["fields"][field]]
+        found = map(json.loads, self.ask_mongodb(*names).splitlines())
+        return Counter(values_of(document, self.app, self.stream) for document in found)
+
     def texts(self):
-        """How often each text is archived."""
-        found = map(json.loads, self.ask_mongodb(*TEXT_NAMES).splitlines())
-        return Counter(value_of(document, TEXT_NAMES) for document in found)
+        """The same of an app with one field, by its value alone."""
+        return Counter({text: count for (text,), count in self.values().items()})
 
     def has(self, text):
         """Whether an event with this text is archived; no, too, if no member answers now."""
@@ -77,12 +87,13 @@ class Stores:
             return False
 
     def ask_mongodb(self, *names):
-        return self.ask("mongodb-0", "mongodb", ["python3", "-c", MONGODB, self.members, DATABASE, COLLECTION, *names],
-                        self.mongodb_password)
+        return self.ask("mongodb-0", "mongodb", ["python3", "-c", MONGODB, self.members, self.database,
+                                                 self.stream["collection"], *names], self.mongodb_password)
 
     def kafka_records(self):
         """The records between the first and the last offset of each partition."""
-        first, last = (sum_of_offsets(self.ask("kafka-0", "kafka", ["sh", "-c", KAFKA, TOPIC, when]))
+        topic = self.stream["topic"]
+        first, last = (sum_of_offsets(self.ask("kafka-0", "kafka", ["sh", "-c", KAFKA, topic, when]), topic)
                        for when in ("earliest", "latest"))
         return last - first
 
@@ -94,13 +105,16 @@ class Stores:
         return done.stdout
 
 
-def parse_redis(lines):
-    """Total, overflow and the countries' counts, of three answers as JSON, of which the last takes the rest."""
-    total, overflow, *countries = lines
-    found = json.loads("\n".join(countries)) or {}
-    return int(json.loads(total) or 0), int(json.loads(overflow) or 0), {name: int(n) for name, n in found.items()}
+def parse_redis(text):
+    """The hashes of answers as JSON, one behind the other."""
+    decoder, hashes, text = json.JSONDecoder(), [], text.strip()
+    while text:
+        found, end = decoder.raw_decode(text)
+        hashes.append({name: int(count) for name, count in found.items()})
+        text = text[end:].lstrip()
+    return hashes
 
 
-def sum_of_offsets(text):
+def sum_of_offsets(text, topic):
     """Of lines such as messages:5:1734."""
-    return sum(int(line.rsplit(":", 1)[1]) for line in text.splitlines() if line.startswith(f"{TOPIC}:"))
+    return sum(int(line.rsplit(":", 1)[1]) for line in text.splitlines() if line.startswith(f"{topic}:"))

@@ -23,7 +23,7 @@ def request(text, outcome, events=1, started=0.0):
 
 def counts(mongodb, redis=None, countries=None):
     return Counts(kafka=0, mongodb=mongodb, total=mongodb if redis is None else redis,
-                  countries={"Chile": mongodb if countries is None else countries})
+                  counters={"by_country": {"Chile": mongodb if countries is None else countries}})
 
 
 class Judge(unittest.TestCase):

@@ -1,4 +1,4 @@
-"""The four processes of Aguacero on this machine: where they listen, starting, readiness, stopping.
+"""The processes of Aguacero on this machine: where they listen, starting, readiness, stopping.
 
 .run/pipeline/NAME.json at the root of the project says what runs:
 
@@ -30,12 +30,13 @@ from progress import Waiting, say
 ROOT = Path(__file__).resolve().parents[2]
 STATES = ROOT / ".run" / "pipeline"
 
-# In the order of starting; they are stopped the other way round, so that the gateway ends first and
-# what it accepted still finds its way.
-PROCESSES = ["kafka-producer", "redis-writer", "consumer", "gateway"]
+# What scripts/wasm builds, for the wasm-producer.
+MODULE = ROOT / "target" / "wasm" / "producer.wasm"
+WITH_SOCKETS = {*streams.PRODUCERS.values(), "redis-writer"}
 READY_SECONDS_MAX = 60
 DRAIN_SECONDS_MAX = 15
 SOCKET_PATH_BYTES_MAX = 100  # the kernel takes 107
+STORED = 'aguacero_producer_records_total{outcome="stored"}'
 PORTS = range(20000, 32000)  # below those that outgoing connections use
 
 
@@ -56,11 +57,12 @@ class Pipeline:
         if len(folder) > SOCKET_PATH_BYTES_MAX - len("/kafka-producer.sock"):
             os.rmdir(folder)
             raise Failure(f"The path of the temporary folder is too long for a Unix socket: set TMPDIR=/tmp ({folder})")
-        ports = free_ports(len(PROCESSES) + 1)
-        admin = {process: admin_port(process, (admin_ports or {}).get(process), ports) for process in PROCESSES}
+        names = streams.processes(declared)
+        ports = free_ports(len(names) + 1)
+        admin = {process: admin_port(process, (admin_ports or {}).get(process), ports) for process in names}
         processes = {
             process: {"pid": 0, "born": "", "admin": f"127.0.0.1:{admin[process]}", "log": f"{folder}/{process}.log"}
-            for process in PROCESSES
+            for process in names
         }
         return cls({"name": name, "keep": False, "folder": folder, "config": str(config),
                     "listen": listen or f"127.0.0.1:{ports.pop()}", "declared": declared, "processes": processes})
@@ -84,26 +86,20 @@ class Pipeline:
     folder = property(lambda self: Path(self.state["folder"]))
     processes = property(lambda self: self.state["processes"])
 
-    def socket(self, process):
-        return f"{self.folder}/{process}.sock"
-
     def environment(self):
         """Where each process listens and finds the others."""
-        admin = {f"AGUACERO_{variable(process)}_ADMIN": self.processes[process]["admin"] for process in PROCESSES}
-        return {
-            **admin,
-            "AGUACERO_GATEWAY_LISTEN": self.listen,
-            "AGUACERO_KAFKA_PRODUCER_SOCKET": self.socket("kafka-producer"),
-            "AGUACERO_REDIS_WRITER_SOCKET": self.socket("redis-writer"),
-        }
+        admin = {f"AGUACERO_{variable(process)}_ADMIN": entry["admin"] for process, entry in self.processes.items()}
+        sockets = {f"AGUACERO_{variable(process)}_SOCKET": f"{self.folder}/{process}.sock"
+                   for process in self.processes if process in WITH_SOCKETS}
+        return {**admin, **sockets, **module_environment(self.processes), "AGUACERO_GATEWAY_LISTEN": self.listen}
 
     # ---------------------------------------------------------------- start
 
     def start(self, programs, services):
-        """Starts all four, with `services` being the variables that say where Kafka, MongoDB and Redis are."""
+        """Starts all, with `services` being the variables that say where Kafka, MongoDB and Redis are."""
         env = {**os.environ, **services, **self.environment()}
         self.save()
-        for process in PROCESSES:
+        for process in self.processes:
             with open(self.processes[process]["log"], "ab") as log:
                 child = subprocess.Popen([programs[process], "run", "--config", self.state["config"]], cwd=ROOT, env=env,
                                          stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
@@ -112,9 +108,9 @@ class Pipeline:
             self.save()
 
     def wait_ready(self):
-        waiting_for = list(PROCESSES)
+        waiting_for = list(self.processes)
         deadline = time.monotonic() + READY_SECONDS_MAX
-        with Waiting("waiting for the four processes to be ready") as waiting:
+        with Waiting("waiting for the processes to be ready") as waiting:
             while waiting_for:
                 waiting_for = [process for process in waiting_for if not self.is_ready(process)]
                 self.check_alive()
@@ -130,8 +126,15 @@ class Pipeline:
                 return answer.status == 200
         return False
 
+    def stored(self, process):
+        """How many records a producer says that Kafka has confirmed; None if it does not say."""
+        with contextlib.suppress(OSError, urllib.error.HTTPError):
+            with urllib.request.urlopen(f"http://{self.processes[process]['admin']}/metrics", timeout=5) as answer:
+                return counted(answer.read().decode(), STORED)
+        return None
+
     def check_alive(self):
-        ended = [process for process in PROCESSES if not self.is_alive(process)]
+        ended = [process for process in self.processes if not self.is_alive(process)]
         if ended:
             raise Failure(f"Ended by itself: {', '.join(ended)}.\n" + "\n".join(map(self.log_tail, ended)))
 
@@ -142,7 +145,7 @@ class Pipeline:
         return bool(entry["born"]) and born(entry["pid"]) == entry["born"]
 
     def all_alive(self):
-        return all(map(self.is_alive, PROCESSES))
+        return all(map(self.is_alive, self.processes))
 
     def log_tail(self, process, count=20):
         path = self.processes[process]["log"]
@@ -155,7 +158,7 @@ class Pipeline:
 
     def stop(self, keep_logs=False):
         """Ends what runs, the gateway first, and removes the folder, unless it is left to the next stop."""
-        others = [process for process in PROCESSES if process != "gateway"]
+        others = [process for process in self.processes if process != "gateway"]
         for group in (["gateway"], others):
             self.signal(group, signal.SIGTERM, DRAIN_SECONDS_MAX)
             self.signal(group, signal.SIGKILL, 5)
@@ -175,6 +178,13 @@ class Pipeline:
             time.sleep(0.02)
 
 
+def module_environment(processes):
+    """What the wasm-producer, if it is one of them, is to run."""
+    if "wasm-producer" not in processes:
+        return {}
+    return {"AGUACERO_WASM_PRODUCER_MODULE": str(MODULE), "AGUACERO_WASM_PRODUCER_SHA256_FILE": f"{MODULE}.sha256"}
+
+
 def variable(process):
     return process.upper().replace("-", "_")
 
@@ -185,6 +195,12 @@ def born(pid):
         fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
         return "" if fields[0] == "Z" else fields[19]
     return ""
+
+
+def counted(metrics, series):
+    """Of the text that /metrics answers, the value of a series; None if it is not there."""
+    values = (line.rpartition(" ")[2] for line in metrics.splitlines() if line.startswith(f"{series} "))
+    return next((int(float(value)) for value in values), None)
 
 
 def reachable(address):

@@ -9,14 +9,11 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).resolve().parents[2] / "locust"))
 
+import figures  # noqa: E402
 import records  # noqa: E402
 
-TOPIC = "messages"
-DATABASE, COLLECTION = "aguacero", "messages"
-TOTAL, BY_COUNTRY, OVERFLOW = "{weather}:total", "{weather}:by_country", "{weather}:overflow"
-TEXT_NAMES = ("texto", "text")
-COUNTRY_NAMES = ("país", "pais", "country")
-TOP_COUNTRIES = 10
+TOP_KEYS = 10
+LABEL_WIDTH_MIN = 28
 BAR_WIDTH = 30
 
 
@@ -25,37 +22,56 @@ class Counts:
     kafka: int
     mongodb: int
     total: int
-    countries: dict = field(default_factory=dict)
-    overflow: int = 0
+    counters: dict = field(default_factory=dict)  # of each counter, what its keys have
+    overflow: dict = field(default_factory=dict)
 
     @property
-    def over_countries(self):
-        return sum(self.countries.values()) + self.overflow
+    def sums(self):
+        """Of each counter, over its keys and what is not among them."""
+        return {name: sum(keys.values()) + self.overflow.get(name, 0) for name, keys in self.counters.items()}
+
+    @property
+    def agree(self):
+        """MongoDB and Redis; what Kafka has may be asked later."""
+        return {self.mongodb, self.total, *self.sums.values()} == {self.total}
 
     def all_are(self, number):
-        return self.kafka == self.mongodb == self.total == self.over_countries == number
+        return self.agree and self.kafka == self.total == number
 
     def __str__(self):
-        return (f"Kafka {self.kafka:,}  MongoDB {self.mongodb:,}  Redis {self.total:,}"
-                f"  over the countries {self.over_countries:,}")
+        sums = "  ".join(f"{name} {count:,}" for name, count in self.sums.items())
+        return f"Kafka {self.kafka:,}  MongoDB {self.mongodb:,}  Redis {self.total:,}  {sums}".rstrip()
 
 
-def expected(sent, requests):
-    """How often each text and each country is sent: the records in turn, again from the first after the last."""
+def expected(app, stream, sent, requests):
+    """How often the values of each event, and each key of each counter, are sent: the records in turn, again from the first
+    after the last."""
     rounds, rest = divmod(requests, len(sent))
-    texts, countries = Counter(), Counter()
+    values, counters = Counter(), {name: Counter() for name in stream["counters"]}
     for index, record in enumerate(sent):
         times = rounds + (index < rest)
         if times:
             decoded = json.loads(record)
-            texts[value_of(decoded, TEXT_NAMES)] += times
-            countries[value_of(decoded, COUNTRY_NAMES)] += times
-    return texts, countries
+            values[values_of(decoded, app, stream)] += times
+            for counter, by in stream["counters"].items():
+                counters[counter][key_of(decoded, [stream["fields"][name] for name in by])] += times
+    return values, counters
+
+
+def values_of(document, app, stream):
+    """Of the app's fields, as they were sent or as they are archived."""
+    return tuple(value_of(document, stream["fields"][name]) for name in app.fields)
 
 
 def value_of(document, names):
     value = next((document[name] for name in names if name in document), None)
-    return value if isinstance(value, str) else repr(value)  # what is no text is still counted, and equal to none
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+
+
+def key_of(document, fields):
+    """What an event counts under, as core/src/counts.rs has it."""
+    values = [value_of(document, names) for names in fields]
+    return values[0] if len(values) == 1 else "|".join(value.replace("\\", "\\\\").replace("|", "\\|") for value in values)
 
 
 def differing(wanted, found):
@@ -65,37 +81,78 @@ def differing(wanted, found):
     return sum(missing.values()) + sum(surplus.values()), example
 
 
-def print_reckoning(counts, texts_found, summary, sent, requests):
-    """The counts beside each other, with what Locust measured; whether all of them agree. `texts_found` says how
-    often each text is archived, `sent` has the records that were sent in turn."""
-    texts, countries = expected(sent, requests)
-    wrong_texts, text = differing(texts, texts_found)
-    wrong_countries, country = differing(countries, counts.countries)
-    rows = [
-        ("requests sent", summary["requests"]),
-        ("2xx answers", summary["accepted"]),
-        ("records in Kafka", counts.kafka),
-        ("documents in MongoDB", counts.mongodb),
-        ("total in Redis", counts.total),
-        ("sum over the countries", counts.over_countries),
-        ("texts as they were sent", requests - wrong_texts),
-        ("countries as they were sent", requests - max(wrong_countries - counts.overflow, 0)),
-    ]
-    print()
-    for label, value in rows:
-        print(f"  {label:<28}{value:>11,}  {tick(value == requests)}")
+@dataclass
+class Reckoning:
+    """What was sent, to the stream of an app, and what came of it."""
+
+    app: object
+    stream: dict
+    sent: list
+    requests: int
+    summary: dict  # Locust's
+    counts: Counts
+    values: Counter  # how often each event's values are archived
+    stored: dict = field(default_factory=dict)  # what each producer says that it stored, where there are several
+
+    def rows(self):
+        """What is to be equal, and to what: labels, counts and what they should be. And an example of each difference."""
+        requests, counts = self.requests, self.counts
+        values, counters = expected(self.app, self.stream, self.sent, requests)
+        wrong, example = differing(values, self.values)
+        examples = {f"of the {self.app.values}": example} if wrong else {}
+        rows = [
+            ("requests sent", self.summary["requests"], requests),
+            ("2xx answers", self.summary["accepted"], requests),
+            *self.producers(),
+            ("records in Kafka", counts.kafka, requests),
+            ("documents in MongoDB", counts.mongodb, requests),
+            ("total in Redis", counts.total, requests),
+            *((f"sum over the {self.called(name)}", count, requests) for name, count in counts.sums.items()),
+            (f"{self.app.values} as they were sent", requests - wrong, requests),
+        ]
+        for name, keys in counters.items():
+            wrong, example = differing(keys, counts.counters.get(name, {}))
+            if wrong:
+                examples[f"of the {self.called(name)}"] = example
+            right = requests - max(wrong - counts.overflow.get(name, 0), 0)
+            rows.append((f"{self.called(name)} as they were sent", right, requests))
+        return rows, examples
+
+    def producers(self):
+        """That a route goes by the producer that it should."""
+        accepted = Counter()
+        for route in self.summary["routes"]:
+            accepted[self.stream["routes"].get(route["path"])] += route["accepted"]
+        for via, (process, count) in self.stored.items():
+            yield f"stored by the {process}", count or 0, accepted[via]
+
+    def called(self, counter):
+        return self.app.keys.get(counter, f"keys of {counter}")
+
+    def show(self):
+        """The counts beside each other, with what Locust measured; whether all of them agree."""
+        rows, examples = self.rows()
+        width = max(LABEL_WIDTH_MIN, *(len(label) + 1 for label, _, _ in rows))
+        print()
+        for label, value, wanted in rows:
+            print(f"  {label:<{width}}{value:>11,}  {tick(value == wanted)}" + (f"  not {wanted:,}" if value != wanted else ""))
+        print_times(self.summary)
+        for what, example in examples.items():
+            print(f"  {what}, missing or too many: {example!r}")
+        if counter := next(iter(self.counts.counters), None):
+            print_top(self.counts.counters[counter])
+        agreed = all(value == wanted for _, value, wanted in rows)
+        print(f"\n  {'All agree: not one is missing.' if agreed else 'They do not agree.'}\n", flush=True)
+        return agreed
+
+
+def print_times(summary):
     print(f"\n  {summary['requests_per_second']:,.0f} requests/s in {summary['seconds']:.1f} s:  p50 {summary['p50_ms']:.1f} ms"
           f"  p95 {summary['p95_ms']:.1f} ms  p99 {summary['p99_ms']:.1f} ms")
+    if len(summary["routes"]) > 1:
+        print("\n" + "\n".join(f"  {line}" for line in figures.route_lines(summary["routes"])))
     for kind, count in list(summary["failures_by_kind"].items())[:10]:
         print(f"  {count:,} × {kind}")
-    if wrong_texts:
-        print(f"  a text that is missing or too many: {text!r}")
-    if wrong_countries:
-        print(f"  a country that is missing or counted otherwise: {country!r}")
-    print_top(counts.countries)
-    agreed = all(value == requests for _, value in rows)
-    print(f"\n  {'All agree: not one is missing.' if agreed else 'They do not agree.'}\n", flush=True)
-    return agreed
 
 
 def tick(good):
@@ -103,10 +160,10 @@ def tick(good):
     return f"\x1b[{color}m{sign}\x1b[0m" if sys.stdout.isatty() and "NO_COLOR" not in os.environ else sign
 
 
-def print_top(countries):
-    top = sorted(countries.items(), key=lambda item: -item[1])[:TOP_COUNTRIES]
+def print_top(keys):
+    top = sorted(keys.items(), key=lambda item: -item[1])[:TOP_KEYS]
     print()
-    for country, count in top:
-        name = "".join(c if c.isprintable() else "·" for c in country)[:24]
+    for key, count in top:
+        name = "".join(c if c.isprintable() else "·" for c in key)[:24]
         padding = " " * (24 - records.width(name))
         print(f"  {name}{padding}{count:>7,}  {'█' * max(1, round(count / top[0][1] * BAR_WIDTH))}")

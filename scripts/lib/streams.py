@@ -4,6 +4,8 @@ import os
 from pathlib import Path
 
 
+# By what a route goes, and whose work that is.
+PRODUCERS = {"grpc": "kafka-producer", "wasm": "wasm-producer"}
 LISTEN = "127.0.0.1:8080"
 
 
@@ -18,14 +20,35 @@ def declared(path):
         "streams": [
             {
                 "name": name,
-                "paths": [route["path"] for route in stream["routes"]],
+                "routes": {route["path"]: route.get("via", "grpc") for route in stream["routes"]},
                 "topic": stream["topic"],
                 "collection": stream.get("archive", name),
-                "counters": [counter["name"] for counter in stream.get("counters", [])],
+                "fields": {field["name"]: [field["name"], *field.get("aliases", [])] for field in stream.get("fields", [])},
+                "counters": {counter["name"]: counter["by"] for counter in stream.get("counters", [])},
             }
             for name, stream in config["streams"].items()
         ],
     }
+
+
+def stream(declared, name):
+    """The one of that name, or None."""
+    return next((stream for stream in declared["streams"] if stream["name"] == name), None)
+
+
+def processes(declared):
+    """Those that a configuration needs, in the order of starting; they are stopped the other way round, so that the gateway
+    ends first and what it accepted still finds its way."""
+    vias = {via for stream in declared["streams"] for via in stream["routes"].values()}
+    return [*(process for via, process in PRODUCERS.items() if via in vias), "redis-writer", "consumer", "gateway"]
+
+
+def processes_of_file(path):
+    """The same of a file that may be wrong: `gateway check` tells that better, and later."""
+    try:
+        return processes(declared(path))
+    except (OSError, ValueError, LookupError, AttributeError, TypeError):
+        return processes({"streams": [{"routes": {"/": "grpc"}}]})
 
 
 def listen(path, port=None):

@@ -1,4 +1,4 @@
-"""What starting and stopping the four processes promises. Run with: python3 -m unittest discover scripts/lib"""
+"""What starting and stopping the processes promises. Run with: python3 -m unittest discover scripts/lib"""
 
 import socket
 import subprocess
@@ -9,7 +9,7 @@ from pathlib import Path
 from unittest import mock
 
 import pipeline
-from pipeline import PROCESSES, Failure, Pipeline
+from pipeline import Failure, Pipeline
 
 READY = """
 import http.server, os, signal, sys
@@ -27,11 +27,11 @@ class Processes(unittest.TestCase):
     def setUp(self):
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
-        self.programs = {process: self.program(Path(folder.name, process)) for process in PROCESSES}
         states = mock.patch.object(pipeline, "STATES", Path(folder.name, "states"))
         states.start()
         self.addCleanup(states.stop)
         self.pipeline = Pipeline.plan("test")
+        self.programs = {process: self.program(Path(folder.name, process)) for process in self.pipeline.processes}
         self.addCleanup(lambda: self.pipeline.stop())
 
     def program(self, path):
@@ -44,7 +44,7 @@ class Processes(unittest.TestCase):
         self.pipeline.wait_ready()
         self.assertTrue(self.pipeline.all_alive())
         self.pipeline.stop()
-        self.assertFalse(any(map(self.pipeline.is_alive, PROCESSES)))
+        self.assertFalse(any(map(self.pipeline.is_alive, self.pipeline.processes)))
         self.assertFalse(self.pipeline.folder.exists())
         self.assertIsNone(Pipeline.load("test"))
 
@@ -58,17 +58,42 @@ class Processes(unittest.TestCase):
     def test_logs_that_are_kept_are_known_to_the_next_stop(self):
         self.pipeline.start(self.programs, {})
         self.pipeline.stop(keep_logs=True)
-        self.assertFalse(any(map(self.pipeline.is_alive, PROCESSES)))
+        self.assertFalse(any(map(self.pipeline.is_alive, self.pipeline.processes)))
         self.assertTrue(self.pipeline.folder.exists())
         Pipeline.load("test").stop()
         self.assertFalse(self.pipeline.folder.exists())
+
+    def test_a_route_by_wasm_brings_the_wasm_producer_and_what_it_is_to_run(self):
+        self.assertNotIn("wasm-producer", self.pipeline.processes)
+        self.assertFalse([name for name in self.pipeline.environment() if "WASM" in name])
+        with tempfile.TemporaryDirectory() as folder:
+            config = Path(folder, "both.toml")
+            config.write_text((pipeline.ROOT / "aguacero.toml").read_text()
+                              + '\n[[streams.weather.routes]]\npath = "/input/wasm"\nvia = "wasm"\n')
+            both = Pipeline.plan("both", config)
+        self.addCleanup(both.stop)
+        self.assertEqual(list(both.processes)[:2], ["kafka-producer", "wasm-producer"])
+        found = {name: value for name, value in both.environment().items() if "WASM" in name}
+        self.assertEqual(found, {
+            "AGUACERO_WASM_PRODUCER_ADMIN": both.processes["wasm-producer"]["admin"],
+            "AGUACERO_WASM_PRODUCER_SOCKET": f"{both.folder}/wasm-producer.sock",
+            "AGUACERO_WASM_PRODUCER_MODULE": str(pipeline.MODULE),
+            "AGUACERO_WASM_PRODUCER_SHA256_FILE": f"{pipeline.MODULE}.sha256",
+        })
+
+    def test_what_a_producer_has_stored_is_read_from_its_metrics(self):
+        text = ('# TYPE aguacero_producer_records_total counter\naguacero_producer_records_total{outcome="failed"} 2\n'
+                'aguacero_producer_records_total{outcome="stored"} 5000\n')
+        self.assertEqual(pipeline.counted(text, pipeline.STORED), 5000)
+        self.assertIsNone(pipeline.counted("", pipeline.STORED))
+        self.assertIsNone(self.pipeline.stored("kafka-producer"))
 
     def test_a_process_that_ignores_the_signal_is_killed(self):
         self.pipeline.start(self.programs, {"STUBBORN": "1"})
         self.pipeline.wait_ready()
         with mock.patch.object(pipeline, "DRAIN_SECONDS_MAX", 0.2):
             self.pipeline.stop()
-        self.assertFalse(any(map(self.pipeline.is_alive, PROCESSES)))
+        self.assertFalse(any(map(self.pipeline.is_alive, self.pipeline.processes)))
 
     def test_a_process_that_ends_is_named_with_the_end_of_its_log(self):
         self.pipeline.start(self.programs, {"BROKEN": "CONSUMER"})

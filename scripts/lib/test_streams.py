@@ -7,7 +7,7 @@ import unittest
 from pathlib import Path
 from unittest import mock
 
-from streams import declared, listen
+from streams import declared, listen, processes, processes_of_file, stream
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -17,18 +17,45 @@ class Declared(unittest.TestCase):
     def test_the_weather(self):
         found = declared(ROOT / "aguacero.toml")
         self.assertEqual((found["database"], found["dead_letters"]), ("aguacero", "dead_letters"))
-        self.assertEqual(found["streams"], [{"name": "weather", "paths": ["/input"], "topic": "messages",
-                                             "collection": "messages", "counters": ["by_country"]}])
+        self.assertEqual(found["streams"], [{
+            "name": "weather", "routes": {"/input": "grpc"}, "topic": "messages", "collection": "messages",
+            "fields": {"texto": ["texto", "text"], "país": ["país", "pais", "country"]}, "counters": {"by_country": ["país"]}}])
+        self.assertEqual(stream(found, "weather"), found["streams"][0])
+        self.assertIsNone(stream(found, "votes"))
 
     def test_a_stream_without_counters_and_archive(self):
         reports = declared(ROOT / "examples" / "guild.toml")["streams"][2]
-        self.assertEqual(reports, {"name": "reportes", "paths": ["/reportes"], "topic": "reportes",
-                                   "collection": "reportes", "counters": []})
+        del reports["fields"]
+        self.assertEqual(reports, {"name": "reportes", "routes": {"/reportes": "grpc"}, "topic": "reportes",
+                                   "collection": "reportes", "counters": {}})
 
     def test_a_gateway_with_a_certificate_is_called_by_https(self):
         self.assertEqual(declared(ROOT / "aguacero.toml")["scheme"], "http")
         with mock.patch.dict(os.environ, {"AGUACERO_GATEWAY_TLS_CERTIFICATE": "server.pem"}):
             self.assertEqual(declared(ROOT / "aguacero.toml")["scheme"], "https")
+
+
+class Processes(unittest.TestCase):
+    def of(self, *vias):
+        return processes({"streams": [{"routes": {f"/{place}": via}} for place, via in enumerate(vias)]})
+
+    def test_a_producer_runs_only_where_a_route_goes_by_it(self):
+        others = ["redis-writer", "consumer", "gateway"]
+        self.assertEqual(self.of("grpc", "grpc"), ["kafka-producer", *others])
+        self.assertEqual(self.of("wasm"), ["wasm-producer", *others])
+        self.assertEqual(self.of("wasm", "grpc"), ["kafka-producer", "wasm-producer", *others])
+
+    @unittest.skipIf(sys.version_info < (3, 11), "no tomllib")
+    def test_the_weather_needs_no_wasm_producer(self):
+        self.assertEqual(processes_of_file(ROOT / "aguacero.toml"), self.of("grpc"))
+
+    def test_a_file_with_mistakes_is_left_to_the_gateway_to_tell(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "file.toml")
+            for text in ["[streams", "", "streams = 1", "[streams.a]", '[streams.a]\ntopic = "a"\nroutes = [1]']:
+                path.write_text(text)
+                self.assertEqual(processes_of_file(path), self.of("grpc"))
+        self.assertEqual(processes_of_file("/nowhere.toml"), self.of("grpc"))
 
 
 @unittest.skipIf(sys.version_info < (3, 11), "no tomllib")

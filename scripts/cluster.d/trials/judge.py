@@ -41,7 +41,7 @@ def settled(stores):
     with Waiting("waiting for the archive and the counters to agree") as waiting:
         while True:
             counts = stores.counts(with_kafka=False)
-            agree = counts.mongodb == counts.total == counts.over_countries
+            agree = counts.agree
             if agree and before == counts.mongodb or time.monotonic() > deadline:
                 return counts
             before = counts.mongodb if agree else None
@@ -69,4 +69,4 @@ def verdict(requests, archived, counts):
         denied=[text for text in refused if archived[text]],
         unknown=len(unknown),
         unknown_stored=sum(archived[text] > 0 for text in unknown),
-        mongodb=counts.mongodb, redis=counts.total, countries=counts.over_countries)
+        mongodb=counts.mongodb, redis=counts.total, countries=counts.sums["by_country"])

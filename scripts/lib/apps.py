@@ -1,0 +1,32 @@
+"""What can be shown: for each app its configuration, what is sent and where to, and how the reckoning calls what comes of it."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class App:
+    name: str
+    sends: str  # in words
+    config: str  # this and the records: below the root of the project
+    records: str
+    stream: str  # of that configuration, the one that is reckoned up
+    routes: str  # as scripts/locust takes them; ROUTES replaces them
+    fields: tuple  # those that are compared with what was sent
+    values: str  # what these are called
+    keys: dict  # what the keys of a counter are called
+
+
+APPS = {app.name: app for app in (
+    App("weather", "weather tweets", "aguacero.toml", "locust/data/tweets.json", "weather", "/input",
+        ("texto",), "texts", {"by_country": "countries"}),
+    App("votes", "votes for bands", "examples/votes.toml", "locust/data/votes.json", "votes", "/votes/grpc=1,/votes/wasm=1",
+        ("name", "album", "year", "rank"), "votes",
+        {"by_name": "bands", "by_album": "albums", "by_rank": "ranks", "by_name_rank": "bands' ranks"}),
+)}
+
+
+def named(name):
+    """By what APP in the environment says; weather if it says nothing. A ValueError has words for whoever wrote it."""
+    if name and name not in APPS:
+        raise ValueError(f"APP is {name!r}, and should be one of {', '.join(APPS)}")
+    return APPS[name or "weather"]
