@@ -7,10 +7,10 @@
 help: ## print this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: ## 10,000 weather tweets through everything, and the count of each store (KEEP=1 leaves it up)
+demo: ## 10,000 weather tweets through everything, and the count of each store (KEEP=1 leaves it up; APP=votes: votes, two routes)
 	@scripts/demo
 
-up: ## services and the four processes, to stay; again, the processes anew (PORT=8080 CONFIG=aguacero.toml)
+up: ## services and the processes, to stay; again, the processes anew (PORT=8080 APP=votes CONFIG=aguacero.toml)
 	@scripts/demo up
 
 look: ## what is stored and counted, of what is up
