@@ -34,7 +34,7 @@ ODD_NEEDS_RECORDS = 500  # smaller files have no odd records
 
 # name, album, year, rank
 ODD = [
-    ("", "", "", ""), (" ", " ", " ", " "), ("null", "undefined", "NaN", "0"), ("None", "True", "-1", "-0"),
+    (" ", " ", " ", " "), ("\t", "\u00a0", "\u3000", "\n"), ("null", "undefined", "NaN", "0"), ("None", "True", "-1", "-0"),
     ("<script>alert(1)</script>", "<img src=x onerror=alert(1)>", "<b>1999</b>", "&lt;1&gt;"),
     ("'; DROP TABLE votes; --", "\" OR \"\"=\"", "1=1", "' OR 1"), ("$where: sleep(9999)", "{\"$gt\": \"\"}", "$year", "$inc"),
     ("{votes}:total", "total-votes", "events", "__other__"), ("__proto__", "constructor", "toString", "hasOwn"),
@@ -84,7 +84,7 @@ def vote(dice):
     if dice.chance(MISSPELT_SHARE):
         name = misspelt(dice, name)
     if dice.chance(OTHER_YEAR_SHARE):
-        year = dice.pick([f"'{year[2:]}", f"c. {year}", f"{year}?", f"{year} ", "", "s. f.", f"{year[:3]}0s"])
+        year = dice.pick([f"'{year[2:]}", f"c. {year}", f"{year}?", f"{year} ", "?", "s. f.", f"{year[:3]}0s"])
     return name, album, year, rank(dice)
 
 
