@@ -6,6 +6,7 @@ from pathlib import Path
 
 # By what a route goes, and whose work that is.
 PRODUCERS = {"grpc": "kafka-producer", "wasm": "wasm-producer"}
+MISTAKES = (OSError, ValueError, LookupError, AttributeError, TypeError)  # what reading a wrong file raises
 LISTEN = "127.0.0.1:8080"
 
 
@@ -47,7 +48,7 @@ def processes_of_file(path):
     """The same of a file that may be wrong: `gateway check` tells that better, and later."""
     try:
         return processes(declared(path))
-    except (OSError, ValueError, LookupError, AttributeError, TypeError):
+    except MISTAKES:
         return processes({"streams": [{"routes": {"/": "grpc"}}]})
 
 
