@@ -50,6 +50,26 @@ impl Admin {
     /// Serves until it is dropped: to the end of the process. `/readyz` answers 200 while `ready`, and 503 from
     /// `shutdown` on.
     pub async fn serve(self, ready: watch::Receiver<bool>, shutdown: Shutdown) {
+        let missing = move || (!*ready.borrow()).then(|| "see the log".to_owned());
+        self.serve_while(missing, shutdown).await;
+    }
+
+    /// [`Self::serve`] of a process that waits for others: it is ready when none of them is `missing`, and tells which
+    /// are until then.
+    pub async fn serve_with(self, missing: watch::Receiver<Vec<&'static str>>, shutdown: Shutdown) {
+        let missing = move || {
+            let missing = missing.borrow();
+            (!missing.is_empty()).then(|| format!("it waits for the {}", missing.join(" and the ")))
+        };
+        self.serve_while(missing, shutdown).await;
+    }
+
+    /// `missing` tells what the process waits for, as long as it does.
+    async fn serve_while(
+        self,
+        missing: impl Fn() -> Option<String> + Clone + Send + 'static,
+        shutdown: Shutdown,
+    ) {
         // Histograms collect samples until somebody looks; nobody may ever scrape.
         let mut upkeep = tokio::time::interval(std::time::Duration::from_secs(5));
         loop {
@@ -68,15 +88,14 @@ impl Admin {
                     }
                 },
             };
-            let (ready, shutdown) = (ready.clone(), shutdown.clone());
+            let (missing, shutdown) = (missing.clone(), shutdown.clone());
             tokio::spawn(async move {
                 let service = service_fn(move |request| {
                     let state = match shutdown.is_requested() {
                         true => State::Draining,
-                        false if *ready.borrow() => State::Ready,
-                        false => State::Starting,
+                        false => missing().map_or(State::Ready, State::Starting),
                     };
-                    let response = answer(&request, state);
+                    let response = answer(&request, &state);
                     async move { Ok::<_, Infallible>(response) }
                 });
                 _ = http1::Builder::new()
@@ -90,14 +109,14 @@ impl Admin {
 }
 
 /// What `/readyz` tells.
-#[derive(Clone, Copy)]
 enum State {
-    Starting,
+    /// It waits for this.
+    Starting(String),
     Ready,
     Draining,
 }
 
-fn answer<B>(request: &Request<B>, state: State) -> Response<Full<Bytes>> {
+fn answer<B>(request: &Request<B>, state: &State) -> Response<Full<Bytes>> {
     let path = request.uri().path();
     let (status, body) = match path {
         "/healthz" => (StatusCode::OK, "ok\n".into()),
@@ -116,16 +135,16 @@ fn answer<B>(request: &Request<B>, state: State) -> Response<Full<Bytes>> {
 }
 
 /// A process with conditions stays ready: it does its work, and another one would have the same.
-fn readiness(state: State) -> (StatusCode, String) {
+fn readiness(state: &State) -> (StatusCode, String) {
     let (status, word) = match state {
-        State::Ready => (StatusCode::OK, "ready"),
-        State::Starting => (
+        State::Ready => (StatusCode::OK, "ready".to_owned()),
+        State::Starting(missing) => (
             StatusCode::SERVICE_UNAVAILABLE,
-            "not ready yet: see the log",
+            format!("not ready yet: {missing}"),
         ),
         State::Draining => (
             StatusCode::SERVICE_UNAVAILABLE,
-            "draining: it was told to end, and finishes what it has begun",
+            "draining: it was told to end, and finishes what it has begun".to_owned(),
         ),
     };
     let conditions = conditions::told().into_iter();

@@ -32,7 +32,7 @@ use std::{
 };
 
 use crate::config::{
-    Access, Config, Counter, FilesOf, Key, OnIdConflict, Partitioning, Stream, Topic,
+    Access, Config, Counter, FilesOf, Key, OnIdConflict, Partitioning, Route, Stream, Topic, Via,
 };
 
 /// The exit status of a process whose configuration has mistakes.
@@ -217,11 +217,11 @@ fn topic_line(topic: &Topic) -> String {
 
 /// `POST /input → messages (sticky) → archive messages`
 fn stream_line(config: &Config, stream: &Stream) -> String {
-    let paths: Vec<_> = stream
-        .routes
-        .iter()
-        .map(|route| route.path.as_str())
-        .collect();
+    let path = |route: &Route| match route.via {
+        Via::Grpc => route.path.clone(),
+        other => format!("{} (by the {})", route.path, other.process()),
+    };
+    let paths: Vec<_> = stream.routes.iter().map(path).collect();
     let rules = match stream.spread.rules.len() {
         0 => String::new(),
         1 => "1 rule, else ".to_owned(),
@@ -314,5 +314,14 @@ mod tests {
         ] {
             assert!(summary.contains(line), "{line}is not in\n{summary}");
         }
+    }
+
+    #[test]
+    fn a_summary_shows_which_routes_do_not_go_by_the_kafka_producer() {
+        let votes = include_str!("../../examples/votes.toml");
+        let config = Config::parse(votes, "votes.toml", []).unwrap_or_else(|e| panic!("{e}"));
+        let line = "stream  votes: POST /votes/grpc, /votes/wasm (by the wasm-producer) → votes (sticky) → archive votes\n";
+        let summary = Summary(&config).to_string();
+        assert!(summary.contains(line), "{line}is not in\n{summary}");
     }
 }

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, sync::Arc, thread};
 
 use aguacero::{
     admin::Admin,
-    config::{Access, Config, Key, Stream},
+    config::{Access, Config, Key, Stream, Via},
     essential::{essential, or_exit},
     shutdown::Shutdown,
 };
@@ -39,7 +39,7 @@ pub struct App {
 impl App {
     /// Binds the public address and the admin port. `keys` are those of the configuration's file of keys.
     pub async fn build(config: Config, keys: Vec<Key>) -> anyhow::Result<Self> {
-        metric::describe();
+        metric::describe(&config);
         let tls = config.gateway.tls.as_ref().map(Tls::load).transpose()?;
         let admin = Admin::bind(config.gateway.admin).await?;
         let address = config.gateway.listen;
@@ -78,9 +78,10 @@ impl App {
         let watching = keys::watch_file(Arc::clone(&self.config), key_set_sender);
         tokio::spawn(essential("watching the file of keys", watching));
 
-        let (ready_sender, ready) = watch::channel(false);
+        let processes = self.config.vias().into_iter().map(Via::process);
+        let (missing_sender, missing) = watch::channel(processes.collect::<Vec<_>>());
         let mut admin = JoinSet::new(); // ends with this function
-        let serving = self.admin.serve(ready, shutdown.clone());
+        let serving = self.admin.serve_with(missing, shutdown.clone());
         admin.spawn(essential("the admin port", serving));
         if let Some(tls) = self.tls {
             tokio::spawn(essential("watching the certificate", tls.watch_files()));
@@ -88,7 +89,7 @@ impl App {
         let addresses = Arc::new(Addresses::new(&self.config.gateway));
         let budget = Budget::new(self.config.gateway.bytes_in_flight_max);
 
-        let (welcomed, mut welcomes) = mpsc::channel(workers);
+        let (welcomed, welcomes) = mpsc::channel(workers);
         let (ended_sender, mut ended) = mpsc::channel::<()>(1);
         let mut threads = Vec::new();
         for index in 0..workers {
@@ -112,18 +113,8 @@ impl App {
                     })?,
             );
         }
-        drop((ended_sender, self.listener));
-
-        tokio::spawn(async move {
-            for _ in 0..workers {
-                if welcomes.recv().await.is_none() {
-                    return;
-                }
-            }
-            tracing::info!("ready: the kafka-producer has seen every topic");
-            ready_sender.send_replace(true);
-            std::future::pending::<()>().await;
-        });
+        drop((ended_sender, welcomed, self.listener));
+        tokio::spawn(count_welcomes(workers, welcomes, missing_sender));
 
         _ = ended.recv().await; // none: every worker has let go of its end
         for thread in threads {
@@ -133,6 +124,28 @@ impl App {
         }
         Ok(())
     }
+}
+
+/// Takes a producer out of those that are missing when it has welcomed every worker.
+async fn count_welcomes(
+    workers: usize,
+    mut welcomes: mpsc::Receiver<Via>,
+    missing: watch::Sender<Vec<&'static str>>,
+) {
+    let mut counts = [0; Via::ALL.len()];
+    while !missing.borrow().is_empty() {
+        let Some(via) = welcomes.recv().await else {
+            return; // the workers have ended
+        };
+        let count = &mut counts[via as usize];
+        *count += 1;
+        if *count == workers {
+            tracing::info!("the {} has seen every topic", via.process());
+            missing.send_modify(|missing| missing.retain(|process| *process != via.process()));
+        }
+    }
+    tracing::info!("ready");
+    std::future::pending::<()>().await; // so that those who watch go on
 }
 
 /// As the standard library does it, with room for more clients that connect at once.

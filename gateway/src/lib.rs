@@ -1,7 +1,7 @@
 //! The gateway, in the order of an event's way through it; each folder is a stage.
 //!
-//! A [`worker`] is one thread with a runtime of its own; it owns its connections, its open slabs and its stream to
-//! the kafka-producer, so that an event crosses no thread in here.
+//! A [`worker`] is one thread with a runtime of its own; it owns its connections, its open slabs and its streams to
+//! the producers, so that an event crosses no thread in here.
 //!
 //! 1. [`connection`]: accepted, secured, served as HTTP/1.1 or HTTP/2, closed.
 //! 2. [`request`]: routed to a stream, let in by its key, its body read and expanded under limits.

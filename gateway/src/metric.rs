@@ -7,7 +7,11 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use aguacero::{accept::Kind, config::Config, log_limiter};
+use aguacero::{
+    accept::Kind,
+    config::{Config, Via},
+    log_limiter,
+};
 use metrics::{
     Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram,
     gauge, histogram,
@@ -45,11 +49,11 @@ const CERTIFICATE_REFUSED: &str = "aguacero_gateway_certificate_refused";
 
 /// The label of a request that leads to no stream.
 const NO_STREAM: &str = "none";
-/// What a gateway is linked to.
-const SIDECARS: [Sidecar; 2] = [Sidecar::KafkaProducer, Sidecar::RedisWriter];
+/// What a gateway is linked to beside the producers that its routes take.
+pub(crate) const REDIS_WRITER: &str = "redis-writer";
 
 /// Tells Prometheus what they are, and begins those that need no worker at 0.
-pub(crate) fn describe() {
+pub(crate) fn describe(config: &Config) {
     describe_counter!(
         ANSWERS,
         "Answers, by the stream that their request is for and by status"
@@ -93,7 +97,7 @@ pub(crate) fn describe() {
         Unit::Bytes,
         "Bytes that events hold until their receipt"
     );
-    describe_counter!(FRAMES, "Frames that were sent to the kafka-producer");
+    describe_counter!(FRAMES, "Frames that were sent to the producer");
     describe_counter!(FRAME_BYTES, Unit::Bytes, "Bytes of these frames");
     describe_counter!(SLABS, "Slabs that were sent, each time that one was");
     describe_counter!(SLABS_RESENT, "Slabs that were sent again");
@@ -102,7 +106,7 @@ pub(crate) fn describe() {
         Unit::Seconds,
         "From a slab's first event to its verdict"
     );
-    describe_counter!(RECEIPTS, "Receipts that came from the kafka-producer");
+    describe_counter!(RECEIPTS, "Receipts that came from the producer");
     describe_gauge!(
         LINKS,
         "Workers that are connected to the sidecar; all of them, when all is well"
@@ -140,9 +144,10 @@ pub(crate) fn describe() {
     for reason in NotStored::ALL {
         counter!(NOT_STORED, "reason" => reason.name()).increment(0);
     }
-    for sidecar in SIDECARS {
-        gauge!(LINKS, "to" => sidecar.name()).increment(0.0);
-        counter!(LINK_BREAKS, "to" => sidecar.name()).increment(0);
+    let producers = config.vias().into_iter().map(Via::process);
+    for process in producers.chain([REDIS_WRITER]) {
+        gauge!(LINKS, "to" => process).increment(0.0);
+        counter!(LINK_BREAKS, "to" => process).increment(0);
     }
     keys(0);
     keys_refused(false);
@@ -313,11 +318,11 @@ pub(crate) fn accepting_paused() {
 pub(crate) enum NotStored {
     /// As many bytes as the bounds allow are on their way.
     Full,
-    /// A partition, or the kafka-producer, does not answer: what is new is not taken.
+    /// A partition, or the producer, does not answer: what is new is not taken.
     Away,
     /// The deadline came before they could be sent.
     Unreachable,
-    /// Kafka, or the kafka-producer, refuses them.
+    /// Kafka, or the producer, refuses them.
     Refused,
     /// They were sent, and the deadline came before Kafka confirmed them.
     Unconfirmed,
@@ -380,7 +385,7 @@ impl Drop for Unanswered<'_> {
     }
 }
 
-/// What a worker sends to the kafka-producer.
+/// What a worker sends to a producer.
 pub(crate) struct Sent {
     bytes_in_flight: Gauge,
     frames: Counter,
@@ -393,16 +398,16 @@ pub(crate) struct Sent {
 }
 
 impl Sent {
-    /// Of the worker whose thread this is.
-    pub(crate) fn new() -> Self {
+    /// Of the worker whose thread this is, to the producer of this name.
+    pub(crate) fn to(process: &'static str) -> Self {
         Self {
-            bytes_in_flight: gauge!(BYTES_IN_FLIGHT, "worker" => worker_name()),
-            frames: counter!(FRAMES),
-            frame_bytes: counter!(FRAME_BYTES),
-            slabs: counter!(SLABS),
-            resent: counter!(SLABS_RESENT),
-            receipts: counter!(RECEIPTS),
-            seconds: histogram!(SLAB_SECONDS),
+            bytes_in_flight: gauge!(BYTES_IN_FLIGHT, "to" => process, "worker" => worker_name()),
+            frames: counter!(FRAMES, "to" => process),
+            frame_bytes: counter!(FRAME_BYTES, "to" => process),
+            slabs: counter!(SLABS, "to" => process),
+            resent: counter!(SLABS_RESENT, "to" => process),
+            receipts: counter!(RECEIPTS, "to" => process),
+            seconds: histogram!(SLAB_SECONDS, "to" => process),
         }
     }
 
@@ -416,29 +421,13 @@ impl Sent {
     }
 }
 
-/// A process beside the gateway.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Sidecar {
-    KafkaProducer,
-    RedisWriter,
-}
-
-impl Sidecar {
-    fn name(self) -> &'static str {
-        match self {
-            Self::KafkaProducer => "kafka-producer",
-            Self::RedisWriter => "redis-writer",
-        }
-    }
-}
-
-/// A worker's connection to a sidecar, counted while it is open; dropped, it broke.
+/// A worker's connection to the sidecar of this name, counted while it is open; dropped, it broke.
 pub(crate) struct OpenLink(&'static str);
 
 impl OpenLink {
-    pub(crate) fn to(sidecar: Sidecar) -> Self {
-        gauge!(LINKS, "to" => sidecar.name()).increment(1.0);
-        Self(sidecar.name())
+    pub(crate) fn to(process: &'static str) -> Self {
+        gauge!(LINKS, "to" => process).increment(1.0);
+        Self(process)
     }
 }
 

@@ -125,7 +125,7 @@ impl Stages {
         bytes
     }
 
-    /// Takes what a kafka-producer says of the slabs that have left, whatever it is; returns how many are done.
+    /// Takes what a producer says of the slabs that have left, whatever it is; returns how many are done.
     pub fn told(&mut self, message: &[u8]) -> usize {
         _ = self.lane.next_frame(Instant::now());
         let Ok(message) = FromProducer::decode(message) else {

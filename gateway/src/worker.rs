@@ -9,12 +9,12 @@ use std::{
 };
 
 use aguacero::{
-    config::Config,
+    config::{Config, Via},
     essential::essential,
     shutdown::{Shutdown, within},
 };
 use hyper::{Request, body::Incoming, http::request::Parts};
-use tokio::{runtime::LocalOptions, sync::mpsc};
+use tokio::{runtime::LocalOptions, sync::mpsc, task::JoinHandle};
 use tokio_rustls::TlsAcceptor;
 
 use crate::{
@@ -24,7 +24,7 @@ use crate::{
         respond::{self, Answer},
         response_headers::ResponseHeaders,
     },
-    batch::{budget::Budget, link::Link, ticket::Tickets},
+    batch::{budget::Budget, link::Link, links::Links, ticket::Tickets},
     connection::{
         addresses::{Addresses, Peer, Place},
         deadlines::Deadline,
@@ -62,8 +62,8 @@ pub(crate) struct Setup {
     pub(crate) addresses: Arc<Addresses>,
     /// Of bytes in flight.
     pub(crate) budget: Budget,
-    /// Told once, when the kafka-producer has welcomed this worker.
-    pub(crate) welcomed: mpsc::Sender<()>,
+    /// Told once of each producer that routes take, when it has welcomed this worker.
+    pub(crate) welcomed: mpsc::Sender<Via>,
     pub(crate) keys: Keys,
     pub(crate) shutdown: Shutdown,
 }
@@ -84,7 +84,7 @@ pub(crate) struct Worker {
     unreceipted: Cell<usize>,
     /// Nothing is waited for any more.
     has_ended: Cell<bool>,
-    link: Rc<Link>,
+    links: Links,
     pending_answers: PendingAnswers,
     /// Of HTTP/2, whose answers have not left.
     streams: Cell<usize>,
@@ -123,12 +123,16 @@ async fn serve(setup: Setup) -> anyhow::Result<()> {
     } = setup;
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let live = Rc::new(Live::new(&config));
-    let link = Rc::new(Link::new(&config, budget, Rc::clone(&live)));
+    let links = Links::new(&config, &budget, &live);
     let (link_trigger, link_shutdown) = Shutdown::new();
     let telling = Rc::clone(&live).run(link_shutdown.clone());
     let deltas = tokio::task::spawn_local(essential("the live counters", telling));
-    let driving = Rc::clone(&link).run(welcomed, link_shutdown);
-    let receipts = tokio::task::spawn_local(essential("the link", driving));
+    let drive = |link: &Rc<Link>| {
+        let driving = Link::run(Rc::clone(link), welcomed.clone(), link_shutdown.clone());
+        tokio::task::spawn_local(essential("a link", driving))
+    };
+    let receipts: Vec<_> = links.all().iter().map(drive).collect();
+    drop((welcomed, link_shutdown));
     let worker = Rc::new(Worker {
         body_budget: BodyBudget::new(&config.gateway),
         expander: Expander::default(),
@@ -142,7 +146,7 @@ async fn serve(setup: Setup) -> anyhow::Result<()> {
         keys,
         unreceipted: Cell::new(0),
         has_ended: Cell::new(false),
-        link,
+        links,
         config: Arc::clone(&config),
     });
 
@@ -155,7 +159,7 @@ async fn serve(setup: Setup) -> anyhow::Result<()> {
     .await;
     link_trigger.fire();
     _ = within(DELTAS_DRAIN, "the last deltas", deltas).await;
-    receipts.abort();
+    receipts.iter().for_each(JoinHandle::abort);
     worker.has_ended.set(true);
     Ok(())
 }
@@ -264,12 +268,13 @@ impl Worker {
                 return answer.retriable_under(&base.retry_key());
             }
         };
+        let link = self.links.of(target.via);
         let taken = {
             let mut judge = self.judge.borrow_mut();
             let records_max = self.config.gateway.batch_records_max;
             let intake = Intake {
                 judge: &mut judge,
-                lane: &mut self.link.lane(),
+                lane: &mut link.lane(),
                 records_max,
                 owner: response_headers.owner_name(),
                 preferences: target.preferences,
@@ -283,7 +288,7 @@ impl Worker {
         drop(body); // it may be large, and the receipt a while away
         limits.let_go();
         if !tickets.is_empty() {
-            self.link.wake();
+            link.wake();
         }
         response_headers.has_sent(outcomes.records.len());
         if target.preferences.respond_async && outcomes.are_open() && self.may_answer_early() {

@@ -1,6 +1,6 @@
 use std::{path::Path, time::Duration};
 
-use super::{Config, Mistakes, OnIdConflict, Partitioning, TextPlain, Type};
+use super::{Config, Mistakes, OnIdConflict, Partitioning, TextPlain, Type, Via};
 use crate::scalar::Scalar;
 
 /// The least that a file can declare.
@@ -161,7 +161,10 @@ mod files {
         let config = repository_file("examples/votes.toml");
         let stream = config.stream("votes").expect("declared");
         assert_eq!(stream.fields[3].types.0, [Type::String, Type::Integer]);
-        assert_eq!(stream.routes[0].path, "/votes");
+        let routes = [("/votes/grpc", Via::Grpc), ("/votes/wasm", Via::Wasm)];
+        let declared = stream.routes.iter().map(|route| (&*route.path, route.via));
+        assert!(declared.eq(routes));
+        assert_eq!(config.vias(), Via::ALL);
         assert_eq!(stream.counters.len(), 4);
     }
 

@@ -202,7 +202,7 @@ impl Lane {
     /// Refuses an event that is larger than its topic takes.
     fn check_size(&self, origin: &Origin<'_>, event: &Append<'_>) -> Result<(), Refused> {
         let limit = self.topics[origin.stream.topic].record_bytes_max;
-        // What else is in a record the kafka-producer has subtracted.
+        // What else is in a record the producer has subtracted.
         let bytes = event.bytes() + origin.trace[1].len();
         match limit.is_some_and(|limit| bytes > limit) {
             true => Err(Refused::TooLarge(limit)),

@@ -1,4 +1,4 @@
-//! A lane: the slabs of one worker on their way to the kafka-producer. Pure state, no I/O: time and
+//! A lane: the slabs of one worker on their way to one producer. Pure state, no I/O: time and
 //! messages are handed in, frames and verdicts come out.
 //!
 //! A slab is *open* while events join it, then *waiting* to be sent (again), then *sent* until its
@@ -32,7 +32,7 @@ const RESEND_PAUSE: Duration = Duration::from_millis(50);
 /// How long sticky spreading prefers others to a partition that did not store, in `partition_slow`.
 const AVOIDED_FOR: u32 = 10;
 
-/// The slabs of one worker.
+/// The slabs of one worker for one producer.
 pub(crate) struct Lane {
     pub(super) bounds: Bounds,
     /// Of all workers.
@@ -66,7 +66,7 @@ pub(crate) struct Sums {
     pub(crate) resent: u64,
 }
 
-/// What a worker may have on its way.
+/// What a lane may have on its way.
 #[derive(Debug, Clone)]
 pub(crate) struct Bounds {
     pub(crate) frames_max: usize,
@@ -89,7 +89,7 @@ pub(super) struct Topic {
     pub(super) ordinary: Vec<i32>,
     /// Position in `ordinary` that sticky spreading stays with.
     pub(super) sticky: usize,
-    /// Value, key and name of one record, as the kafka-producer told.
+    /// Value, key and name of one record, as the producer told.
     pub(super) record_bytes_max: Option<usize>,
 }
 
@@ -104,15 +104,14 @@ pub(crate) struct Finished {
 }
 
 impl Bounds {
-    /// The worker's share of the configured bounds.
+    /// The lane's share of the configured bounds: each worker has one for each process that routes take.
     pub(crate) fn of(config: &Config) -> Self {
         let gateway = &config.gateway;
+        let lanes = gateway.workers * config.vias().len().max(1);
         Self {
             frames_max: gateway.frames_in_flight_max,
             slab_bytes_max: gateway.slab_bytes_max,
-            partition_bytes_max: gateway
-                .partition_bytes_in_flight_max
-                .div_ceil(gateway.workers),
+            partition_bytes_max: gateway.partition_bytes_in_flight_max.div_ceil(lanes),
             ack_timeout: gateway.ack_timeout,
             partition_slow: gateway.partition_slow,
         }
@@ -278,7 +277,7 @@ impl Lane {
         self.finish(id, verdict, receipt.incarnation.clone(), offsets)
     }
 
-    /// The kafka-producer has welcomed this lane.
+    /// The producer has welcomed this lane.
     pub(crate) fn connected(&mut self, limits: &[TopicLimit]) {
         self.link = LinkState::Up;
         for topic in &mut self.topics {

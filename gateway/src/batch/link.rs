@@ -1,14 +1,17 @@
-//! The link to the kafka-producer: connects, sends the lane's frames, hands it the receipts.
+//! The link to a producer: connects, sends the lane's frames, hands it the receipts.
 
 use std::{
     cell::{RefCell, RefMut},
-    path::PathBuf,
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use aguacero::{config::Config, log_limiter, shutdown::Shutdown};
+use aguacero::{
+    config::{Config, Via},
+    log_limiter,
+    shutdown::Shutdown,
+};
 use aguacero_proto::{
     pod::PodStream,
     produce::{
@@ -32,7 +35,7 @@ use crate::{
         verdict::Outcome,
     },
     live::deltas::Live,
-    metric::{self, OpenLink, Sent, Sidecar},
+    metric::{self, OpenLink, Sent},
 };
 
 /// How often deadlines are looked at.
@@ -46,32 +49,34 @@ const YIELDS: usize = 2;
 const STREAM_WINDOW: u32 = 4 << 20;
 const CONNECTION_WINDOW: u32 = 8 << 20;
 /// What the log says while there is no stream.
-const UNANSWERED: &str = "the kafka-producer does not answer";
+const UNANSWERED: &str = "the producer does not answer";
 
-/// A worker's lane and what drives it.
+/// A lane of a worker and what drives it.
 pub(crate) struct Link {
     config: Arc<Config>,
+    via: Via,
     lane: RefCell<Lane>,
     appended: Notify,
     live: Rc<Live>,
     sent: Sent,
 }
 
-/// A stream that the kafka-producer has welcomed.
+/// A stream that the producer has welcomed.
 struct Session {
     frames: mpsc::Sender<ToProducer>,
     answers: Streaming<FromProducer>,
 }
 
 impl Link {
-    pub(crate) fn new(config: &Arc<Config>, budget: Budget, live: Rc<Live>) -> Self {
+    pub(crate) fn new(config: &Arc<Config>, via: Via, budget: Budget, live: Rc<Live>) -> Self {
         let lane = Lane::new(config, Bounds::of(config), budget, Instant::now());
         Self {
             config: Arc::clone(config),
+            via,
             lane: RefCell::new(lane),
             appended: Notify::new(),
             live,
-            sent: Sent::new(),
+            sent: Sent::to(via.process()),
         }
     }
 
@@ -85,25 +90,26 @@ impl Link {
         self.appended.notify_one();
     }
 
-    /// Keeps a session open until the shutdown and the last receipt.
-    pub(crate) async fn run(self: Rc<Self>, welcomed: mpsc::Sender<()>, shutdown: Shutdown) {
+    /// Keeps a session open until the shutdown and the last receipt. `welcomed` is told once, at the first welcome.
+    pub(crate) async fn run(self: Rc<Self>, welcomed: mpsc::Sender<Via>, shutdown: Shutdown) {
         let mut welcomed = Some(welcomed);
+        let process = self.via.process();
         loop {
             let connecting = self.connect();
             match self.ticking(connecting).await {
                 Ok(session) => {
-                    log_limiter::ended(UNANSWERED, "");
+                    log_limiter::ended(UNANSWERED, process);
                     if let Some(welcomed) = welcomed.take() {
-                        _ = welcomed.send(()).await;
+                        _ = welcomed.send(self.via).await;
                     }
-                    let open = OpenLink::to(Sidecar::KafkaProducer);
+                    let open = OpenLink::to(process);
                     let why = self.serve(session).await;
                     drop(open);
                     self.lane.borrow_mut().disconnected(Instant::now());
-                    log_limiter::repeated("the stream to the kafka-producer broke", "", &why);
+                    log_limiter::repeated("the stream to the producer broke", process, &why);
                 }
                 Err(status) => {
-                    log_limiter::repeated(UNANSWERED, "", &status);
+                    log_limiter::repeated(UNANSWERED, process, &status);
                 }
             }
             if shutdown.is_requested() && self.lane.borrow().is_empty() {
@@ -129,9 +135,9 @@ impl Link {
 
     /// Opens a stream and exchanges greetings.
     async fn connect(&self) -> Result<Session, Status> {
-        let path: PathBuf = self.config.kafka_producer.socket.clone();
+        let path = self.config.socket_of(self.via).to_owned();
         // The address is required and never used: the connector knows the socket.
-        let channel = Endpoint::from_static("http://kafka-producer")
+        let channel = Endpoint::from_static("http://producer")
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .connect_with_connector(tower::service_fn(move |_| {
@@ -167,10 +173,14 @@ impl Link {
             kind: Some(from_producer::Kind::Welcome(welcome)),
         }) = answers.message().await?
         else {
-            return Err(Status::internal("the kafka-producer did not greet"));
+            return Err(Status::internal("it did not greet"));
         };
         if welcome.config_fingerprint != self.config.fingerprint {
-            tracing::warn!("the kafka-producer declares other topics or streams than this gateway");
+            let about = self.via.process();
+            tracing::warn!(
+                about,
+                "the producer declares other topics or streams than this gateway"
+            );
         }
         self.lane.borrow_mut().connected(&welcome.topics);
         Ok(Session { frames, answers })
@@ -259,4 +269,4 @@ impl Link {
 
 #[cfg(test)]
 #[path = "link_tests.rs"]
-mod tests;
+pub(super) mod tests;

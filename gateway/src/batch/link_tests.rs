@@ -1,4 +1,4 @@
-//! A kafka-producer that goes away with a frame, and again with the next.
+//! A producer that goes away with a frame, and again with the next.
 
 use std::{
     pin::Pin,
@@ -19,18 +19,20 @@ use tonic::{Request, Response, transport::Server};
 
 use super::*;
 use crate::batch::{
-    append::{Append, Appending, Origin},
+    append::{Append, Appending, Origin, Refused},
     slab::decoded,
     verdict::Verdict,
 };
 
 /// Longer than anything takes here.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(in crate::batch) const PATIENCE: Duration = Duration::from_secs(30);
 /// Streams that end with their first frame.
 const BROKEN: usize = 2;
 
+/// A producer that stores everything but what comes by its first streams.
 struct Fake {
     streams: AtomicUsize,
+    broken: usize,
     frames: mpsc::UnboundedSender<(usize, Frame)>,
 }
 
@@ -44,6 +46,7 @@ impl Producer for Fake {
     ) -> Result<Response<Self::ProduceStream>, Status> {
         let stream = self.streams.fetch_add(1, Ordering::SeqCst);
         let (mut incoming, frames) = (request.into_inner(), self.frames.clone());
+        let broken = self.broken;
         let (answers, outgoing) = mpsc::unbounded_channel();
         tokio::spawn(async move {
             while let Ok(Some(message)) = incoming.message().await {
@@ -57,7 +60,7 @@ impl Producer for Fake {
                         };
                         let receipts = decoded(&frame).iter().map(receipt).collect();
                         _ = frames.send((stream, frame));
-                        if stream < BROKEN {
+                        if stream < broken {
                             return; // which ends the stream
                         }
                         from_producer::Kind::Receipts(Receipts { receipts })
@@ -71,6 +74,28 @@ impl Producer for Fake {
     }
 }
 
+/// Serves a producer whose first `broken` streams end with their first frame; the frames that come, each with the number
+/// of its stream.
+pub(in crate::batch) fn serve(
+    socket: &std::path::Path,
+    broken: usize,
+) -> mpsc::UnboundedReceiver<(usize, Frame)> {
+    let listener = UnixListener::bind(socket).unwrap();
+    let (frames, came) = mpsc::unbounded_channel();
+    let fake = Fake {
+        streams: AtomicUsize::new(0),
+        broken,
+        frames,
+    };
+    let incoming = UnixListenerStream::new(listener).map(|a| a.and_then(PodStream::new));
+    tokio::spawn(
+        Server::builder()
+            .add_service(ProducerServer::new(fake))
+            .serve_with_incoming(incoming),
+    );
+    came
+}
+
 fn config(socket: &std::path::Path) -> Arc<Config> {
     let toml = format!(
         "[topics.t]\npartitions = 1\n[streams.s]\ntopic = \"t\"\n[[streams.s.routes]]\npath = \"/s\"\n\
@@ -80,7 +105,12 @@ fn config(socket: &std::path::Path) -> Arc<Config> {
     Arc::new(Config::parse(&toml, "test", []).unwrap())
 }
 
-fn append(link: &Link, config: &Config, value: &str) -> oneshot::Receiver<Rc<Verdict>> {
+/// Appends an event to the only stream, if it is taken.
+pub(in crate::batch) fn append(
+    link: &Link,
+    config: &Config,
+    value: &str,
+) -> Result<oneshot::Receiver<Rc<Verdict>>, Refused> {
     let origin = Origin {
         stream: &config.streams[0],
         base: EventId::new_base(),
@@ -100,32 +130,22 @@ fn append(link: &Link, config: &Config, value: &str) -> oneshot::Receiver<Rc<Ver
     };
     let mut lane = link.lane();
     let place = Appending::begin(&mut lane, &origin, 1000, Instant::now()).append(&append);
-    let verdict = lane.wait(place.unwrap().unwrap().slab).unwrap();
+    let verdict = lane.wait(place?.unwrap().slab).unwrap();
     drop(lane);
     link.wake();
-    verdict
+    Ok(verdict)
 }
 
 #[tokio::test]
 async fn a_frame_that_is_lost_twice_is_sent_a_third_time_as_it_was_before_what_is_newer() {
     let folder = tempfile::tempdir().unwrap();
     let config = config(&folder.path().join("s"));
-    let listener = UnixListener::bind(&config.kafka_producer.socket).unwrap();
-    let (frames, mut came) = mpsc::unbounded_channel();
-    let fake = Fake {
-        streams: AtomicUsize::new(0),
-        frames,
-    };
-    let incoming = UnixListenerStream::new(listener).map(|a| a.and_then(PodStream::new));
-    tokio::spawn(
-        Server::builder()
-            .add_service(ProducerServer::new(fake))
-            .serve_with_incoming(incoming),
-    );
+    let mut came = serve(config.socket_of(Via::Grpc), BROKEN);
 
     let exchange = async {
         let link = Rc::new(Link::new(
             &config,
+            Via::Grpc,
             Budget::new(1 << 20),
             Rc::new(Live::new(&config)),
         ));
@@ -134,14 +154,14 @@ async fn a_frame_that_is_lost_twice_is_sent_a_third_time_as_it_was_before_what_i
         tokio::task::spawn_local(Rc::clone(&link).run(welcomed, shutdown));
         timeout(PATIENCE, is_welcome.recv()).await.unwrap();
 
-        let mut verdicts = vec![append(&link, &config, "{\"n\":0}")];
+        let mut verdicts = vec![append(&link, &config, "{\"n\":0}").unwrap()];
         let mut slabs: Vec<Vec<_>> = vec![Vec::new(); BROKEN + 1];
         while slabs[BROKEN].len() < BROKEN + 1 {
             let (stream, frame) = timeout(PATIENCE, came.recv()).await.unwrap().unwrap();
             slabs[stream].extend(decoded(&frame));
             if stream < BROKEN {
                 let value = format!("{{\"n\":{}}}", verdicts.len());
-                verdicts.push(append(&link, &config, &value));
+                verdicts.push(append(&link, &config, &value).unwrap());
             }
         }
         let last = &slabs[BROKEN];

@@ -19,7 +19,7 @@ use tokio_tungstenite::{
 
 use crate::{
     live::deltas::Live,
-    metric::{self, OpenLink, Sidecar},
+    metric::{self, OpenLink, REDIS_WRITER},
 };
 
 /// Pause between two attempts to connect.
@@ -62,7 +62,7 @@ impl Live {
         };
         send(&mut socket, to_redis_writer::Kind::Hello(hello)).await?;
         log_limiter::ended(UNANSWERED, "");
-        let _open = OpenLink::to(Sidecar::RedisWriter);
+        let _open = OpenLink::to(REDIS_WRITER);
         loop {
             let frame = self.pending.borrow_mut().next_frame(&self.config);
             if let Some(frame) = frame {

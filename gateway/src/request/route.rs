@@ -1,7 +1,7 @@
 //! Which stream a request is for, and whether its header lets it in: what there is (404, 405), who may write (401,
 //! 403), how fast (429), and then the rest.
 
-use aguacero::config::{Access, Config, Stream, TextPlain};
+use aguacero::config::{Access, Config, Stream, TextPlain, Via};
 use hyper::{
     Method, Version,
     header::{
@@ -44,6 +44,8 @@ const NDJSON: [&str; 6] = [
 pub(crate) struct Target {
     /// Position in `Config::streams`.
     pub(crate) stream: usize,
+    /// The route's way into Kafka.
+    pub(crate) via: Via,
     pub(crate) coding: Coding,
     pub(crate) format: Format,
     /// The request's `Idempotency-Key`.
@@ -82,10 +84,10 @@ pub(crate) fn route(
         return Err(Answer::uri_too_long(PATH_BYTES_MAX).into());
     }
     let serves = |path: &str| {
-        config
-            .streams
-            .iter()
-            .position(|s| s.routes.iter().any(|route| route.path == path))
+        config.streams.iter().enumerate().find_map(|(at, stream)| {
+            let route = stream.routes.iter().find(|route| route.path == path)?;
+            Some((at, route.via))
+        })
     };
     let fields = Fields::of(&request.headers);
     check_host(request, &fields)?;
@@ -98,7 +100,7 @@ pub(crate) fn route(
     if !path.starts_with('/') || request.method == Method::CONNECT {
         return Err(Answer::no_path().into());
     }
-    let Some(stream) = serves(path) else {
+    let Some((stream, via)) = serves(path) else {
         return Err(Answer::no_such_route(path, config).into());
     };
     let declared = &config.streams[stream];
@@ -131,6 +133,7 @@ pub(crate) fn route(
     check_sizes(config, &fields)?;
     Ok(Target {
         stream,
+        via,
         coding: Coding::of(&fields.codings)?,
         format: format(&fields, declared)?,
         client_key: ClientKey::from_values(&fields.keys)?,
