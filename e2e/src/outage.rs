@@ -10,10 +10,7 @@ use tokio::{
     task::spawn_blocking,
 };
 
-use crate::once;
-
-/// The `client.id` of every kafka-producer.
-const PRODUCER: &str = "aguacero-kafka-producer";
+use crate::{Kind, once};
 
 /// One outage at a time.
 static ONE: Mutex<()> = Mutex::const_new(());
@@ -101,7 +98,7 @@ impl Outages {
         self.signal(service, Signal::CONT);
     }
 
-    /// Lets every kafka-producer together write so many bytes a second; without a number, as many as it
+    /// Lets every producer of this run together write so many bytes a second; without a number, as many as it
     /// can. The broker holds answers back until the rate is kept.
     pub async fn quota(&self, bytes_per_second: Option<u64>) {
         let change = match bytes_per_second {
@@ -116,7 +113,8 @@ impl Outages {
         };
         let mut arguments = vec!["--alter"];
         arguments.extend(change.iter().map(String::as_str));
-        arguments.extend(["--entity-type", "clients", "--entity-name", PRODUCER]);
+        let client_id = format!("aguacero-{}", Kind::producer().program());
+        arguments.extend(["--entity-type", "clients", "--entity-name", &client_id]);
         self.kafka_tool("kafka.admin.ConfigCommand", &arguments)
             .await;
     }

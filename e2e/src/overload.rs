@@ -123,7 +123,7 @@ pub struct Figures {
     /// Bytes that were resident at most.
     pub gateway_peak: u64,
     /// The same.
-    pub kafka_producer_peak: u64,
+    pub producer_peak: u64,
     /// From the end of the overload until a lone event was stored within [`NORMAL`].
     pub recovered: Duration,
     /// From then until everything was archived and shown.
@@ -177,7 +177,7 @@ pub async fn measure(plan: &Plan, quota: u64, outages: &Outages) -> Figures {
         told,
         goodput,
         gateway_peak: pipeline.gateway.memory_peak(),
-        kafka_producer_peak: pipeline.kafka_producer.memory_peak(),
+        producer_peak: pipeline.producer.memory_peak(),
         recovered,
         exact: before.elapsed(),
     }

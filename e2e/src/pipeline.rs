@@ -1,4 +1,4 @@
-//! The four processes of one test, with topics, ports, sockets and databases of its own.
+//! The processes of one test, with topics, ports, sockets and databases of its own.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,14 +11,14 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use aguacero::config::{Config, Stream};
+use aguacero::config::{Config, Stream, Via};
 use tempfile::TempDir;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::{
     archive::Archive,
     client::Client,
-    declaration::with_topics_called,
+    declaration::{via_of_all, with_routes_by, with_topics_called},
     eventually::once,
     kafka::{Kafka, Record},
     process::{Kind, NotReady, Process},
@@ -48,6 +48,7 @@ pub struct Builder {
     pods: usize,
     is_wired: bool,
     has_clocks: bool,
+    keeps_routes: bool,
 }
 
 /// Which connections a wire carries.
@@ -55,11 +56,11 @@ pub struct Builder {
 pub enum Link {
     /// Of clients to a gateway.
     Clients,
-    /// Of a gateway to its kafka-producer.
+    /// Of a gateway to its producers.
     Frames,
     /// Of a gateway to its redis-writer.
     Deltas,
-    /// Of kafka-producers and consumers to the broker.
+    /// Of producers and consumers to the broker.
     Kafka,
     /// Of consumers to MongoDB.
     MongoDb,
@@ -71,8 +72,10 @@ pub enum Link {
 pub struct Pipeline {
     /// HTTP in.
     pub gateway: Process,
-    /// Into Kafka.
-    pub kafka_producer: Process,
+    /// Into Kafka, by the first transport that any of the declared routes takes.
+    pub producer: Process,
+    /// The same by the second one, if they take two.
+    pub other_producer: Option<Process>,
     /// Into Redis.
     pub redis_writer: Process,
     /// Further pods like the one above.
@@ -91,6 +94,7 @@ pub struct Pipeline {
     pub wires: Vec<(Link, Wire)>,
     database: String,
     prefix: String,
+    via: Option<Via>,
     group: String,
     address: SocketAddr,
     folder: TempDir,
@@ -101,8 +105,10 @@ pub struct Pipeline {
 pub struct Pod {
     /// HTTP in.
     pub gateway: Process,
-    /// Into Kafka.
-    pub kafka_producer: Process,
+    /// Into Kafka, by the first transport that any of the declared routes takes.
+    pub producer: Process,
+    /// The same by the second one, if they take two.
+    pub other_producer: Option<Process>,
     /// Into Redis.
     pub redis_writer: Process,
     address: SocketAddr,
@@ -123,7 +129,7 @@ impl Builder {
         self
     }
 
-    /// Only gateway and kafka-producer are started.
+    /// Only gateway and producers are started.
     #[must_use]
     pub fn into_kafka_only(self) -> Self {
         self.without(Kind::RedisWriter).without(Kind::Consumer)
@@ -157,6 +163,13 @@ impl Builder {
         self
     }
 
+    /// Its routes go as they are declared, whatever `E2E_VIA` says.
+    #[must_use]
+    pub fn as_declared(mut self) -> Self {
+        self.keeps_routes = true;
+        self
+    }
+
     /// Starts it and waits until every process is ready.
     pub async fn start(self) -> Pipeline {
         for _ in 0..ATTEMPTS {
@@ -180,7 +193,8 @@ impl Builder {
         let services = Services::from_env();
         let (test, id) = (test_name(), unique());
         let prefix = format!("{test}-{id}-");
-        let toml = with_topics_called(&prefix, &self.toml);
+        let via = via_of_all().filter(|_| !self.keeps_routes);
+        let toml = adapted(&self.toml, &prefix, via);
         let mut known = services.access.clone();
         known.insert(variable("kafka.brokers"), services.brokers.clone());
         known.insert(variable("mongodb.uri"), services.mongodb.clone());
@@ -247,9 +261,10 @@ impl Builder {
         ] {
             environment.insert(variable(key), value);
         }
+        environment.extend(wasm_module());
         environment.extend(self.settings.clone());
         let new = |name: &str, kind: Kind, settings: &[(&str, &str)]| {
-            let mut seen = services.access_of(kind.program());
+            let mut seen = services.access_of(kind.user());
             seen.extend(environment.clone());
             process(name, kind, folder.path(), &file, seen, settings)
         };
@@ -260,6 +275,10 @@ impl Builder {
                 new(&name, Kind::Consumer, &[("consumer.instance", &name)])
             }
         };
+        let mut vias = config.vias();
+        if vias.is_empty() {
+            vias.push(Via::Grpc);
+        }
         let mut pods = Vec::new();
         for number in 0..self.pods {
             let name = |program: &str| match number {
@@ -268,45 +287,53 @@ impl Builder {
             };
             let mut address = free_address();
             let listen = address.to_string();
-            let frames = socket(folder.path(), &name("kafka-producer"));
-            let deltas = socket(folder.path(), &name("redis-writer"));
-            let settings = [
-                ("gateway.listen", &*listen),
-                ("kafka_producer.socket", &frames),
-                ("redis_writer.socket", &deltas),
+            let of =
+                |key: &'static str, program: &str| (key, socket(folder.path(), &name(program)));
+            let sockets = [
+                of("kafka_producer.socket", "kafka-producer"),
+                of("wasm_producer.socket", "wasm-producer"),
+                of("redis_writer.socket", "redis-writer"),
             ];
-            let (mut frames_seen, mut deltas_seen) = (frames.clone(), deltas.clone());
+            let mut sockets_seen = sockets.clone();
             if self.is_wired {
                 let wire = Wire::to_port(address).await;
                 if let Address::Tcp(wired) = wire.address {
                     address = wired;
                 }
                 wires.push((Link::Clients, wire));
-                for (link, seen) in [
-                    (Link::Frames, &mut frames_seen),
-                    (Link::Deltas, &mut deltas_seen),
-                ] {
+                for (key, seen) in &mut sockets_seen {
+                    let link = match *key {
+                        "redis_writer.socket" => Link::Deltas,
+                        "wasm_producer.socket" if !vias.contains(&Via::Wasm) => continue,
+                        "kafka_producer.socket" if !vias.contains(&Via::Grpc) => continue,
+                        _ => Link::Frames,
+                    };
                     let wire = Wire::to_socket(Path::new(seen));
                     *seen = wire.address.to_string();
                     wires.push((link, wire));
                 }
             }
-            let of_gateway = [
-                ("gateway.listen", &*listen),
-                ("kafka_producer.socket", &frames_seen),
-                ("redis_writer.socket", &deltas_seen),
-            ];
+            let new = |kind: Kind, sockets: &[(&'static str, String)]| {
+                let sockets = sockets.iter().map(|(key, socket)| (*key, &**socket));
+                let settings: Vec<_> = sockets.chain([("gateway.listen", &*listen)]).collect();
+                new(&name(kind.program()), kind, &settings)
+            };
+            let mut producers = vias
+                .iter()
+                .map(|via| new(Kind::that_produces(*via), &sockets));
             pods.push(Pod {
-                gateway: new(&name("gateway"), Kind::Gateway, &of_gateway),
-                kafka_producer: new(&name("kafka-producer"), Kind::KafkaProducer, &settings),
-                redis_writer: new(&name("redis-writer"), Kind::RedisWriter, &settings),
+                gateway: new(Kind::Gateway, &sockets_seen),
+                producer: producers.next().expect("at least one"),
+                other_producer: producers.next(),
+                redis_writer: new(Kind::RedisWriter, &sockets),
                 address,
             });
         }
         let first = pods.remove(0);
         let pipeline = Pipeline {
             gateway: first.gateway,
-            kafka_producer: first.kafka_producer,
+            producer: first.producer,
+            other_producer: first.other_producer,
             redis_writer: first.redis_writer,
             address: first.address,
             pods,
@@ -318,6 +345,7 @@ impl Builder {
             wires,
             database,
             prefix,
+            via,
             group,
             folder,
             _room: room,
@@ -343,6 +371,7 @@ impl Pipeline {
             pods: 1,
             is_wired: false,
             has_clocks: false,
+            keeps_routes: false,
         }
     }
 
@@ -354,7 +383,7 @@ impl Pipeline {
 
     /// Declares other topics and streams, for processes that are started from now on.
     pub fn declare(&mut self, toml: &str) {
-        let toml = with_topics_called(&self.prefix, toml);
+        let toml = adapted(toml, &self.prefix, self.via);
         let file = self.folder.path().join("aguacero.toml");
         std::fs::write(file, &toml).expect("a file in our own folder");
         let declared = Config::parse(&toml, "this test's other file", []);
@@ -364,28 +393,16 @@ impl Pipeline {
 
     async fn try_start(&mut self, without: &BTreeSet<Kind>) -> Result<(), NotReady> {
         let mut starting = Vec::new();
-        let consumers = self.consumers.iter_mut().map(|c| (Kind::Consumer, c));
-        let others = [
-            (Kind::KafkaProducer, &mut self.kafka_producer),
-            (Kind::RedisWriter, &mut self.redis_writer),
-            (Kind::Gateway, &mut self.gateway),
-        ];
-        let pods = self.pods.iter_mut().flat_map(|pod| {
-            [
-                (Kind::KafkaProducer, &mut pod.kafka_producer),
-                (Kind::RedisWriter, &mut pod.redis_writer),
-                (Kind::Gateway, &mut pod.gateway),
-            ]
-        });
-        for (kind, process) in others.into_iter().chain(pods).chain(consumers) {
-            if !without.contains(&kind) {
+        for process in self.processes_mut() {
+            if !without.contains(&process.kind()) {
                 process.start();
                 starting.push(process);
             }
         }
-        // A gateway is not ready before its kafka-producer is.
+        // A gateway is not ready before its producers are.
+        let is_without_producer = without.iter().any(|kind| kind.is_producer());
         for process in starting {
-            if !(without.contains(&Kind::KafkaProducer) && process.kind() == Kind::Gateway) {
+            if !(is_without_producer && process.kind() == Kind::Gateway) {
                 process.try_ready().await?;
             }
         }
@@ -471,32 +488,33 @@ impl Pipeline {
 
     /// Every process.
     pub fn processes(&self) -> impl Iterator<Item = &Process> {
-        let pods = self
-            .pods
-            .iter()
-            .flat_map(|pod| [&pod.gateway, &pod.kafka_producer, &pod.redis_writer]);
-        [&self.gateway, &self.kafka_producer, &self.redis_writer]
-            .into_iter()
+        let pods = self.pods.iter().flat_map(|pod| {
+            let producers = [&pod.producer].into_iter().chain(&pod.other_producer);
+            producers.chain([&pod.redis_writer, &pod.gateway])
+        });
+        let producers = [&self.producer].into_iter().chain(&self.other_producer);
+        producers
+            .chain([&self.redis_writer, &self.gateway])
             .chain(pods)
             .chain(&self.consumers)
     }
 
     /// The same, to do something to them.
     pub fn processes_mut(&mut self) -> Vec<&mut Process> {
-        let first = [
-            &mut self.gateway,
-            &mut self.kafka_producer,
-            &mut self.redis_writer,
-        ];
         let pods = self.pods.iter_mut().flat_map(|pod| {
-            [
-                &mut pod.gateway,
-                &mut pod.kafka_producer,
-                &mut pod.redis_writer,
-            ]
+            let producers = [&mut pod.producer]
+                .into_iter()
+                .chain(&mut pod.other_producer);
+            producers.chain([&mut pod.redis_writer, &mut pod.gateway])
         });
-        let all = first.into_iter().chain(pods).chain(&mut self.consumers);
-        all.collect()
+        let producers = [&mut self.producer]
+            .into_iter()
+            .chain(&mut self.other_producer);
+        producers
+            .chain([&mut self.redis_writer, &mut self.gateway])
+            .chain(pods)
+            .chain(&mut self.consumers)
+            .collect()
     }
 }
 
@@ -532,6 +550,31 @@ impl Pipeline {
         });
         _ = forgetting.join();
     }
+}
+
+/// The declaration as this pipeline's processes read it.
+fn adapted(toml: &str, prefix: &str, via: Option<Via>) -> String {
+    let toml = with_topics_called(prefix, toml);
+    match via {
+        Some(via) => with_routes_by(via, &toml),
+        None => toml,
+    }
+}
+
+/// Where the module of the wasm-producer is: as the environment says, or where `scripts/wasm` puts it.
+fn wasm_module() -> BTreeMap<String, String> {
+    let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/wasm/producer.wasm");
+    let built = built.display().to_string();
+    let files = [
+        ("wasm_producer.module", built.clone()),
+        ("wasm_producer.sha256_file", format!("{built}.sha256")),
+    ];
+    let variables = files.map(|(key, file)| {
+        let name = variable(key);
+        let file = std::env::var(&name).unwrap_or(file);
+        (name, file)
+    });
+    variables.into()
 }
 
 fn process(

@@ -1,4 +1,4 @@
-//! One of the four processes: started, signalled, and started again as the same one.
+//! One of the processes: started, signalled, and started again as the same one.
 
 use std::{
     collections::BTreeMap,
@@ -13,8 +13,11 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use aguacero::config::Via;
+
 use crate::{
     client::{Client, Request},
+    declaration::via_of_all,
     eventually, once,
     pipeline::variable,
 };
@@ -32,6 +35,8 @@ pub enum Kind {
     Gateway,
     /// Into Kafka.
     KafkaProducer,
+    /// Into Kafka, in WebAssembly.
+    WasmProducer,
     /// Into Redis.
     RedisWriter,
     /// From Kafka into MongoDB.
@@ -62,12 +67,42 @@ pub struct Process {
 }
 
 impl Kind {
+    /// The one that produces for the routes of this run's tests: the kafka-producer, unless `E2E_VIA` says otherwise.
+    #[must_use]
+    pub fn producer() -> Self {
+        Self::that_produces(via_of_all().unwrap_or(Via::Grpc))
+    }
+
+    /// The one that produces for routes by `via`.
+    #[must_use]
+    pub fn that_produces(via: Via) -> Self {
+        match via {
+            Via::Grpc => Self::KafkaProducer,
+            Via::Wasm => Self::WasmProducer,
+        }
+    }
+
+    /// Whether it produces.
+    #[must_use]
+    pub fn is_producer(self) -> bool {
+        matches!(self, Self::KafkaProducer | Self::WasmProducer)
+    }
+
+    /// As whom it talks to the stores: what produces does the same, whatever it runs in.
+    pub(crate) fn user(self) -> &'static str {
+        match self {
+            Self::WasmProducer => Self::KafkaProducer.program(),
+            other => other.program(),
+        }
+    }
+
     /// The program's name.
     #[must_use]
     pub fn program(self) -> &'static str {
         match self {
             Self::Gateway => "gateway",
             Self::KafkaProducer => "kafka-producer",
+            Self::WasmProducer => "wasm-producer",
             Self::RedisWriter => "redis-writer",
             Self::Consumer => "consumer",
         }

@@ -27,7 +27,7 @@ class Traffic:
         chance = random.Random(7)
         tweets = json.loads((ROOT / "locust/data/tweets.json").read_text())
         self.threads = [threading.Thread(target=self.send, args=("weather", "/input", itertools.cycle(tweets))),
-                        threading.Thread(target=self.send, args=("votes", "/votes", votes(chance)))]
+                        threading.Thread(target=self.send, args=("votes", "/votes/grpc", votes(chance)))]
 
     def __enter__(self):
         for thread in self.threads:

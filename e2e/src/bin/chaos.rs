@@ -196,7 +196,7 @@ async fn overload(outages: &Outages, duration: Duration) -> ExitCode {
             seconds(&told.waited_stored, 0.99),
             seconds(&told.waited, 1.0),
             figures.gateway_peak >> 20,
-            figures.kafka_producer_peak >> 20,
+            figures.producer_peak >> 20,
             figures.recovered.as_secs_f64(),
             figures.exact.as_secs_f64(),
         );

@@ -115,12 +115,6 @@ pub(super) struct Begun {
 const STREAM: &str = WEATHER.stream;
 /// So many events of the clients have met every partition.
 const EACH_PARTITION: u64 = 300;
-const KINDS: [Kind; 4] = [
-    Kind::Gateway,
-    Kind::KafkaProducer,
-    Kind::RedisWriter,
-    Kind::Consumer,
-];
 const LINKS: [Link; 6] = [
     Link::Clients,
     Link::Frames,
@@ -176,11 +170,21 @@ impl fmt::Display for Fault {
     }
 }
 
+/// Our own processes.
+fn kinds() -> [Kind; 4] {
+    [
+        Kind::Gateway,
+        Kind::producer(),
+        Kind::RedisWriter,
+        Kind::Consumer,
+    ]
+}
+
 /// What a link joins.
 fn ends(link: Link) -> &'static str {
     match link {
         Link::Clients => "client - gateway",
-        Link::Frames => "gateway - kafka-producer",
+        Link::Frames => "gateway - producer",
         Link::Deltas => "gateway - redis-writer",
         Link::Kafka => "any - kafka",
         Link::MongoDb => "consumer - mongodb",
@@ -192,7 +196,7 @@ impl Fault {
     /// Every one.
     #[must_use]
     pub fn all() -> Vec<Self> {
-        let ours = KINDS.into_iter().flat_map(|kind| {
+        let ours = kinds().into_iter().flat_map(|kind| {
             [
                 Self::Killed(kind),
                 Self::Frozen(kind),
@@ -226,7 +230,7 @@ impl Fault {
             Self::ServiceAway(Service::Kafka),
             Self::ServiceAway(Service::Redis),
         ];
-        let clocks = KINDS.into_iter().map(Self::ClockStepped);
+        let clocks = kinds().into_iter().map(Self::ClockStepped);
         let all = ours.chain(services).chain(others);
         all.chain(links).chain(clocks).collect()
     }
@@ -242,7 +246,7 @@ impl Fault {
     /// Any one that may come upon another; of a topic that is made again the oracle could not judge what
     /// was stored before. Kills of our own processes are the most frequent.
     pub(super) fn any(dice: &mut Dice) -> Self {
-        let kind = KINDS[dice.below(4) as usize];
+        let kind = kinds()[dice.below(4) as usize];
         let service = SERVICES[dice.below(3) as usize];
         let link = LINKS[dice.below(6) as usize];
         match dice.below(42) {

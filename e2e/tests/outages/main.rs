@@ -57,7 +57,7 @@ async fn an_outage_of_kafka_is_a_few_lines_in_each_log() {
     let processes = || {
         [
             &pipeline.gateway,
-            &pipeline.kafka_producer,
+            &pipeline.producer,
             &pipeline.redis_writer,
             &pipeline.consumers[0],
         ]

@@ -67,7 +67,7 @@ async fn what_is_too_much_is_refused_at_once_and_memory_stays_bounded() {
         peak < GATEWAY_BYTES + 2 * BYTES_IN_FLIGHT_MAX,
         "gateway: {peak} bytes"
     );
-    let peak = pipeline.kafka_producer.memory_peak();
+    let peak = pipeline.producer.memory_peak();
     assert!(
         peak < GATEWAY_BYTES + QUEUE_BYTES_MAX,
         "kafka-producer: {peak} bytes"

@@ -599,7 +599,7 @@ async fn what_is_answered_503_is_not_stored_and_never_will_be() {
     let mut pipeline = impatient().start().await;
     let client = &mut pipeline.client();
     client.answer(&good().key("before")).await.accepted(1);
-    pipeline.kafka_producer.kill();
+    pipeline.producer.kill();
 
     // What leaves before the gateway has noticed is unknown to it.
     e2e::once("the loss noticed", async || {
@@ -645,7 +645,7 @@ async fn what_is_answered_503_is_not_stored_and_never_will_be() {
         "an outage is answered, not left to another replica"
     );
 
-    pipeline.kafka_producer.start_ready().await;
+    pipeline.producer.start_ready().await;
     e2e::once("the way to Kafka back", async || {
         client.answer(&good().key("before")).await.status == 200
     })
@@ -672,7 +672,7 @@ async fn what_is_answered_504_may_be_stored_and_is_safe_to_send_again() {
     let pipeline = impatient().start().await;
     let client = &mut pipeline.client();
     client.answer(&good()).await.accepted(1);
-    pipeline.kafka_producer.freeze().await;
+    pipeline.producer.freeze().await;
     let batch = Request::ndjson("/input", format!("{GOOD}\n{GOOD}\n{GOOD}\n"));
     let unknown = client.answer(&batch).await;
     let problem = unknown.problem(504);
@@ -684,7 +684,7 @@ async fn what_is_answered_504_may_be_stored_and_is_safe_to_send_again() {
     );
     let key = unknown.retry_key().to_owned();
     assert!(key.starts_with("ag-"), "{key}");
-    pipeline.kafka_producer.thaw();
+    pipeline.producer.thaw();
 
     let again = batch.key(&key);
     e2e::once("stored", async || client.answer(&again).await.status == 200).await;
@@ -698,14 +698,14 @@ async fn a_client_that_leaves_takes_nothing_with_it() {
         .start()
         .await;
     pipeline.client().answer(&good()).await.accepted(1);
-    pipeline.kafka_producer.freeze().await;
+    pipeline.producer.freeze().await;
     for i in 0..5 {
         let mut impatient = pipeline.client();
         let request = good().key(&format!("gone-{i}"));
         let gone = tokio::time::timeout(Duration::from_millis(50), impatient.send(&request)).await;
         assert!(gone.is_err(), "there can be no answer yet");
     }
-    pipeline.kafka_producer.thaw();
+    pipeline.producer.thaw();
     let mut client = pipeline.client();
     for i in 0..5 {
         client
@@ -727,7 +727,7 @@ async fn beyond_what_may_be_on_its_way_the_answer_is_503_at_once() {
         .start()
         .await;
     pipeline.client().answer(&good()).await.accepted(1);
-    pipeline.kafka_producer.freeze().await;
+    pipeline.producer.freeze().await;
     let large = format!(
         r#"{{"texto": "a", "país": "b", "x": "{}"}}"#,
         "x".repeat(9_000)
@@ -747,7 +747,7 @@ async fn beyond_what_may_be_on_its_way_the_answer_is_503_at_once() {
         answer.problem(503);
         assert!(answer.header("retry-after").is_some(), "{answer:?}");
     }
-    pipeline.kafka_producer.thaw();
+    pipeline.producer.thaw();
     while let Some(answer) = waiting.join_next().await {
         answer.expect("joined").accepted(1);
     }

@@ -44,7 +44,7 @@ async fn a_gateway_that_is_told_to_end_answers_what_it_has_taken_in() {
         .answer(&Request::json("/input", tweet(0)))
         .await
         .accepted(1);
-    pipeline.kafka_producer.freeze().await; // so that every request is in the middle of its way
+    pipeline.producer.freeze().await; // so that every request is in the middle of its way
     let waiting: Vec<_> = (1..=8)
         .map(|n| {
             let mut client = pipeline.client();
@@ -75,7 +75,7 @@ async fn a_gateway_that_is_told_to_end_answers_what_it_has_taken_in() {
     }
     let readiness = pipeline.gateway.probe("/readyz").await;
     assert_eq!(readiness, Some(503), "and says that it drains");
-    pipeline.kafka_producer.thaw();
+    pipeline.producer.thaw();
     for answer in waiting {
         let answer = answer.await.expect("an answer");
         answer.accepted(1);
@@ -124,7 +124,7 @@ async fn sidecars_and_consumer_restart_under_load_and_nothing_is_lost() {
     let load = Load::start(pipeline.address(), 6, Then::Retry);
     for _ in 0..2 {
         load.progress(100).await;
-        pipeline.kafka_producer.restart().await;
+        pipeline.producer.restart().await;
         load.progress(100).await;
         pipeline.redis_writer.restart().await;
         load.progress(100).await;
@@ -146,7 +146,7 @@ async fn everything_told_to_end_at_once_ends_well_and_comes_back_exact() {
     }
     let all = [
         &mut pipeline.gateway,
-        &mut pipeline.kafka_producer,
+        &mut pipeline.producer,
         &mut pipeline.redis_writer,
     ];
     for process in all.into_iter().chain(&mut pipeline.consumers) {
@@ -308,7 +308,7 @@ async fn a_connection_of_http2_ends_with_goaway_when_its_streams_have() {
     let mut idle = Frames::begin(pipeline.address(), b"").await;
     idle.write(&frame(kind::SETTINGS, flag::ACK, 0, b"")).await;
     let mut client = Frames::begin(pipeline.address(), b"").await;
-    pipeline.kafka_producer.freeze().await; // so that the request is in the middle of its way
+    pipeline.producer.freeze().await; // so that the request is in the middle of its way
     client.write(&request(1)).await;
     let in_flight = "aguacero_gateway_bytes_in_flight";
     once("the first taken in", async || {
@@ -331,7 +331,7 @@ async fn a_connection_of_http2_ends_with_goaway_when_its_streams_have() {
                 client
                     .write(&frame(kind::PING, flag::ACK, 0, &payload))
                     .await;
-                pipeline.kafka_producer.thaw();
+                pipeline.producer.thaw();
             }
             kind::HEADERS => {
                 assert_eq!(payload.first(), Some(&0x88), "status 200");
@@ -420,7 +420,7 @@ async fn a_connection_that_waits_to_be_accepted_is_served_before_the_listener_cl
         tweet(1).len(),
         tweet(1)
     );
-    pipeline.kafka_producer.freeze().await; // so that the first four are in the middle of their way
+    pipeline.producer.freeze().await; // so that the first four are in the middle of their way
     let mut clients = Vec::new();
     for _ in 0..24 {
         let mut stream = TcpStream::connect(pipeline.address()).await.expect("one");
@@ -437,7 +437,7 @@ async fn a_connection_that_waits_to_be_accepted_is_served_before_the_listener_cl
         pipeline.gateway.probe("/readyz").await == Some(503)
     })
     .await;
-    pipeline.kafka_producer.thaw();
+    pipeline.producer.thaw();
     for mut stream in clients {
         let mut answer = String::new();
         let whole = stream.read_to_string(&mut answer).await;

@@ -509,7 +509,7 @@ async fn events_of_a_stream_that_is_reset_are_counted_by_what_became_of_them() {
         .await;
     goes_on(&pipeline, 0).await;
     let metric = async |name: &str| pipeline.gateway.metric(name).await;
-    pipeline.kafka_producer.freeze().await; // so that they are in the middle of their way
+    pipeline.producer.freeze().await; // so that they are in the middle of their way
     let mut client = Frames::begin(pipeline.address(), b"").await;
     let batch = format!("[{}]", vec![tweet(1); 10].join(","));
     let streams = [1, 3, 5, 7, 9];
@@ -540,7 +540,7 @@ async fn events_of_a_stream_that_is_reset_are_counted_by_what_became_of_them() {
         metric("aguacero_gateway_requests_cancelled_total").await == 5.0
     })
     .await;
-    pipeline.kafka_producer.thaw();
+    pipeline.producer.thaw();
     let stored = async || {
         let mut admin = e2e::Client::new(
             pipeline

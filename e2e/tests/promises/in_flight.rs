@@ -36,7 +36,7 @@ path = "/bystander"
 workers = 1
 "#;
 const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-const BROKE: &str = "the stream to the kafka-producer broke";
+const BROKE: &str = "the stream to the producer broke";
 
 fn lines(events: usize, line: impl Fn(usize) -> String) -> String {
     (0..events).map(|n| line(n) + "\n").collect()
@@ -192,7 +192,7 @@ async fn what_is_counted_as_on_its_way_is_what_it_holds() {
         };
         pipeline.client().answer(&request(0)).await.accepted(events);
         let idle = pipeline.gateway.memory();
-        pipeline.kafka_producer.freeze().await;
+        pipeline.producer.freeze().await;
         let (mut sent, mut n) = (JoinSet::new(), 0);
         let gauge = "aguacero_gateway_bytes_in_flight";
         let began = Instant::now();
@@ -223,7 +223,7 @@ async fn what_is_counted_as_on_its_way_is_what_it_holds() {
             faults.push(format!("{name}: {held} of {counted}"));
         }
         sent.abort_all();
-        pipeline.kafka_producer.thaw();
+        pipeline.producer.thaw();
     }
     assert!(faults.is_empty(), "{faults:#?}");
 }

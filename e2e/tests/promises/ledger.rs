@@ -354,12 +354,12 @@ async fn a_value_of_an_id_field_names_another_event_than_a_key_or_a_value_of_ano
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_kafka_producer_killed_under_load_costs_no_event_and_counts_none_twice() {
+async fn a_producer_killed_under_load_costs_no_event_and_counts_none_twice() {
     let mut pipeline = weather().start().await;
     let load = Load::start(pipeline.address(), 8, Then::Retry);
     for _ in 0..4 {
         load.progress(100).await;
-        pipeline.kafka_producer.kill_and_restart().await;
+        pipeline.producer.kill_and_restart().await;
     }
     load.progress(100).await;
     let report = load.finish().await;
@@ -371,10 +371,10 @@ async fn a_kafka_producer_killed_under_load_costs_no_event_and_counts_none_twice
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_on_its_way_to_a_killed_kafka_producer_is_sent_again() {
+async fn what_was_on_its_way_to_a_killed_producer_is_sent_again() {
     let mut pipeline = weather().start().await;
     post(&mut pipeline.client(), 0..1).await;
-    pipeline.kafka_producer.freeze().await;
+    pipeline.producer.freeze().await;
     let waiting: Vec<_> = (1..=20)
         .map(|n| {
             let mut client = pipeline.client();
@@ -389,7 +389,7 @@ async fn what_was_on_its_way_to_a_killed_kafka_producer_is_sent_again() {
             > 0.0
     })
     .await;
-    pipeline.kafka_producer.kill_and_restart().await;
+    pipeline.producer.kill_and_restart().await;
     for answer in waiting {
         answer
             .await
@@ -443,9 +443,9 @@ async fn whatever_is_killed_in_whatever_order_comes_out_exact() {
         load.progress(30).await;
         pipeline.redis_writer.kill();
         load.progress(10 * round).await;
-        pipeline.kafka_producer.kill();
+        pipeline.producer.kill();
         pipeline.consumer().start();
-        pipeline.kafka_producer.start();
+        pipeline.producer.start();
         load.progress(30).await;
         pipeline.gateway.kill();
         pipeline.redis_writer.start();
@@ -484,9 +484,9 @@ async fn a_receipt_that_comes_late_is_not_taken_for_one_of_the_new_topic() {
         let load = Load::start(pipeline.address(), 8, Then::Retry);
         load.progress(150).await;
         // With what Kafka has acknowledged, and the kafka-producer has not read.
-        pipeline.kafka_producer.freeze().await;
+        pipeline.producer.freeze().await;
         pipeline.kafka.recreate(&topic, 6).await;
-        pipeline.kafka_producer.thaw();
+        pipeline.producer.thaw();
         load.progress(10).await;
         load.finish().await;
         // The new topic is shorter than the old one was, so nothing would settle it by and by.

@@ -18,6 +18,7 @@ mod pipeline;
 mod preferences;
 mod property;
 mod requests;
+mod routes;
 mod silence;
 mod start;
 mod strangers;

@@ -174,6 +174,8 @@ fn every_documented_metric_has_its_name_in_the_sources() {
 async fn counters_are_there_at_0_before_anything_has_happened() {
     let pipeline = Pipeline::weather().start().await;
     let consumer = &pipeline.consumers[0];
+    let to = pipeline.producer.kind().program();
+    let breaks = format!("aguacero_gateway_link_breaks_total{{to=\"{to}\"");
     let at_zero = [
         (
             &pipeline.gateway,
@@ -187,12 +189,9 @@ async fn counters_are_there_at_0_before_anything_has_happened() {
             &pipeline.gateway,
             "aguacero_gateway_events_refused_total{stream=\"weather\",reason=\"unfit\"",
         ),
+        (&pipeline.gateway, &breaks),
         (
-            &pipeline.gateway,
-            "aguacero_gateway_link_breaks_total{to=\"kafka-producer\"",
-        ),
-        (
-            &pipeline.kafka_producer,
+            &pipeline.producer,
             "aguacero_producer_records_total{outcome=\"failed\"",
         ),
         (
@@ -238,7 +237,7 @@ async fn what_is_sent_again_over_a_new_connection_is_counted() {
     })
     .await;
 
-    pipeline.kafka_producer.freeze().await;
+    pipeline.producer.freeze().await;
     let (mut client, again) = (pipeline.client(), request.clone());
     let answer = tokio::spawn(async move { client.answer(&again).await });
     once("it is sent", async || {
@@ -246,11 +245,12 @@ async fn what_is_sent_again_over_a_new_connection_is_counted() {
         pipeline.gateway.metric(slabs).await == 2.0
     })
     .await;
-    pipeline.kafka_producer.kill_and_restart().await;
+    pipeline.producer.kill_and_restart().await;
     answer.await.expect("an answer").accepted(1);
     once("a break, a link and what was sent again", async || {
         let gateway = &pipeline.gateway;
-        let of = |name: &str| format!("aguacero_gateway_{name}{{to=\"kafka-producer\"");
+        let to = pipeline.producer.kind().program();
+        let of = |name: &str| format!("aguacero_gateway_{name}{{to=\"{to}\"");
         gateway.metric(&of("link_breaks_total")).await == 1.0
             && gateway.metric(&of("links")).await == 1.0
             && gateway.metric("aguacero_gateway_slabs_resent_total").await == 1.0

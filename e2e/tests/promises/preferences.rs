@@ -60,7 +60,7 @@ async fn what_was_received_is_stored_before_the_gateway_ends() {
         .with("gateway.partition_slow_ms", 10_000)
         .start()
         .await;
-    pipeline.kafka_producer.freeze().await;
+    pipeline.producer.freeze().await;
     // The first one is on its way; the others cannot leave before its receipt.
     let mut client = pipeline.client();
     for n in 0..3 {
@@ -74,7 +74,7 @@ async fn what_was_received_is_stored_before_the_gateway_ends() {
         TcpStream::connect(pipeline.address()).await.is_err()
     })
     .await;
-    pipeline.kafka_producer.thaw();
+    pipeline.producer.thaw();
     assert!(pipeline.gateway.ended().await.success());
     assert_eq!(pipeline.kafka.count(pipeline.topic("weather")).await, 3);
 }

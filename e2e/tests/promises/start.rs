@@ -50,16 +50,18 @@ async fn run(kind: Kind, verb: &str, file: &str) -> Output {
         .expect("a program that starts")
 }
 
-const ALL: [Kind; 4] = [
-    Kind::Gateway,
-    Kind::KafkaProducer,
-    Kind::RedisWriter,
-    Kind::Consumer,
-];
+fn all() -> [Kind; 4] {
+    [
+        Kind::Gateway,
+        Kind::producer(),
+        Kind::RedisWriter,
+        Kind::Consumer,
+    ]
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_mistake_of_a_file_is_told_with_its_line() {
-    for kind in ALL {
+    for kind in all() {
         for verb in ["check", "run"] {
             let output = run(kind, verb, MISTAKEN).await;
             assert_eq!(output.status.code(), Some(2), "{kind:?} {verb}: {output:?}");
@@ -92,7 +94,7 @@ async fn the_files_of_the_repository_have_no_mistakes() {
         "examples/votes.toml",
         "examples/guild.toml",
     ] {
-        for kind in ALL {
+        for kind in all() {
             let output = run(kind, "check", &repository(file)).await;
             assert!(output.status.success(), "{kind:?} {file}: {output:?}");
             assert!(
@@ -120,7 +122,7 @@ async fn a_topic_with_less_than_declared_is_refused() {
     let mut pipeline = Pipeline::weather().prepare().await;
     pipeline.kafka.create(pipeline.topic("weather"), 2).await;
     for said in [
-        refuses(&mut pipeline.kafka_producer).await,
+        refuses(&mut pipeline.producer).await,
         refuses(pipeline.consumer()).await,
     ] {
         assert!(
@@ -135,7 +137,7 @@ async fn a_topic_with_less_than_declared_is_refused() {
     let mut pipeline = Pipeline::builder(&strict).prepare().await;
     pipeline.kafka.create(pipeline.topic("weather"), 6).await;
     for said in [
-        refuses(&mut pipeline.kafka_producer).await,
+        refuses(&mut pipeline.producer).await,
         refuses(pipeline.consumer()).await,
     ] {
         assert!(
@@ -146,7 +148,7 @@ async fn a_topic_with_less_than_declared_is_refused() {
 
     // This broker is alone, so it cannot make such a topic either, and says so.
     let mut pipeline = Pipeline::builder(&strict).prepare().await;
-    let said = refuses(&mut pipeline.kafka_producer).await;
+    let said = refuses(&mut pipeline.producer).await;
     assert!(
         said.contains("the broker refuses to create the topic"),
         "{said}"
@@ -175,7 +177,7 @@ async fn a_kafka_that_is_not_there_yet_is_waited_for() {
         .prepare()
         .await;
     for process in [
-        &mut pipeline.kafka_producer,
+        &mut pipeline.producer,
         &mut pipeline.redis_writer,
         &mut pipeline.gateway,
     ] {
@@ -184,12 +186,12 @@ async fn a_kafka_that_is_not_there_yet_is_waited_for() {
     pipeline.consumer().start();
     pipeline.redis_writer.ready().await;
     once("Kafka missed", async || {
-        pipeline.kafka_producer.log().contains("waiting for Kafka")
+        pipeline.producer.log().contains("waiting for Kafka")
             && pipeline.consumers[0].log().contains("waiting for Kafka")
     })
     .await;
     for process in [
-        &pipeline.kafka_producer,
+        &pipeline.producer,
         &pipeline.gateway,
         &pipeline.consumers[0],
     ] {
@@ -216,7 +218,7 @@ async fn a_kafka_that_is_not_there_yet_is_waited_for() {
         .await
         .expect("the port is still ours");
     let relay = tokio::spawn(relay(listener, e2e::Services::from_env().brokers));
-    pipeline.kafka_producer.ready().await;
+    pipeline.producer.ready().await;
     pipeline.consumer().ready().await;
     pipeline.gateway.ready().await;
     pipeline
@@ -231,7 +233,7 @@ async fn a_kafka_that_is_not_there_yet_is_waited_for() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_process_does_not_take_a_socket_that_is_served() {
     let pipeline = Pipeline::weather().without(Kind::Consumer).start().await;
-    for process in [&pipeline.kafka_producer, &pipeline.redis_writer] {
+    for process in [&pipeline.producer, &pipeline.redis_writer] {
         let mut second = process.command("run");
         let table = process.name().replace('-', "_").to_uppercase();
         second.env(format!("AGUACERO_{table}_ADMIN"), "127.0.0.1:0");

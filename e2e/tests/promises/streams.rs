@@ -145,7 +145,10 @@ async fn votes_are_counted_by_band_album_and_rank() {
     ];
     pipeline
         .client()
-        .answer(&Request::json("/votes", format!("[{}]", votes.join(","))))
+        .answer(&Request::json(
+            "/votes/grpc",
+            format!("[{}]", votes.join(",")),
+        ))
         .await
         .accepted(3);
 

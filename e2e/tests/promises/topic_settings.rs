@@ -2,7 +2,7 @@
 
 use std::process::Output;
 
-use e2e::{Builder, Pipeline, Process, Request, load::tweet, once, repository};
+use e2e::{Builder, Kind, Pipeline, Process, Request, load::tweet, once, repository};
 
 /// A day of retention is asked for.
 const DAY_MS: &str = "86400000";
@@ -15,6 +15,10 @@ fn kept_for_a_day() -> Builder {
     );
     assert_ne!(file, written);
     Pipeline::builder(&file)
+}
+
+fn asks_kafka(process: &Process) -> bool {
+    process.kind().is_producer() || process.kind() == Kind::Consumer
 }
 
 async fn check(process: &Process) -> (Option<i32>, String) {
@@ -39,7 +43,7 @@ async fn a_topic_that_may_lose_acknowledged_events_is_refused_and_all_reasons_ar
         format!("topic {topic}: retention.ms = 86399999: retention_min_ms = {DAY_MS} is declared"),
     ];
     for process in pipeline.processes_mut() {
-        if !["kafka-producer", "consumer"].contains(&process.name()) {
+        if !asks_kafka(process) {
             continue;
         }
         process.start();
@@ -63,7 +67,7 @@ async fn a_topic_that_may_lose_acknowledged_events_is_refused_and_all_reasons_ar
     }
     for process in pipeline.processes_mut() {
         process.ready().await;
-        if ["kafka-producer", "consumer"].contains(&process.name()) {
+        if asks_kafka(process) {
             let (status, explained) = check(process).await;
             assert_eq!(status, Some(0), "{explained}");
             assert!(
@@ -89,7 +93,7 @@ async fn a_topic_that_is_made_compacted_while_it_is_written_to_is_told_until_tha
     let mut refused = false;
     let told = [
         (
-            &pipeline.kafka_producer,
+            &pipeline.producer,
             "aguacero_producer_topic_setting_problem",
         ),
         (
@@ -124,7 +128,7 @@ async fn a_topic_that_is_made_compacted_while_it_is_written_to_is_told_until_tha
         refused
     })
     .await;
-    let log = pipeline.kafka_producer.log();
+    let log = pipeline.producer.log();
     assert!(log.contains("Kafka does not store records"), "{log}");
     assert!(log.contains("InvalidRecord"), "{log}");
 

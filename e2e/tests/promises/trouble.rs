@@ -44,7 +44,7 @@ async fn a_broker_that_refuses_every_record_is_told_by_its_reason_and_not_each_t
             .metric("aguacero_gateway_not_stored_total{reason=\"refused\"")
             .await,
         pipeline
-            .kafka_producer
+            .producer
             .metric("aguacero_producer_failed_total")
             .await,
     );
@@ -55,7 +55,7 @@ async fn a_broker_that_refuses_every_record_is_told_by_its_reason_and_not_each_t
         .await;
     assert_eq!(after - before, 200.0, "each event, by its reason");
     let failed = pipeline
-        .kafka_producer
+        .producer
         .metric("aguacero_producer_failed_total")
         .await;
     assert_eq!(
@@ -64,7 +64,7 @@ async fn a_broker_that_refuses_every_record_is_told_by_its_reason_and_not_each_t
         "each record, by its topic and code"
     );
     for (process, about) in [
-        (&pipeline.kafka_producer, told),
+        (&pipeline.producer, told),
         (&pipeline.gateway, "events are not stored"),
     ] {
         let lines = lines(process, about);
@@ -86,7 +86,7 @@ async fn a_broker_that_refuses_every_record_is_told_by_its_reason_and_not_each_t
     .await;
     once("the end of it is told", async || {
         let ended = format!("{told}: has ended");
-        !lines(&pipeline.kafka_producer, &ended).is_empty()
+        !lines(&pipeline.producer, &ended).is_empty()
             && !lines(&pipeline.gateway, "events are not stored: has ended").is_empty()
     })
     .await;

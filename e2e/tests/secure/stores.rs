@@ -80,7 +80,7 @@ async fn what_comes_in_is_stored_archived_and_counted_with_the_rights_in_the_boo
         );
     }
     for process in [
-        &pipeline.kafka_producer,
+        &pipeline.producer,
         &pipeline.redis_writer,
         &pipeline.consumers[0],
     ] {
@@ -114,7 +114,7 @@ async fn is_turned_away<const N: usize, const M: usize>(
     let mut pipeline = builder.prepare().await;
     let process = match kind {
         Kind::Gateway => &mut pipeline.gateway,
-        Kind::KafkaProducer => &mut pipeline.kafka_producer,
+        Kind::KafkaProducer | Kind::WasmProducer => &mut pipeline.producer,
         Kind::RedisWriter => &mut pipeline.redis_writer,
         Kind::Consumer => pipeline.consumer(),
     };
@@ -153,7 +153,7 @@ async fn a_wrong_password_for_kafka_is_told() {
         "kafka.password_file",
     ];
     tokio::join!(
-        is_turned_away(Kind::KafkaProducer, settings, told),
+        is_turned_away(Kind::producer(), settings, told),
         is_turned_away(Kind::Consumer, settings, told),
     );
 }
@@ -183,7 +183,7 @@ async fn an_authority_that_nobody_knows_is_told() {
     let stranger = secrets().join("stranger.pem").display().to_string();
     tokio::join!(
         is_turned_away(
-            Kind::KafkaProducer,
+            Kind::producer(),
             [("kafka.ca", &stranger)],
             [
                 "Kafka does not let this process in",
@@ -212,7 +212,7 @@ async fn a_certificate_of_another_host_is_not_believed() {
     let mongodb = elsewhere(&services.mongodb).replace("replicaSet=rs0", "directConnection=true");
     tokio::join!(
         is_turned_away(
-            Kind::KafkaProducer,
+            Kind::producer(),
             [("kafka.brokers", &*brokers)],
             ["Kafka does not let this process in", "for another host"],
         ),
@@ -233,7 +233,7 @@ async fn a_certificate_of_another_host_is_not_believed() {
 async fn a_process_without_a_certificate_of_its_own_is_turned_away_where_one_is_asked_for() {
     tokio::join!(
         is_turned_away(
-            Kind::KafkaProducer,
+            Kind::producer(),
             [("kafka.certificate", ""), ("kafka.key", "")],
             ["Kafka does not let this process in"],
         ),
@@ -255,7 +255,7 @@ async fn nothing_plain_comes_in_by_a_port_for_tls() {
     let redis = Services::from_env().redis.replace("rediss://", "redis://");
     tokio::join!(
         is_turned_away(
-            Kind::KafkaProducer,
+            Kind::producer(),
             [
                 ("kafka.tls", "false"),
                 ("kafka.ca", ""),

@@ -111,8 +111,8 @@ async fn killed(effort: Effort) -> anyhow::Result<Vec<Figure>> {
             let answer = client.answer(&request).await;
             anyhow::ensure!(answer.status == 200, "{}", answer.status);
             let began = Instant::now();
-            pipeline.kafka_producer.kill();
-            pipeline.kafka_producer.start();
+            pipeline.producer.kill();
+            pipeline.producer.start();
             while client.answer(&request).await.status != 200 {}
             *took = began.elapsed().as_secs_f64();
         }

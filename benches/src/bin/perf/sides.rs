@@ -115,14 +115,14 @@ impl Server {
     /// Gateway and kafka-producer.
     pub(crate) async fn durable() -> Self {
         let pipeline = weather().into_kafka_only().start().await;
-        Self::of(pipeline, |p| vec![&p.gateway, &p.kafka_producer])
+        Self::of(pipeline, |p| vec![&p.gateway, &p.producer])
     }
 
     /// Gateway, kafka-producer with this client, and the broker.
     pub(crate) async fn with_client(client: &str) -> anyhow::Result<Self> {
         let pipeline = weather().with("kafka_producer.client", client);
         let pipeline = pipeline.into_kafka_only().start().await;
-        let mut server = Self::of(pipeline, |p| vec![&p.gateway, &p.kafka_producer]);
+        let mut server = Self::of(pipeline, |p| vec![&p.gateway, &p.producer]);
         server.pids.push(Services::pid("kafka")?);
         Ok(server)
     }
@@ -204,7 +204,7 @@ impl Server {
 
     /// Events of a slab, on average since the start.
     pub(crate) async fn slab_events(&self) -> anyhow::Result<f64> {
-        let kafka_producer = &self.pipeline()?.kafka_producer;
+        let kafka_producer = &self.pipeline()?.producer;
         let name = |part| format!("aguacero_producer_slab_records_{part}");
         let of = async |part| kafka_producer.metric(&name(part)).await;
         Ok(of("sum").await / of("count").await)
