@@ -58,6 +58,8 @@ def watched(rate):
 
 
 def both():
-    """aguacero.toml, and the topic and the stream of examples/votes.toml, which anybody may write to."""
+    """aguacero.toml, and the topic and the stream of examples/votes.toml, which anybody may write to. What goes by the
+    wasm-producer goes by the kafka-producer here."""
     votes = (ROOT / "examples/votes.toml").read_text().replace('topic = "votes"', 'topic = "votes"\naccess = "open"')
+    votes = votes.replace('via  = "wasm"', 'via  = "grpc"')
     return (ROOT / "aguacero.toml").read_text() + "\n" + votes
