@@ -142,7 +142,14 @@ mod files {
         let text = std::fs::read_to_string(path).expect("the file is in the repository");
         let (declared, processes) = text.split_once("[kafka]").expect("has process tables");
         let workers = format!("# workers            = {}", valid(MINIMAL).gateway.workers);
-        let examples = ["# instance", "# keys ", "# tls_", "# proxies "]; // of what has no default
+        let examples = [
+            "# instance",
+            "# keys ",
+            "# tls_",
+            "# proxies ",
+            "# module ",
+            "# sha256_file ",
+        ]; // of what has no default
         let uncommented: String = format!("[kafka]{processes}")
             .replace("# workers            = 1", &workers)
             .lines()
