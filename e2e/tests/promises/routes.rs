@@ -146,7 +146,7 @@ async fn a_producer_that_is_frozen_stops_its_own_route_alone() {
 }
 
 /// Votes of one part of a test.
-const LATER: usize = 20;
+const LATER: usize = 6;
 
 /// Sends by the route that is away, until that is answered with `status`, and all the while by the other, which goes on.
 /// The numbers of the votes that were sent by the one that is away.

@@ -32,6 +32,7 @@ async fn tool(class: &str, arguments: &[&str]) -> String {
 async fn batches_of_each_codec_are_read_by_librdkafka_and_by_kafkas_own_tools() {
     for codec in ["none", "lz4", "zstd", "snappy", "gzip"] {
         let pipeline = Pipeline::weather()
+            .as_declared() // only the kafka-producer packs batches
             .with("kafka_producer.client", "engine")
             .with("kafka_producer.compression", codec)
             .start()
