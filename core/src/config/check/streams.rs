@@ -13,8 +13,6 @@ use crate::{
 
 use super::{fields, fingerprint};
 
-/// The transports by the names under which they are declared.
-
 /// Who may write, by the names under which it is declared.
 const ACCESSES: [(&str, Access); 2] = [("open", Access::Open), ("keys", Access::Keys)];
 
