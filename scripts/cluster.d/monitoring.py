@@ -15,7 +15,7 @@ READY_SECONDS_MAX = 180
 SEEN_SECONDS_MAX = 90
 POLL_SECONDS = 1
 # Containers with a port for figures, by the names of these ports.
-ADMIN_PORTS = ("admin", "producer-admin", "writer-admin")
+ADMIN_PORTS = ("admin", "producer-admin", "wasm-admin", "writer-admin")
 
 
 def image():

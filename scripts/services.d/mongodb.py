@@ -74,15 +74,14 @@ def access(folder):
 
 def admit(service, folder):
     """Make the users."""
-    role = rights.mongodb("aguacero")
-    everything = [{"role": "root", "db": "admin"}]
-    as_member(service["port"], folder, [
-        {"createRole": role["role"], "privileges": role["privileges"], "roles": [], "$db": "admin"},
-        {"createUser": rights.CONSUMER, "pwd": secret.password(folder, rights.CONSUMER),
-         "roles": [{"role": role["role"], "db": "admin"}], "$db": "admin"},
-        {"createUser": secret.ADMIN, "pwd": secret.password(folder, secret.ADMIN), "roles": everything,
-         "$db": "admin"},
-    ])
+    granted = [(secret.ADMIN, "root")]
+    documents = []
+    for user, role in rights.mongodb("aguacero", ["messages"], "dead_letters").items():
+        documents.append({"createRole": role["role"], "privileges": role["privileges"], "roles": [], "$db": "admin"})
+        granted.append((user, role["role"]))
+    documents += [{"createUser": user, "pwd": secret.password(folder, user), "roles": [{"role": role, "db": "admin"}], "$db": "admin"}
+                  for user, role in granted]
+    as_member(service["port"], folder, documents)
 
 
 def as_member(port, folder, documents):

@@ -58,7 +58,7 @@ def plan(program, folders, ports, folder_of_secrets):
 
 def secured(port, data, folder):
     """By TLS only, with certificates on both sides; each process may do what it must."""
-    allowed = {secret.ADMIN: ["~*", "&*", "+@all"], **rights.redis(["weather"])}
+    allowed = {secret.ADMIN: ["~*", "&*", "+@all"], **rights.redis(["weather"]), rights.CONSOLE: rights.redis_readers(["weather"])[rights.CONSOLE]}
     users = ["user default off"]
     for user, rules in allowed.items():
         digest = hashlib.sha256(secret.password(folder, user).encode()).hexdigest()

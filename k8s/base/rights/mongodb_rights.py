@@ -1,9 +1,9 @@
 """Makes the members of MongoDB a replica set, and its users what scripts/rights says. Can be run again.
 
-    python3 mongodb_rights.py AGUACERO_TOML FOLDER
+    python3 mongodb_rights.py AGUACERO_TOML FOLDER [--operator]
 
 The members are those of `mongodb.uri`. FOLDER has ca.crt, a member's certificate with its key (tls.pem), and the users'
-passwords in files that are called like them."""
+passwords in files that are called like them. With --operator the console may replay and discard dead letters."""
 
 import contextlib
 import re
@@ -23,19 +23,23 @@ TIMEOUT_S = 5
 ADMIN = "admin"
 
 
-def main(configuration, folder):
-    mongodb = tomllib.loads(Path(configuration).read_text("utf-8"))["mongodb"]
+def main(configuration, folder, *options):
+    config = tomllib.loads(Path(configuration).read_text("utf-8"))
+    mongodb = config["mongodb"]
     hosts, name = members(mongodb["uri"])
     tls = ssl.create_default_context(cafile=f"{folder}/ca.crt")
     tls.load_cert_chain(f"{folder}/tls.pem")
     primary = wait_for_primary(hosts, name, tls)
     print(f"{primary} is the primary of {name}", flush=True)
-    role = rights.mongodb(mongodb.get("database", "aguacero"))
-    upsert(primary, tls, "Role", role["role"], {"privileges": role["privileges"], "roles": []})
-    users = {rights.CONSUMER: {"role": role["role"], "db": "admin"}, ADMIN: {"role": "root", "db": "admin"}}
-    for user, granted in users.items():
+    archives = [stream.get("archive", name) for name, stream in config["streams"].items()]
+    users = {ADMIN: "root"}
+    for user, role in rights.mongodb(mongodb.get("database", "aguacero"), archives, mongodb.get("dead_letters", "dead_letters"),
+                                     "--operator" in options).items():
+        upsert(primary, tls, "Role", role["role"], {"privileges": role["privileges"], "roles": []})
+        users[user] = role["role"]
+    for user, role in users.items():
         password = Path(folder, user).read_text("utf-8").rstrip("\r\n")
-        upsert(primary, tls, "User", user, {"pwd": password, "roles": [granted]})
+        upsert(primary, tls, "User", user, {"pwd": password, "roles": [{"role": role, "db": "admin"}]})
     print(f"users: {', '.join(users)}")
 
 

@@ -2,7 +2,8 @@
 
     python3 kafka_commands.py AGUACERO_TOML FOLDER_OF_PASSWORDS TARGET_FOLDER
 
-Writes commands.sh, and for each user a file with its password, which so is on no command line."""
+Writes commands.sh, and for each user a file with its password, which so is on no command line. Where there is a password of the
+console, an operator may act through it."""
 
 import shlex
 import sys
@@ -19,13 +20,14 @@ def main(configuration, passwords, target):
     config = tomllib.loads(Path(configuration).read_text("utf-8"))
     topics = sorted({stream["topic"] for stream in config["streams"].values()})
     group = config.get("consumer", {}).get("group", "aguacero-archive")
+    operator = Path(passwords, rights.CONSOLE).exists()
     lines = []
-    for user in (rights.PRODUCER, rights.CONSUMER):
+    for user in (rights.PRODUCER, rights.CONSUMER, *([rights.CONSOLE] if operator else [])):
         password = Path(passwords, user).read_text("utf-8").rstrip("\r\n")
         Path(target, user).write_text(f"SCRAM-SHA-512=password={password}\n")
         lines.append(f"{CALL} kafka.admin.ConfigCommand {WHERE} --alter --entity-type users --entity-name {user} "
                      f"--add-config-file /work/{user}")
-    for arguments in rights.kafka(topics, [group]):
+    for arguments in rights.kafka(topics, [group], operator=operator):
         lines.append(f"{CALL} org.apache.kafka.tools.AclCommand {WHERE} --add {shlex.join(arguments)}")
     Path(target, "commands.sh").write_text("\n".join(lines) + "\n")
 
