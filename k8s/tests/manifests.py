@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import yaml
@@ -15,7 +16,9 @@ sys.path[:0] = [str(ROOT / "scripts" / "services.d"), str(ROOT / "scripts" / "li
 
 from cache import client, fetched, require  # noqa: E402
 
-OVERLAYS = sorted(path.name for path in (K8S / "overlays").iterdir())
+# Those of the tests have components that no other overlay has.
+FOLDERS = {path.name: path for folder in (K8S / "overlays", K8S / "tests" / "overlays") for path in sorted(folder.iterdir())}
+OVERLAYS = list(FOLDERS)
 KUSTOMIZE = ("kustomize", "sigs.k8s.io/kustomize/kustomize/v5", "5.8.1")
 COMPOSE = ("compose-go", "github.com/compose-spec/compose-go/v2/cmd", "2.9.1")  # with which `docker compose` reads its file
 KUBE_SCORE = ("kube-score", "github.com/zegl/kube-score/cmd/kube-score", "1.20.0")
@@ -35,7 +38,7 @@ def tool(name, module, version):
 @functools.cache
 def rendered(overlay):
     """Its text."""
-    return subprocess.run([tool(*KUSTOMIZE), "build", K8S / "overlays" / overlay], text=True, stdout=subprocess.PIPE, check=True).stdout
+    return subprocess.run([tool(*KUSTOMIZE), "build", FOLDERS[overlay]], text=True, stdout=subprocess.PIPE, check=True).stdout
 
 
 @functools.cache
@@ -45,6 +48,21 @@ def objects(overlay):
 
 def of_kind(overlay, *kinds):
     return [each for each in objects(overlay) if each["kind"] in kinds]
+
+
+def configuration(overlay):
+    """What the processes of an overlay read."""
+    text, = [each["data"]["aguacero.toml"] for each in of_kind(overlay, "ConfigMap") if "aguacero.toml" in each["data"]]
+    return tomllib.loads(text)
+
+
+def has_wasm(overlay):
+    """Whether a stream asks for the wasm-producer."""
+    return any(route["via"] == "wasm" for stream in configuration(overlay)["streams"].values() for route in stream["routes"])
+
+
+def has_operator(overlay):
+    return overlay.endswith("-operator")
 
 
 def title(each):

@@ -64,7 +64,7 @@ class Install(unittest.TestCase):
         made = subprocess.run(["bash", "-c", replace], input=rendered("gke"), text=True, stdout=subprocess.PIPE, check=True).stdout
         images = set(re.findall(r"image: (.*)", made))
         ours = {image for image in images if "/aguacero/" in image}
-        self.assertEqual(ours, {f"{REAL[3]}/{name}:0.1.0-2_a" for name in ("gateway", "kafka-producer", "redis-writer", "consumer")})
+        self.assertEqual(ours, {f"{REAL[3]}/{name}:0.1.0-2_a" for name in ("gateway", "kafka-producer", "redis-writer", "consumer", "console")})
         self.assertLessEqual({"redis:8", "mongo:8.0"}, images)
 
     def test_what_would_become_part_of_a_command_is_checked(self):
@@ -108,7 +108,7 @@ class Install(unittest.TestCase):
         values = yaml.safe_load((K8S / "helm" / "prometheus.yaml").read_text())
         job = next(job for job in values["serverFiles"]["prometheus.yml"]["scrape_configs"] if job["job_name"] == "aguacero")
         kept = re.compile(job["relabel_configs"][0]["regex"])
-        for port in ("admin", "producer-admin", "writer-admin"):
+        for port in ("admin", "producer-admin", "wasm-admin", "writer-admin"):
             self.assertTrue(kept.fullmatch(port))
         self.assertFalse(kept.fullmatch("http"))
 
@@ -195,16 +195,17 @@ class Compose(unittest.TestCase):
 class ClusterConfiguration(unittest.TestCase):
     def test_the_gateway_takes_it(self):
         """The others want the files of their Secrets as well."""
-        status, told = check(K8S / "base" / "aguacero.toml")
-        self.assertEqual(status, 0, told)
-        self.assertNotIn("warning", told)
+        for file in (K8S / "base" / "aguacero.toml", K8S / "components" / "votes" / "aguacero.toml"):
+            status, told = check(file)
+            self.assertEqual(status, 0, told)
+            self.assertNotIn("warning", told)
 
     def test_images_have_the_version_of_the_workspace(self):
         version = tomllib.loads((ROOT / "Cargo.toml").read_text())["workspace"]["package"]["version"]
         dockerfile = (ROOT / "Dockerfile").read_text()
         self.assertIn(f"ARG VERSION={version}\n", dockerfile)
-        for name in ("gateway", "kafka-producer", "redis-writer", "consumer"):
-            self.assertIn(f"image: registry.example/aguacero/{name}:{version}\n", rendered("gke"))
+        for name in ("gateway", "kafka-producer", "wasm-producer", "redis-writer", "consumer", "console"):
+            self.assertIn(f"image: registry.example/aguacero/{name}:{version}\n", rendered("gke-votes"))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,9 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from manifests import K8S, OVERLAYS, ROOT, containers, findings, objects, of_kind, pods, title  # noqa: E402
+from manifests import (  # noqa: E402
+    K8S, OVERLAYS, ROOT, configuration, containers, findings, has_operator, has_wasm, objects, of_kind, pods, title,
+)
 import rights  # noqa: E402
 
 KUBERNETES = "1.34"
@@ -29,9 +31,10 @@ STAYS = {
     "container-image-pull-policy": ([], "a tag never moves, and a pod starts again when the registry is away"),
     "container-security-context-user-group-id":
         (["StatefulSet redis", "StatefulSet mongodb", "StatefulSet kafka", "Job kafka-rights"], "the user that the stores' images have"),
+    "deployment-replicas": (["Deployment console"], "it keeps nothing and nobody waits for it; two would read the stores twice"),
     "deployment-has-host-podantiaffinity": ([], "topologySpreadConstraints do it, and also with more pods than nodes"),
     "statefulset-has-host-podantiaffinity": ([], "likewise"),
-    "networkpolicy-targets-pod": (["NetworkPolicy kafka", "NetworkPolicy kafka-exporter", "NetworkPolicy strimzi-operators",
+    "networkpolicy-targets-pod": (["NetworkPolicy kafka", "NetworkPolicy kafka-from-console", "NetworkPolicy kafka-exporter", "NetworkPolicy strimzi-operators",
                                    "NetworkPolicy http01-solver"], "their pods are made by operators"),
     "pod-probes-identical":
         (["StatefulSet kafka", "StatefulSet mongodb"], "an open port is all that can be asked for without a client and a password"),
@@ -149,14 +152,42 @@ class LeastPrivilege(unittest.TestCase):
             "gateway": {"/etc/aguacero", "/run/aguacero", "/secrets/gateway"},
             "kafka-producer": {"/etc/aguacero", "/run/aguacero", "/secrets/kafka"},
             "redis-writer": {"/etc/aguacero", "/run/aguacero", "/secrets/redis"},
+            "wasm-producer": {"/etc/aguacero", "/run/aguacero", "/secrets/kafka"},
             "consumer": {"/etc/aguacero", "/secrets/kafka", "/secrets/redis", "/secrets/mongodb"},
+            "console": {"/etc/aguacero", "/secrets/redis", "/secrets/mongodb"},
         }
-        seen = set()
-        for _, _, container in self.each_container():
-            if container["name"] in wanted:
-                seen.add(container["name"])
-                self.assertEqual({mount["mountPath"] for mount in container["volumeMounts"]}, wanted[container["name"]])
-        self.assertEqual(seen, set(wanted))
+        for overlay in OVERLAYS:
+            more = {"console": {"/secrets/kafka", "/secrets/operator"}} if has_operator(overlay) else {}
+            found = {container["name"]: {mount["mountPath"] for mount in container["volumeMounts"]}
+                     for _, _, spec in pods(overlay) for container in containers(spec) if container["name"] in wanted}
+            self.assertEqual(found, {name: mounts | more.get(name, set()) for name, mounts in wanted.items()
+                                     if name != "wasm-producer" or has_wasm(overlay)}, overlay)
+
+    def test_the_console_has_users_of_its_own(self):
+        """Its password is that of the user that it says it is."""
+        for overlay in OVERLAYS:
+            spec = next(spec for name, _, spec in pods(overlay) if name == "Deployment console")
+            env = {each["name"]: each["value"] for each in spec["containers"][0]["env"]}
+            keys = {volume["name"]: {(source["secret"]["name"], item["key"]) for source in volume["projected"]["sources"]
+                                     for item in source["secret"]["items"] if item["path"] == "password"}
+                    for volume in spec["volumes"] if "projected" in volume}
+            stores = {"redis": {("redis-users", "console")}, "mongodb": {("mongodb-users", "console")}}
+            if has_operator(overlay):
+                stores["kafka"] = {("console", "password")}
+            self.assertEqual(keys, stores, overlay)
+            for store in stores:
+                self.assertEqual(env[f"AGUACERO_{store}_USERNAME".upper()], "console")
+            self.assertEqual("AGUACERO_CONSOLE_TOKEN_FILE" in env, has_operator(overlay), overlay)
+
+    def test_only_with_an_operator_more_than_reading_is_granted(self):
+        for overlay in OVERLAYS:
+            job = next(spec for name, _, spec in pods(overlay) if name == "Job rights")
+            self.assertEqual("--operator" in job["containers"][0]["command"], has_operator(overlay), overlay)
+            kafka = [each["metadata"]["name"] for each in of_kind(overlay, "KafkaUser")] or [
+                item["path"] for name, _, spec in pods(overlay) if name == "Job kafka-rights" for volume in spec["volumes"]
+                if volume["name"] == "secrets" for source in volume["projected"]["sources"] for item in source["secret"]["items"]]
+            wanted = {"kafka-producer", "consumer"} | ({"console"} if has_operator(overlay) else set())
+            self.assertEqual(set(kafka), wanted, overlay)
 
 
 class WhatIsNamedIsThere(unittest.TestCase):
@@ -185,7 +216,7 @@ class WhatIsNamedIsThere(unittest.TestCase):
                     named = {source["name"] for source in sources}
                     if "secret" in volume and not volume["secret"].get("optional"):
                         named.add(volume["secret"]["secretName"])
-                    for secret in named - {rights.PRODUCER, rights.CONSUMER}:
+                    for secret in named - {rights.PRODUCER, rights.CONSUMER, rights.CONSOLE}:
                         with self.subTest(overlay=overlay, pod=name, secret=secret):
                             self.assertIn(f'"{secret}"', text)
 
@@ -214,15 +245,52 @@ class WhatIsNamedIsThere(unittest.TestCase):
         for overlay in OVERLAYS:
             for source, target, port in [("gateway", "kafka", 9093), ("gateway", "redis", 6379), ("consumer", "kafka", 9093),
                                          ("consumer", "redis", 6379), ("consumer", "mongodb", 27017), ("mongodb", "mongodb", 27017),
-                                         ("rights", "mongodb", 27017)]:
+                                         ("rights", "mongodb", 27017), ("console", "redis", 6379), ("console", "mongodb", 27017),
+                                         ("console", "gateway", 8080), ("console", "gateway", 9180), ("console", "gateway", 9181),
+                                         ("console", "gateway", 9182), ("console", "consumer", 9183),
+                                         *([("console", "gateway", 9185)] if has_wasm(overlay) else []),
+                                         *([("console", "kafka", 9093)] if has_operator(overlay) else [])]:
                 with self.subTest(overlay=overlay, source=source, target=target):
                     self.assertTrue(self.lets(overlay, source, target, port, "Egress"))
                     self.assertTrue(self.lets(overlay, source, target, port, "Ingress"))
             for source, target, port in [("gateway", "mongodb", 27017), ("redis", "mongodb", 27017), ("mongodb", "kafka", 9093),
-                                         ("rights", "redis", 6379), ("consumer", "gateway", 8080)]:
+                                         ("rights", "redis", 6379), ("consumer", "gateway", 8080), ("gateway", "console", 8090),
+                                         *([] if has_wasm(overlay) else [("console", "gateway", 9185)]),
+                                         *([] if has_operator(overlay) else [("console", "kafka", 9093)])]:
                 with self.subTest(overlay=overlay, source=source, not_to=target):
                     self.assertFalse(self.lets(overlay, source, target, port, "Egress"))
                     self.assertFalse(self.lets(overlay, source, target, port, "Ingress"))
+
+    def test_prometheus_reaches_every_port_with_figures(self):
+        """Of each pod, by its own policy."""
+        for overlay in OVERLAYS:
+            for name, metadata, spec in pods(overlay):
+                ports = {port["containerPort"] for container in containers(spec) for port in container.get("ports", [])
+                         if port["name"].endswith("admin")}
+                reached = {port["port"] for policy in of_kind(overlay, "NetworkPolicy")
+                           if matches(policy["spec"]["podSelector"], metadata["labels"])
+                           for rule in policy["spec"].get("ingress", []) if '"prometheus"' in json.dumps(rule) for port in rule["ports"]}
+                with self.subTest(overlay=overlay, pod=name):
+                    self.assertLessEqual(ports, reached)
+
+    def test_the_console_asks_every_process_at_a_name_for_all_of_its_pods(self):
+        for overlay in OVERLAYS:
+            services = {each["metadata"]["name"]: each["spec"] for each in of_kind(overlay, "Service")}
+            console = configuration(overlay)["console"]
+            settings = [key for key in console if key.endswith("_admin") and (key != "wasm_producer_admin" or has_wasm(overlay))]
+            for setting in settings:
+                name, _, port = console[setting].partition(":")
+                with self.subTest(overlay=overlay, setting=setting):
+                    service = services[name]
+                    self.assertEqual((service["clusterIP"], service["publishNotReadyAddresses"]), ("None", True))
+                    process = setting.removesuffix("_admin").replace("_", "-")
+                    own, = [each["containerPort"] for _, spec in self.selected(overlay, service["selector"])
+                            for container in containers(spec) if container["name"] == process
+                            for each in container["ports"] if each["name"].endswith("admin")]
+                    self.assertEqual(int(port), own)
+                    self.assertIn(own, {each["port"] for each in service["ports"]})
+            gateway = services[console["gateway"].removeprefix("http://")]
+            self.assertEqual([port["port"] for port in gateway["ports"]], [80])
 
     def lets(self, overlay, source, target, port, direction):
         whose, other, key = (source, target, "to") if direction == "Egress" else (target, source, "from")
@@ -244,11 +312,11 @@ class WhatIsNamedIsThere(unittest.TestCase):
         self.assertLessEqual({port["port"] for port in rule.get("ports", [])}, known)
 
     def ports_of(self, overlay, selector):
-        selector = selector if "matchLabels" in selector or "matchExpressions" in selector else {"matchLabels": selector}
         return {port["name"]: port["containerPort"] for _, spec in self.selected(overlay, selector) if spec
                 for container in containers(spec) for port in container.get("ports", [])}
 
     def selected(self, overlay, selector):
+        selector = selector if "matchLabels" in selector or "matchExpressions" in selector else {"matchLabels": selector}
         strimzi = [] if overlay.startswith("local") else [({"app.kubernetes.io/name": "kafka", "strimzi.io/kind": "Kafka"}, None)]
         known = [(metadata["labels"], spec) for _, metadata, spec in pods(overlay)] + strimzi
         return [(labels, spec) for labels, spec in known if matches(selector, labels)]
@@ -268,13 +336,14 @@ class Figures(unittest.TestCase):
         cls.config = tomllib.loads((K8S / "base" / "aguacero.toml").read_text("utf-8"))
 
     def test_a_pod_has_the_time_to_end_in_order(self):
-        config = self.config
-        ends = {
-            "Deployment gateway": config["gateway"]["drain_delay_ms"] + config["gateway"].get("drain_timeout_ms", 20_000)
-            + config["kafka_producer"]["drain_timeout_ms"] + config["redis_writer"]["drain_timeout_ms"],
-            "StatefulSet consumer": config["consumer"]["drain_timeout_ms"] + 2_000,
-        }
         for overlay in OVERLAYS:
+            config = configuration(overlay)
+            ends = {
+                "Deployment gateway": config["gateway"]["drain_delay_ms"] + config["gateway"].get("drain_timeout_ms", 20_000)
+                + config["kafka_producer"]["drain_timeout_ms"] + config["redis_writer"]["drain_timeout_ms"]
+                + (config["wasm_producer"]["drain_timeout_ms"] if has_wasm(overlay) else 0),
+                "StatefulSet consumer": config["consumer"]["drain_timeout_ms"] + 2_000,
+            }
             for name, _, spec in pods(overlay):
                 if name in ends:
                     self.assertGreaterEqual(spec["terminationGracePeriodSeconds"] * 1000, ends[name] + 10_000, f"{overlay}: {name}")
@@ -286,22 +355,40 @@ class Figures(unittest.TestCase):
             for sidecar in spec["initContainers"]:
                 self.assertEqual(sidecar["restartPolicy"], "Always")
 
-    def test_no_more_consumers_than_partitions(self):
-        partitions = self.config["topics"]["messages"]["partitions"]
+    def test_the_wasm_producer_runs_where_a_stream_asks_for_it_and_is_scaled_by(self):
         for overlay in OVERLAYS:
+            spec = next(spec for name, _, spec in pods(overlay) if name == "Deployment gateway")
+            autoscaler, = [each for each in of_kind(overlay, "HorizontalPodAutoscaler") if each["metadata"]["name"] == "gateway"]
+            scaled = {metric["containerResource"]["container"] for metric in autoscaler["spec"]["metrics"]}
+            wanted = {"kafka-producer"} | ({"wasm-producer"} if has_wasm(overlay) else set())
+            self.assertEqual({each["name"] for each in spec["initContainers"]}, wanted | {"redis-writer"}, overlay)
+            self.assertEqual(scaled, wanted | {"gateway"}, overlay)
+        self.assertEqual({overlay for overlay in OVERLAYS if has_wasm(overlay)},
+                         {"local-votes", "local-votes-keda", "gke-votes", "local-operator", "gke-operator"})
+
+    def test_an_instance_of_the_module_and_its_successor_fit_into_the_containers_memory(self):
+        for overlay in filter(has_wasm, OVERLAYS):
+            limit = next(container["resources"]["limits"]["memory"] for _, _, spec in pods(overlay) for container in containers(spec)
+                         if container["name"] == "wasm-producer")
+            self.assertGreater(int(limit.removesuffix("Mi")) << 20, 2 * configuration(overlay)["wasm_producer"]["memory_bytes_max"])
+
+    def test_no_more_consumers_than_partitions(self):
+        for overlay in OVERLAYS:
+            topics = configuration(overlay)["topics"]
+            partitions = min(topic["partitions"] for topic in topics.values())
             consumer, = [each for each in of_kind(overlay, "StatefulSet") if each["metadata"]["name"] == "consumer"]
             scaled = of_kind(overlay, "ScaledObject")
             self.assertEqual("replicas" in consumer["spec"], not scaled, "replicas belong to one alone")
             for each in scaled:
                 self.assertLessEqual(each["spec"]["maxReplicaCount"], partitions)
                 triggers = [trigger["metadata"] for trigger in each["spec"]["triggers"]]
-                self.assertEqual({trigger["topic"] for trigger in triggers}, set(self.config["topics"]), "a topic that nobody scales by")
+                self.assertEqual({trigger["topic"] for trigger in triggers}, set(topics), "a topic that nobody scales by")
                 for trigger in triggers:
                     self.assertEqual(trigger["consumerGroup"], self.config["consumer"].get("group", "aguacero-archive"))
 
     def test_replicas_of_the_gateway_belong_to_its_autoscaler(self):
         for overlay in OVERLAYS:
-            deployment, = of_kind(overlay, "Deployment")
+            deployment, = [each for each in of_kind(overlay, "Deployment") if each["metadata"]["name"] == "gateway"]
             self.assertNotIn("replicas", deployment["spec"])
             self.assertEqual(deployment["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"], 0)
 
@@ -323,8 +410,8 @@ class Figures(unittest.TestCase):
         self.assertGreater(self.config["gateway"]["idle_timeout_ms"], 60_000)  # NGINX' own for upstreams
 
     def test_paths_of_the_ingress_are_those_of_the_streams(self):
-        routes = {route["path"] for stream in self.config["streams"].values() for route in stream["routes"]}
         for overlay in OVERLAYS:
+            routes = {route["path"] for stream in configuration(overlay)["streams"].values() for route in stream["routes"]}
             for ingress in of_kind(overlay, "Ingress"):
                 self.assertEqual({path["path"] for rule in ingress["spec"]["rules"] for path in rule["http"]["paths"]}, routes)
             for route in of_kind(overlay, "HTTPRoute"):
@@ -339,6 +426,24 @@ class Configuration(unittest.TestCase):
         for name, topic in ours["topics"].items():
             self.assertEqual(topic["partitions"], top["topics"][name]["partitions"])
             self.assertEqual((topic["replication"], topic["min_insync"]), (3, 2))
+
+    def test_the_votes_are_those_of_the_example_and_the_rest_that_of_the_base(self):
+        votes, base, example = (tomllib.loads(path.read_text("utf-8")) for path in (
+            K8S / "components" / "votes" / "aguacero.toml", K8S / "base" / "aguacero.toml", ROOT / "examples" / "votes.toml"))
+        stream, topic = votes["streams"].pop("votes"), votes["topics"].pop("votes")
+        self.assertEqual(votes, base)
+        self.assertEqual(stream.pop("access"), "open")
+        example["streams"]["votes"].pop("access", None)
+        self.assertEqual(stream, example["streams"]["votes"])
+        self.assertEqual(topic, {**base["topics"]["messages"], "partitions": example["topics"]["votes"]["partitions"]})
+
+    def test_strimzis_topics_and_users_of_the_components_are_those_of_the_configuration(self):
+        votes = K8S / "components" / "votes" / "aguacero.toml"
+        for overlay, options in (("gke-votes", []), ("gke-operator", ["--operator"])):
+            for kind, name in (("topics", "KafkaTopic"), ("users", "KafkaUser")):
+                made = subprocess.run([ROOT / "scripts" / "strimzi", kind, votes, *options], text=True, stdout=subprocess.PIPE, check=True)
+                wanted = {each["metadata"]["name"]: each["spec"] for each in yaml.safe_load_all(made.stdout)}
+                self.assertEqual({each["metadata"]["name"]: each["spec"] for each in of_kind(overlay, name)}, wanted)
 
     def test_strimzis_topics_and_users_are_those_of_the_configuration(self):
         for kind in ("topics", "users"):

@@ -144,6 +144,11 @@ class Redis(Stores):
             ("grafana", ["HGETALL", "{weather}:total"], "*2"),
             ("grafana", ["HSET", "{weather}:total", "events", "9"], "-NOPERM"),
             ("grafana", ["HGETALL", "{votes}:total"], "-NOPERM"),
+            ("console", ["HGETALL", "{weather}:total"], "*2"),
+            ("console", ["HSET", "{weather}:total", "events", "9"], "-NOPERM"),
+            ("console", ["DEL", "{weather}:total"], "-NOPERM"),
+            ("console", ["KEYS", "*"], "-NOPERM"),
+            ("console", ["HGETALL", "{votes}:total"], "-NOPERM"),
         ]:
             with self.subTest(user=user, command=command):
                 self.assertTrue(self.says(user, *command).startswith(answer), self.says(user, *command))
@@ -182,10 +187,10 @@ class Mongodb(Stores):
                 .replace("=27017", f"={port}").replace("--bind_ip_all", "--bind_ip=127.0.0.1").replace("GB=0.5", "GB=0.25")
                 for argument in command[1:]]
 
-    def rights(self):
+    def rights(self, *options):
         """What the Job does. A member that ends meanwhile is started again, as the kubelet would, and its log is shown."""
         modules = os.pathsep.join(str(path) for path in (BASE / "rights", ROOT / "scripts" / "lib", ROOT / "scripts" / "services.d"))
-        argv = [sys.executable, BASE / "rights" / "mongodb_rights.py", self.config, self.folder / "mongodb"]
+        argv = [sys.executable, BASE / "rights" / "mongodb_rights.py", self.config, self.folder / "mongodb", *options]
         job, said = self.start(argv, {"PYTHONPATH": modules})
         deadline = time.monotonic() + DEADLINE_S
         while job.poll() is None and time.monotonic() < deadline:
@@ -203,12 +208,23 @@ class Mongodb(Stores):
         tls = self.tls(self.folder / "mongodb" / "tls.pem")
         primary = mongodb_rights.wait_for_primary(self.hosts, "rs0", tls)
         info = self.command(primary, {"usersInfo": 1, "$db": "admin"})
-        for part in (b"consumer", b"admin", b"aguacero-consumer", b"root"):
+        for part in (b"consumer", b"console", b"admin", b"aguacero-consumer", b"aguacero-console", b"root"):
             self.assertIn(part, info)
-        self.assertEqual(info.count(b"userId\x00"), 2)
+        self.assertEqual(info.count(b"userId\x00"), 3)
         status = self.command(primary, {"replSetGetStatus": 1, "$db": "admin"})
         for host in self.hosts:
             self.assertIn(host.encode(), status)
+
+    def test_the_console_may_note_what_became_of_dead_letters_only_with_an_operator(self):
+        tls = self.tls(self.folder / "mongodb" / "tls.pem")
+        for options, actions in (([], {b"find"}), (["--operator"], {b"find", b"update"}), ([], {b"find"})):
+            self.rights(*options)
+            primary = mongodb_rights.wait_for_primary(self.hosts, "rs0", tls)
+            info = self.command(primary, {"rolesInfo": "aguacero-console", "showPrivileges": True, "$db": "admin"})
+            privileges = info[info.index(b"privileges\x00"):info.index(b"inheritedPrivileges\x00")]
+            found = {action for action in (b"find", b"insert", b"update", b"remove", b"createIndex") if action + b"\x00" in privileges}
+            self.assertEqual(found, actions)
+            self.assertEqual(privileges.count(b"dead_letters\x00"), 1)
 
     def command(self, host, document):
         """As a member."""
@@ -224,17 +240,21 @@ class Kafka(unittest.TestCase):
     def test_the_job_gives_what_scripts_rights_prints(self):
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
-            for user in (rights.PRODUCER, rights.CONSUMER):
-                (folder / user).write_text("sesame\n")
             (folder / "work").mkdir()
-            kafka_commands.main(BASE / "aguacero.toml", folder, folder / "work")
-            commands = (folder / "work" / "commands.sh").read_text()
-            self.assertEqual((folder / "work" / "consumer").read_text(), "SCRAM-SHA-512=password=sesame\n")
-        printed = subprocess.run([ROOT / "scripts" / "rights", BASE / "aguacero.toml"], text=True, stdout=subprocess.PIPE, check=True)
-        wanted = [line.partition(" --add ")[2] for line in printed.stdout.splitlines() if line.startswith("kafka-acls")]
-        given = [line.partition(" --add ")[2] for line in commands.splitlines() if "AclCommand" in line]
-        self.assertEqual(given, wanted)
-        self.assertNotIn("sesame", commands)
+            for users, options in (((rights.PRODUCER, rights.CONSUMER), []), ((rights.CONSOLE,), ["--operator"])):
+                for user in users:
+                    (folder / user).write_text("sesame\n")
+                kafka_commands.main(BASE / "aguacero.toml", folder, folder / "work")
+                commands = (folder / "work" / "commands.sh").read_text()
+                for user in users:
+                    self.assertEqual((folder / "work" / user).read_text(), "SCRAM-SHA-512=password=sesame\n")
+                printed = subprocess.run([ROOT / "scripts" / "rights", BASE / "aguacero.toml", *options], text=True, stdout=subprocess.PIPE,
+                                         check=True).stdout
+                wanted = [line.partition(" --add ")[2] for line in printed.splitlines() if line.startswith("kafka-acls")]
+                given = [line.partition(" --add ")[2] for line in commands.splitlines() if "AclCommand" in line]
+                self.assertEqual(given, wanted)
+                self.assertEqual("User:console" in commands, bool(options))
+                self.assertNotIn("sesame", commands)
 
 
 if __name__ == "__main__":
