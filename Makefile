@@ -36,7 +36,7 @@ cluster-down: ## end it, and delete its data
 
 cluster-test: ## rolling updates, kills, scaling, policies and passwords on it, under load (about 25 minutes; ARGS="rolling --out FOLDER")
 	@scripts/cluster test $(ARGS)
-images: ## container images of the four processes, their sizes and what is in them (ARGS="--registry NAME --tag 0.1.0 --push")
+images: ## container images of all processes, their sizes and what is in them (ARGS="--registry NAME --tag 0.1.0 --push")
 	@scripts/images $(ARGS)
 
 chaos: ## kills, outages and mixtures of them under load, judged (ARGS="--rounds 40 --brokers 3 --members 3")

@@ -40,7 +40,7 @@ ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF
 CMD ["bash"]
 """
 
-# What `ldd` says of the four programs. As in other images without a shell, each package leaves its
+# What `ldd` says of the programs. As in other images without a shell, each package leaves its
 # entry in status.d, where tools that list what is inside look for it.
 DISTROLESS_PACKAGES = ["libc6", "libgcc-s1", "libssl3", "zlib1g"]
 DISTROLESS_DOCKERFILE = f"""\
