@@ -5,6 +5,7 @@ import time
 import urllib.parse
 
 import images
+import streams
 from cache import Failure
 from kubectl import get, kubectl, wait_for_rollout
 from settings import NAMESPACE, ROOT
@@ -14,6 +15,8 @@ MONITORING = "monitoring"
 READY_SECONDS_MAX = 180
 SEEN_SECONDS_MAX = 90
 POLL_SECONDS = 1
+# The last value of each pod, those that were removed too.
+STORED = 'sum by (container) (max_over_time(aguacero_producer_records_total{outcome="stored"}[1h]))'
 # Containers with a port for figures, by the names of these ports.
 ADMIN_PORTS = ("admin", "producer-admin", "wasm-admin", "writer-admin")
 
@@ -35,6 +38,21 @@ def ask(target, query):
     if answer.get("status") != "success":
         raise Failure(f"Prometheus does not answer {query}: {answer}")
     return [(found["metric"], float(found["value"][1])) for found in answer["data"]["result"]]
+
+
+def stored(target, stream, accepted):
+    """What each producer says that Kafka has confirmed, of all pods that there were, where a stream's routes go by several; when
+    together that is all that was accepted, or as it is at the deadline."""
+    vias = sorted(set(stream["routes"].values()))
+    if len(vias) == 1:
+        return {}
+    deadline = time.monotonic() + SEEN_SECONDS_MAX
+    while True:
+        found = {labels["container"]: int(value) for labels, value in ask(target, STORED)}
+        counts = {via: (streams.PRODUCERS[via], found.get(streams.PRODUCERS[via], 0)) for via in vias}
+        if sum(count for _, count in counts.values()) >= accepted or time.monotonic() > deadline:
+            return counts
+        time.sleep(POLL_SECONDS)
 
 
 def trial(cluster):

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import addons
+import apps
 import cluster_state
 import container_images
 import images
@@ -15,6 +16,8 @@ import lifecycle
 import monitoring
 import node
 import records
+import routes
+import streams
 from cache import Failure, say
 from kubectl import Target, attempt, diagnosis, get, kubectl
 from lifecycle import Laps
@@ -24,7 +27,7 @@ from settings import NAMESPACE, ROOT
 from stores import Stores
 
 OVERLAYS = ROOT / "k8s" / "overlays"
-PROCESSES = ("gateway", "kafka-producer", "redis-writer", "consumer")
+WEATHER = apps.named(None)
 READY_SECONDS_MAX = 420
 STUCK_SECONDS_MAX = 150  # a container that ends again and again; what it waits for may come within that
 SETTLE_SECONDS_MAX = 90
@@ -35,23 +38,35 @@ ENVOY = ("projectcontour", "svc/envoy", "80")
 def run():
     """Whether all counts agree."""
     requests, users = number("REQUESTS", 10_000), number("USERS", 10)
-    sent = records.read(ROOT / "locust" / "data" / "tweets.json")
+    app, to = chosen()
+    sent = records.read(ROOT / app.records)
     context, lap = os.environ.get("CONTEXT"), Laps()
     was_up = cluster_state.is_running(cluster_state.load())
     keep = was_up or os.environ.get("KEEP", "0") not in ("", "0")
     try:
         target = existing(context) if context else lifecycle.up()
-        deploy(target, lap)
-        agreed = load_and_reckon(target, sent, requests, users)
+        deploy(target, lap, app)
+        agreed = load_and_reckon(target, app, to, sent, requests, users)
         lap("load and reckoning are over")
         if keep and not context:
-            print_addresses(target)
+            print_addresses(target, app)
         return agreed
     finally:
         if context and not keep:
             attempt(Target(context=context), "delete", "namespace", NAMESPACE, "--wait=true")
         elif not keep:
             lifecycle.down()
+
+
+def chosen():
+    """The app, and the routes to send to."""
+    try:
+        app = apps.named(os.environ.get("APP"))
+        to = os.environ.get("ROUTES") or app.routes
+        routes.parse([to])
+    except ValueError as error:
+        raise Failure(str(error)) from None
+    return app, to
 
 
 def number(name, default):
@@ -97,28 +112,35 @@ def load_into(target, names):
 
 # ---------------------------------------------------------------- Aguacero
 
-def deploy(target, lap):
+def deploy(target, lap, app=WEATHER):
+    processes = images_of(app)
     if os.environ.get("BUILD", "1") != "0":
-        if subprocess.run([ROOT / "scripts" / "images", "--engine=buildah"], stdout=subprocess.DEVNULL).returncode != 0:
+        command = [ROOT / "scripts" / "images", "--engine=buildah", *processes]
+        if subprocess.run(command, stdout=subprocess.DEVNULL).returncode != 0:
             raise Failure("scripts/images failed; it says why above")
     stores = [*(images.build(image) for image in (*images.STORES, "base")), monitoring.image()]
     lap("Aguacero's images are built")
-    load_into(target, [*(f"localhost/aguacero/{process}:dev" for process in PROCESSES), *stores])
+    load_into(target, [*(f"localhost/aguacero/{process}:dev" for process in processes), *stores])
     lap("and loaded")
     secrets = subprocess.run([ROOT / "k8s" / "secrets", "--kafka"], stderr=subprocess.PIPE, text=True,
                              env={**os.environ, "KUBECTL": " ".join(target.command())})
     if secrets.returncode != 0:
         raise Failure(f"k8s/secrets failed:\n{secrets.stderr}")
-    kubectl(target, "apply", "--server-side", "--force-conflicts", f"--kustomize={overlay_of(target)}")
+    kubectl(target, "apply", "--server-side", "--force-conflicts", f"--kustomize={overlay_of(target, app)}")
     monitoring.start(target)
     wait_until_ready(target)
     lap("Aguacero is ready")
 
 
-def overlay_of(target):
+def images_of(app):
+    """Those of the processes that the app's configuration needs, and the console's."""
+    return [*streams.processes(streams.declared(ROOT / app.config)), "console"]
+
+
+def overlay_of(target, app):
     """With the scaling of consumers by lag where KEDA runs."""
     has_keda = attempt(target, "get", "customresourcedefinition/scaledobjects.keda.sh").returncode == 0
-    return OVERLAYS / ("local-keda" if has_keda else "local")
+    return OVERLAYS / "-".join(["local", *([] if app is WEATHER else [app.name]), *(["keda"] if has_keda else [])])
 
 
 def wait_until_ready(target):
@@ -173,15 +195,16 @@ def hopeless(target):
 
 # ---------------------------------------------------------------- load and reckoning
 
-def load_and_reckon(target, sent, requests, users):
-    stores = Stores(target)
+def load_and_reckon(target, app, to, sent, requests, users):
+    stores = Stores(target, app)
     if before := stores.documents():
         raise Failure(f"{before:,} documents are archived already, of a run before. To begin anew:\n"
                       f"scripts/cluster kubectl delete namespace {NAMESPACE}")
     with ingress(target) as (url, host):
-        summary = run_locust(url, host, requests, users)
+        summary = run_locust(url, host, app, to, requests, users)
     counts = settled(stores, summary["accepted"])
-    return Reckoning(stores.app, stores.stream, sent, requests, summary, counts, stores.values()).show()
+    stored = monitoring.stored(target, stores.stream, summary["accepted"])
+    return Reckoning(app, stores.stream, sent, requests, summary, counts, stores.values(), stored).show()
 
 
 class ingress:
@@ -211,12 +234,13 @@ class ingress:
             self.forwarding.wait()
 
 
-def run_locust(url, host, requests, users):
-    say(f"{users} users send {requests:,} requests to {url}/input ({host})")
+def run_locust(url, host, app, to, requests, users):
+    say(f"{users} users send {requests:,} {app.sends} to {url}{f' over {to}' if ',' in to else to} ({host})")
     with tempfile.TemporaryDirectory(prefix="aguacero-locust-") as folder:
         summary = Path(folder, "summary.json")
-        subprocess.run([ROOT / "scripts" / "locust", "--host", url, "--host-header", host, "--requests", str(requests),
-                        "--users", str(users), "--spawn-rate", str(min(users, 100)), "--summary", summary],
+        subprocess.run([ROOT / "scripts" / "locust", "--host", url, "--host-header", host, "--routes", to,
+                        "--records", ROOT / app.records, "--requests", str(requests), "--users", str(users),
+                        "--spawn-rate", str(min(users, 100)), "--summary", summary],
                        stdout=subprocess.DEVNULL, cwd=ROOT)
         if not summary.exists():
             raise Failure("Locust did not get to the end; it says why above.")
@@ -240,9 +264,11 @@ def settled(stores, wanted):
             time.sleep(POLL_SECONDS)
 
 
-def print_addresses(target):
+def print_addresses(target, app):
     with ingress(target) as (url, host):
-        print(f"  events     POST {url}/input   (Host: {host})")
+        for route in routes.parse([app.routes]):
+            print(f"  events     POST {url}{route.path}   (Host: {host})")
+    print("  console    scripts/cluster kubectl --namespace=project port-forward service/console 8090:80")
     print('  kubectl    scripts/cluster kubectl --namespace=project get pods   (or: eval "$(scripts/cluster env)")')
     print("  metrics    scripts/cluster kubectl --namespace=monitoring port-forward service/prometheus 9090")
     print("\n  To stop it and delete its data: make cluster-down", flush=True)

@@ -10,8 +10,10 @@ from unittest import mock
 SCRIPTS = Path(__file__).resolve().parents[1]
 sys.path += [str(SCRIPTS / "cluster.d"), str(SCRIPTS / "services.d"), str(SCRIPTS.parent / "locust")]
 
+import apps  # noqa: E402
 import build  # noqa: E402
 import kubectl  # noqa: E402
+import monitoring  # noqa: E402
 import node  # noqa: E402
 import run  # noqa: E402
 import stores  # noqa: E402
@@ -102,6 +104,46 @@ class Rollouts(unittest.TestCase):
         self.assertFalse(run.is_rolled_out(self.workload(2, updatedReplicas=2, readyReplicas=1)))
         self.assertFalse(run.is_rolled_out(self.workload(2, updatedReplicas=2, readyReplicas=2, observedGeneration=1)))
         self.assertFalse(run.is_rolled_out(self.workload(2)))
+
+
+class Apps(unittest.TestCase):
+    def test_each_has_an_overlay_with_and_without_keda(self):
+        for app in apps.APPS.values():
+            for status, end in ((0, "-keda"), (1, "")):
+                with mock.patch.object(run, "attempt", return_value=mock.Mock(returncode=status)):
+                    overlay = run.overlay_of(None, app)
+                self.assertTrue((overlay / "kustomization.yaml").exists(), overlay)
+                self.assertTrue(overlay.name.endswith(end))
+
+    def test_only_the_images_of_its_processes_are_built(self):
+        self.assertEqual(run.images_of(apps.APPS["weather"]), ["kafka-producer", "redis-writer", "consumer", "gateway", "console"])
+
+    def test_what_it_is_called_and_where_it_goes_is_checked(self):
+        for variables, words in (({"APP": "vote"}, "should be one of"), ({"ROUTES": "votes"}, "begin with a slash")):
+            with mock.patch.dict(run.os.environ, variables), self.assertRaisesRegex(run.Failure, words):
+                run.chosen()
+        with mock.patch.dict(run.os.environ, {"APP": "votes", "ROUTES": "/votes/wasm"}):
+            self.assertEqual(run.chosen(), (apps.APPS["votes"], "/votes/wasm"))
+
+
+class Stored(unittest.TestCase):
+    stream = {"routes": {"/votes/grpc": "grpc", "/votes/wasm": "wasm"}}
+
+    def stored(self, *answers, stream=stream, accepted=10):
+        answers = [[({"container": name}, float(count)) for name, count in answer.items()] for answer in answers]
+        with mock.patch.object(monitoring, "ask", side_effect=answers), mock.patch.object(monitoring, "POLL_SECONDS", 0):
+            return monitoring.stored(None, stream, accepted)
+
+    def test_it_waits_until_prometheus_has_seen_all(self):
+        found = self.stored({"kafka-producer": 3}, {"kafka-producer": 6, "wasm-producer": 4})
+        self.assertEqual(found, {"grpc": ("kafka-producer", 6), "wasm": ("wasm-producer", 4)})
+
+    def test_what_is_never_seen_is_told_as_it_is(self):
+        with mock.patch.object(monitoring, "SEEN_SECONDS_MAX", 0):
+            self.assertEqual(self.stored({"kafka-producer": 3}), {"grpc": ("kafka-producer", 3), "wasm": ("wasm-producer", 0)})
+
+    def test_where_there_is_one_producer_nobody_is_asked(self):
+        self.assertEqual(self.stored(stream={"routes": {"/input": "grpc"}}), {})
 
 
 class Answers(unittest.TestCase):

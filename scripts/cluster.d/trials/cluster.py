@@ -16,7 +16,8 @@ from .load import TIMEOUT_SECONDS
 READY_SECONDS_MAX = 300
 ARCHIVED_SECONDS_MAX = 120
 POLL_SECONDS = 0.5
-WORKLOADS = ("deployment/gateway", "statefulset/consumer", "statefulset/redis", "statefulset/mongodb", "statefulset/kafka")
+WORKLOADS = ("deployment/gateway", "deployment/console", "statefulset/consumer", "statefulset/redis", "statefulset/mongodb",
+             "statefulset/kafka")
 APP = "app.kubernetes.io/name"
 
 

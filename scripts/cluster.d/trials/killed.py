@@ -6,7 +6,7 @@ import agents
 from cache import Failure, say
 
 PODS = ("gateway", "consumer", "redis", "mongodb", "kafka")
-PROCESSES = ("gateway", "kafka-producer", "redis-writer", "consumer")
+PROCESSES = ("gateway", "kafka-producer", "redis-writer", "consumer", "console")
 
 
 def trial(cluster, load):

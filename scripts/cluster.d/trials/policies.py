@@ -12,7 +12,7 @@ API = {API_HOST: 443}
 MAY_LEAVE = {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": STRANGER},
              "spec": {"podSelector": {"matchLabels": {"app.kubernetes.io/name": STRANGER}}, "policyTypes": ["Egress"], "egress": [{}]}}
 # Of each arrow that there is, its end.
-CLOSED = {"gateway": 80, "redis": 6379, "mongodb-0.mongodb": 27017, "aguacero-kafka-bootstrap": 9093,
+CLOSED = {"gateway": 80, "console": 80, "redis": 6379, "mongodb-0.mongodb": 27017, "aguacero-kafka-bootstrap": 9093,
           "consumer-0.consumer": 9183}
 ASK = """
 import json, socket, sys
