@@ -10,6 +10,7 @@ import tomllib
 import unittest
 from pathlib import Path
 
+import jsonschema
 import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
@@ -19,7 +20,7 @@ from test_rights import script  # noqa: E402
 
 INSTALL = [K8S / "install", "--dry-run"]
 REAL = ["--address", "34.1.2.3", "--registry", "europe-west1-docker.pkg.dev/somebody/aguacero"]
-WAYS = {"gke": [], "gke-tls": ["--tls", "me@example.org"], "gke-gateway-api": ["--gateway-api"]}
+WAYS = {"gke": [], "gke-tls": ["--tls", "me@example.org"], "gke-gateway-api": ["--gateway-api"], "gke-votes": ["--overlay", "gke-votes"]}
 
 
 def check(configuration, **variables):
@@ -69,7 +70,8 @@ class Install(unittest.TestCase):
 
     def test_what_would_become_part_of_a_command_is_checked(self):
         for wrong in (["--address", "1.2.3.4; reboot", "--registry", "a.example/b"], ["--address", "1.2.3.4", "--registry", "a b/c"],
-                      [*REAL, "--tls", "me@example.org/g;d"], [*REAL, "--tag", "a#b"], ["--address", "1.2.3.4"], [*REAL, "--tls", "a@b.example", "--gateway-api"]):
+                      [*REAL, "--tls", "me@example.org/g;d"], [*REAL, "--tag", "a#b"],
+                      [*REAL, "--overlay", "gke-none"], [*REAL, "--overlay", "../base"], ["--address", "1.2.3.4"], [*REAL, "--tls", "a@b.example", "--gateway-api"]):
             status, commands, _ = dry_run(*wrong)
             self.assertEqual((status, commands), (2, ""), wrong)
 
@@ -153,6 +155,74 @@ class Secrets(unittest.TestCase):
             status, told = self.told(f"cat <<'THERE'\n{json.dumps(items)}\nTHERE\n")
             self.assertEqual((status, "certificates end on" in told), (0, warns), told)
             self.assertIn("project/stores-ca: kept", told)
+
+
+class CloudRun(unittest.TestCase):
+    """k8s/cloud-run, which nobody has applied: held against the names and types that Google's tool knows, and against the cluster."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.service = yaml.safe_load((K8S / "cloud-run" / "console.yaml").read_text())
+        cls.spec = cls.service["spec"]["template"]["spec"]
+        cls.container, = cls.spec["containers"]
+        cls.env = {each["name"]: each["value"] for each in cls.container["env"]}
+        cls.network = list(yaml.safe_load_all((K8S / "cloud-run" / "network.yaml").read_text()))
+
+    def test_it_has_the_fields_that_cloud_run_has(self):
+        schema = json.loads((K8S / "tests" / "cloud_run.json").read_text())
+        jsonschema.Draft7Validator(schema).validate(self.service)
+        with self.assertRaises(jsonschema.ValidationError):
+            jsonschema.Draft7Validator(schema).validate({**self.service, "specs": {}})
+
+    def test_the_console_takes_its_variables(self):
+        files = {name: value for name, value in self.env.items() if value.startswith("/secrets/")}
+        variables = {name: value for name, value in self.env.items() if name != "AGUACERO_CONFIG" and name not in files}
+        status, told = check(K8S / "base" / "aguacero.toml", **variables)
+        self.assertEqual(status, 0, told)
+        mounts = {mount["name"]: mount["mountPath"] for mount in self.container["volumeMounts"]}
+        there = {f"{mounts[volume['name']]}/{item['path']}" for volume in self.spec["volumes"] for item in volume["secret"]["items"]}
+        self.assertEqual(there, {*files.values(), self.env["AGUACERO_CONFIG"]})
+        self.assertEqual(len(set(mounts.values())), len(self.spec["volumes"]), "a folder holds one secret")
+
+    def test_its_secrets_are_those_that_the_guide_makes_and_takes_away(self):
+        guide = (ROOT / "docs" / "gke.md").read_text()
+        for volume in self.spec["volumes"]:
+            name = volume["secret"]["secretName"]
+            for words in (f"secrets create {name} ", f"add-iam-policy-binding {name} ", f"secrets delete {name} "):
+                self.assertIn(words, guide)
+
+    def test_every_name_that_it_asks_has_an_address_and_the_stores_a_certificate(self):
+        guide = (ROOT / "docs" / "gke.md").read_text()
+        made = script(K8S / "secrets")
+        certified = {*made.names("redis", "project"), *made.members("mongodb", "project")}
+        ports = {port["port"] for each in self.network if each["kind"] == "Service" for port in each["spec"]["ports"]}
+        asked = set(re.findall(r"([a-z0-9.-]+\.svc\.cluster\.local):(\d+)", " ".join(self.env.values())))
+        self.assertEqual(len(asked), 6)
+        for name, port in asked:
+            for verb in ("create", "delete"):
+                self.assertIn(f"record-sets {verb} {name}. --zone=console", guide)
+            self.assertIn(int(port), ports)
+            if port in ("6379", "27017"):
+                self.assertIn(name, certified)
+
+    def test_each_load_balancer_is_internal_and_let_in(self):
+        services, policies = ({each["metadata"]["name"]: each for each in self.network if each["kind"] == kind}
+                              for kind in ("Service", "NetworkPolicy"))
+        self.assertEqual(set(services), set(policies))
+        for name, service in services.items():
+            self.assertEqual(service["metadata"]["annotations"], {"networking.gke.io/load-balancer-type": "Internal"})
+            rule, = policies[name]["spec"]["ingress"]
+            self.assertEqual([port["port"] for port in rule["ports"]], [port["port"] for port in service["spec"]["ports"]])
+            self.assertNotIn({}, rule["from"])
+
+    def test_it_runs_as_in_the_cluster(self):
+        """The same arguments, users and port."""
+        deployment = next(each for each in yaml.safe_load_all(rendered("gke")) if (each["kind"], each["metadata"]["name"]) == ("Deployment", "console"))
+        inside, = deployment["spec"]["template"]["spec"]["containers"]
+        self.assertEqual((self.container["args"], self.container["image"]), (inside["args"], inside["image"]))
+        for each in inside["env"]:
+            self.assertEqual(self.env[each["name"]], each["value"])
+        self.assertIn(self.container["ports"][0]["containerPort"], {port["containerPort"] for port in inside["ports"]})
 
 
 class Compose(unittest.TestCase):

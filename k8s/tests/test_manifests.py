@@ -364,7 +364,7 @@ class Figures(unittest.TestCase):
             self.assertEqual({each["name"] for each in spec["initContainers"]}, wanted | {"redis-writer"}, overlay)
             self.assertEqual(scaled, wanted | {"gateway"}, overlay)
         self.assertEqual({overlay for overlay in OVERLAYS if has_wasm(overlay)},
-                         {"local-votes", "local-votes-keda", "gke-votes", "local-operator", "gke-operator"})
+                         {"local-votes", "local-votes-keda", "gke-votes", "gke-gateway-votes", "local-operator", "gke-operator"})
 
     def test_an_instance_of_the_module_and_its_successor_fit_into_the_containers_memory(self):
         for overlay in filter(has_wasm, OVERLAYS):

@@ -16,7 +16,7 @@ LIVE = ("info evalsha script|load select get set hget hset hgetall hlen hexists 
         "zadd zcard zrem zrevrange")
 SETTLE = ("ping info evalsha script|load select hget hset hsetnx hkeys hgetall hlen hexists hincrby hdel hscan scard "
           "sismember sadd exists zcard zrange zrangebyscore zremrangebyscore scan unlink")
-# What a dashboard and the console ask for, and its data source when it connects.
+# What a dashboard asks for, and its data source when it connects.
 SHOW = "ping select info client|setname get hget hmget hgetall hkeys hvals hlen exists type ttl zcard zrange zrevrange"
 
 # Of every collection in the database. `update` is for `consumer dead-letters replay`, `discard`
@@ -57,7 +57,7 @@ def redis(streams):
 
 def redis_readers(streams):
     """The same for who only shows the counters: `%R` lets it read, whatever the command."""
-    return {user: allow_redis(streams, "%R", SHOW) for user in (GRAFANA, CONSOLE)}
+    return {GRAFANA: allow_redis(streams, "%R", SHOW), CONSOLE: allow_redis(streams, "%R", f"{SHOW} hscan")}
 
 
 def allow_redis(streams, how, commands):
