@@ -25,7 +25,7 @@ test: ## lints, tests on real Kafka, MongoDB and Redis, and the instructions of 
 lint: ## rustfmt and clippy, warnings denied
 	@scripts/test lint
 
-cluster: ## a real Kubernetes on this machine, 10,000 tweets through its Ingress, and every count (KEEP=1, CONTEXT=kind-…)
+cluster: ## a real Kubernetes on this machine, 10,000 tweets through its Ingress, and every count (APP=votes, KEEP=1, CONTEXT=kind-…)
 	@scripts/cluster run
 
 cluster-up: ## that Kubernetes alone, to stay: scripts/cluster kubectl …
