@@ -270,6 +270,17 @@ class ClusterConfiguration(unittest.TestCase):
             self.assertEqual(status, 0, told)
             self.assertNotIn("warning", told)
 
+    def test_every_image_is_a_target_and_the_module_is_where_the_configuration_looks(self):
+        dockerfile, ignored = (ROOT / "Dockerfile").read_text(), (ROOT / ".dockerignore").read_text()
+        for process in script(ROOT / "scripts" / "images").PROCESSES:
+            self.assertIn(f"FROM process AS {process}\n", dockerfile)
+            self.assertIn(f"COPY --from=build /out/{process}/ /\n", dockerfile)
+            self.assertIn(f'ENTRYPOINT ["/usr/local/bin/{process}"]\n', dockerfile)
+        self.assertIn("\n!scripts/wasm\n", ignored)
+        wasm = tomllib.loads((K8S / "base" / "aguacero.toml").read_text())["wasm_producer"]
+        folder = re.search(r"install -D -m 0444 -t /out(\S+) target/wasm/producer.wasm target/wasm/producer.wasm.sha256\n", dockerfile)[1]
+        self.assertEqual((wasm["module"], wasm["sha256_file"]), (f"{folder}/producer.wasm", f"{folder}/producer.wasm.sha256"))
+
     def test_images_have_the_version_of_the_workspace(self):
         version = tomllib.loads((ROOT / "Cargo.toml").read_text())["workspace"]["package"]["version"]
         dockerfile = (ROOT / "Dockerfile").read_text()
