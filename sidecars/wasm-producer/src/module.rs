@@ -32,6 +32,12 @@ pub(crate) struct Module {
     pub(crate) memory_bytes_max: usize,
 }
 
+/// A module with the declared sum.
+pub(crate) struct Verified {
+    bytes: Vec<u8>,
+    sha256: String,
+}
+
 /// Reads modules. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Loader {
@@ -85,8 +91,8 @@ impl Loader {
         })
     }
 
-    /// Reads, verifies and compiles it; some 0.5 s of a processor.
-    pub(crate) fn load(&self) -> anyhow::Result<Module> {
+    /// Reads it, and holds it against the sum.
+    pub(crate) fn read(&self) -> anyhow::Result<Verified> {
         let unreadable =
             |key: &str, file: &Path| format!("wasm_producer.{key}: {}", file.display());
         let bytes = fs::read(&self.file).with_context(|| unreadable("module", &self.file))?;
@@ -108,7 +114,13 @@ impl Loader {
                 self.file.display()
             );
         }
-        let compiled = wasmtime::Module::new(&self.engine, &bytes).map_err(|error| {
+        Ok(Verified { bytes, sha256 })
+    }
+
+    /// Compiles it, and looks whether it is a producer; some seconds of a processor.
+    pub(crate) fn compile(&self, verified: &Verified) -> anyhow::Result<Module> {
+        let Verified { bytes, sha256 } = verified;
+        let compiled = wasmtime::Module::new(&self.engine, bytes).map_err(|error| {
             anyhow::anyhow!("wasm_producer.module: {}: {error:#}", self.file.display())
         })?;
         if let Some(import) = compiled.imports().next() {
@@ -128,7 +140,7 @@ impl Loader {
         }
         let module = Module {
             compiled,
-            sha256,
+            sha256: sha256.clone(),
             memory_bytes_max: self.memory_bytes_max,
         };
         let version = Instance::of(&module)
@@ -140,6 +152,11 @@ impl Loader {
             );
         }
         Ok(module)
+    }
+
+    /// Both.
+    pub(crate) fn load(&self) -> anyhow::Result<Module> {
+        self.compile(&self.read()?)
     }
 
     /// Hands on what the files become, until the shutdown.

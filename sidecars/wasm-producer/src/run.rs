@@ -1,4 +1,4 @@
-//! Build, then run: the module is verified before the sockets are bound.
+//! Build, then run: the module is verified before the sockets are bound, and compiled when Kafka is there.
 
 use std::sync::Arc;
 
@@ -15,8 +15,7 @@ use crate::{machine::Guest, metric, module::Loader};
 pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
     let table = &config.wasm_producer;
     let loader = Loader::new(table)?;
-    let module = Arc::new(loader.load()?);
-    tracing::info!(sha256 = module.sha256, "the module is compiled");
+    let verified = loader.read()?;
     let process = Process {
         socket: table.socket.clone(),
         admin: table.admin,
@@ -27,6 +26,10 @@ pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
         let shutdown = shutdown.clone();
         async move |config: Arc<Config>, topics: Known| {
             metric::describe();
+            let compiler = loader.clone();
+            let compiling = tokio::task::spawn_blocking(move || compiler.compile(&verified));
+            let module = Arc::new(compiling.await??);
+            tracing::info!(sha256 = module.sha256, "the module is compiled");
             tokio::spawn(essential(
                 "looking at the module",
                 loader.watch(sender, shutdown),
