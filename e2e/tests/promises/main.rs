@@ -13,6 +13,7 @@ mod keys;
 mod ledger;
 mod logs;
 mod metrics;
+mod modules;
 mod packed;
 mod pipeline;
 mod preferences;

@@ -22,12 +22,12 @@ const PARTITIONS: f64 = 6.0;
 const ASSIGNED: &str = "aguacero_consumer_assigned_partitions";
 
 /// Both processes that produce.
-fn votes() -> Builder {
+pub(crate) fn votes() -> Builder {
     Pipeline::builder(&repository("examples/votes.toml")).as_declared()
 }
 
 /// What is on its way too long is given up soon.
-fn impatient() -> Builder {
+pub(crate) fn impatient() -> Builder {
     votes()
         .with("kafka.message_timeout_ms", 1000)
         .with("gateway.ack_timeout_ms", 1500)
@@ -45,17 +45,17 @@ fn vote(n: usize) -> String {
     )
 }
 
-fn single(route: usize, n: usize) -> Request {
+pub(crate) fn single(route: usize, n: usize) -> Request {
     Request::json(ROUTES[route], vote(n)).key(&format!("vote-{n}"))
 }
 
-fn batch(route: usize, n: usize) -> Request {
+pub(crate) fn batch(route: usize, n: usize) -> Request {
     let votes: Vec<_> = (n..n + BATCH).map(vote).collect();
     Request::json(ROUTES[route], format!("[{}]", votes.join(","))).key(&format!("votes-{n}"))
 }
 
 /// The producer of a route, and the route of the other one.
-fn producers(pipeline: &mut Pipeline) -> [&mut Process; 2] {
+pub(crate) fn producers(pipeline: &mut Pipeline) -> [&mut Process; 2] {
     let other = pipeline.other_producer.as_mut().expect("two producers");
     let producers = [&mut pipeline.producer, other];
     let kinds = producers.each_ref().map(|p| p.kind());
@@ -218,14 +218,14 @@ async fn a_gateway_is_ready_when_every_producer_that_routes_take_is_there_and_na
 }
 
 /// Clients that vote by both routes in turn, and vote again by the other one until they are told that it is stored.
-struct Voters {
+pub(crate) struct Voters {
     stop: Arc<AtomicBool>,
     stored: Arc<AtomicUsize>,
     clients: Vec<JoinHandle<()>>,
 }
 
 impl Voters {
-    fn start(pipeline: &Pipeline, count: usize) -> Self {
+    pub(crate) fn start(pipeline: &Pipeline, count: usize) -> Self {
         let (stop, stored) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
         let client = |number: usize| {
             let (stop, stored) = (Arc::clone(&stop), Arc::clone(&stored));
@@ -250,7 +250,7 @@ impl Voters {
         }
     }
 
-    async fn progress(&self, more: usize) {
+    pub(crate) async fn progress(&self, more: usize) {
         let aim = self.stored.load(Ordering::Relaxed) + more;
         once(&format!("{more} more votes"), async || {
             self.stored.load(Ordering::Relaxed) >= aim
@@ -258,7 +258,7 @@ impl Voters {
         .await;
     }
 
-    async fn finish(self) -> usize {
+    pub(crate) async fn finish(self) -> usize {
         self.stop.store(true, Ordering::Relaxed);
         for client in self.clients {
             client.await.expect("a client that does not panic");

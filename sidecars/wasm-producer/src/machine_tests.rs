@@ -5,28 +5,11 @@ use producer_engine::Settings;
 
 use super::*;
 
-/// A module that begins, is ready, holds what the global says, and does `submit` with a slab and `advance` in its turn.
-/// Of every receipt and act it knows nothing: [`Turn`] has the fields 4 (`is_ready`) and 5 (`held`) only.
+/// The module of `tests/misbehaves.wat` that does this with a slab and in its turn.
 fn module(submit: &str, advance: &str) -> Arc<Module> {
-    let text = format!(
-        r#"(module
-            (memory (export "memory") 2)
-            (global $held (mut i32) (i32.const 0))
-            (func (export "version") (result i32) (i32.const 1))
-            (func (export "input") (param i32) (result i32) (i32.const 65536))
-            (func (export "start") (param i32) (result i64) (i64.const 0))
-            (func (export "submit") (param i64 i32 i64)
-                (global.set $held (i32.add (global.get $held) (i32.const 1))) {submit})
-            (func (export "opened") (param i64 i64))
-            (func (export "received") (param i64 i32 i64))
-            (func (export "lost") (param i64 i32 i64))
-            (func (export "advance") (param i64) (result i64)
-                {advance}
-                (i32.store8 (i32.const 0) (i32.const 0x20)) (i32.store8 (i32.const 1) (i32.const 1))
-                (i32.store8 (i32.const 2) (i32.const 0x28)) (i32.store8 (i32.const 3) (global.get $held))
-                (i64.const 4))
-            (func (export "sent") (param i64 i32) (result i64) (i64.const 0)))"#
-    );
+    let text = include_str!("../tests/misbehaves.wat");
+    let text = text.replace("SUBMIT)", &format!("{submit})"));
+    let text = text.replace("    ADVANCE\n", &format!("    {advance}\n"));
     Arc::new(Module::of_text(&text, 4 << 20, Duration::from_millis(200)))
 }
 
