@@ -44,6 +44,7 @@ impl Default for Backoff {
 /// Until when a store is tried to be reached.
 #[derive(Debug, Clone, Copy)]
 pub struct RetryLimit {
+    limit: Duration,
     until: Instant,
 }
 
@@ -51,16 +52,21 @@ impl RetryLimit {
     /// Never gives up: for a process that has nothing to do without its stores.
     #[must_use]
     pub fn endless() -> Self {
-        Self {
-            until: Instant::now() + FOR_EVER,
-        }
+        Self::after(FOR_EVER)
     }
 
     /// For a command, at which somebody looks: 30 s from now.
     #[must_use]
     pub fn of_a_command() -> Self {
+        Self::after(COMMAND_TIMEOUT)
+    }
+
+    /// So long from now.
+    #[must_use]
+    pub fn after(time: Duration) -> Self {
         Self {
-            until: Instant::now() + COMMAND_TIMEOUT,
+            limit: time,
+            until: Instant::now() + time,
         }
     }
 
@@ -79,7 +85,7 @@ impl RetryLimit {
                 Err(_) => "no answer".to_owned(),
             };
             if Instant::now() >= self.until {
-                bail!("{what} is away, given up after {COMMAND_TIMEOUT:?}: {why}");
+                bail!("{what} is away, given up after {:?}: {why}", self.limit);
             }
             let about = format!("waiting for {what}");
             backoff.after("a store is away", &about, &why).await;

@@ -89,7 +89,12 @@ impl Archive {
             .server_selection_timeout
             .get_or_insert(SELECTION_TIMEOUT);
         options.connect_timeout.get_or_insert(SELECTION_TIMEOUT);
-        let client = Client::with_options(options)?;
+        Ok(Self::over(Client::with_options(options)?, config))
+    }
+
+    /// By a client that somebody has made already.
+    #[must_use]
+    pub fn over(client: Client, config: Arc<Config>) -> Self {
         let database = client.database(&config.mongodb.database);
         let concerns = CollectionOptions::builder()
             .read_concern(ReadConcern::majority())
@@ -113,7 +118,7 @@ impl Archive {
                 names.push(&stream.archive);
             }
         }
-        Ok(Self {
+        Self {
             collections: names
                 .iter()
                 .map(|n| database.collection_with_options(n, concerns.clone()))
@@ -128,7 +133,7 @@ impl Archive {
             writers: Semaphore::new(config.consumer.writers.max(1)),
             client,
             config,
-        })
+        }
     }
 
     /// Whether MongoDB has a primary that answers.

@@ -190,7 +190,7 @@ pub async fn dead_letters(config: Config, verb: &Verb) -> anyhow::Result<()> {
                 .as_ref()
                 .map(|path| std::fs::read(path).with_context(|| path.display().to_string()));
             let replayer =
-                Replayer::new(config, archive, stream_of.as_deref(), value.transpose()?)?;
+                Replayer::new(config, Arc::new(archive), stream_of.as_deref(), value.transpose()?)?;
             replayer.reach(limit).await?;
             return replayer.replay(&letters).await;
         }

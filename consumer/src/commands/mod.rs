@@ -7,4 +7,4 @@
 pub mod dead_letters;
 mod pass_over;
 pub mod rebuild;
-mod replay;
+pub mod replay;

@@ -1,4 +1,4 @@
-//! `consumer dead-letters replay`: dead letters into their topic again.
+//! Dead letters into their topic again: for `consumer dead-letters replay`, and for the console.
 
 use std::{sync::Arc, time::Duration};
 
@@ -31,9 +31,9 @@ const MESSAGE_BYTES_MAX: &str = "100000000";
 const OWNER: &str = "dead letter";
 
 /// Replays with the same settings.
-pub(crate) struct Replayer {
+pub struct Replayer {
     config: Arc<Config>,
-    archive: Archive,
+    archive: Arc<Archive>,
     producer: FutureProducer,
     /// The stream of records that do not tell.
     stream_of: Option<usize>,
@@ -42,9 +42,9 @@ pub(crate) struct Replayer {
 
 impl Replayer {
     /// `value` takes the place of a letter's own.
-    pub(crate) fn new(
+    pub fn new(
         config: Arc<Config>,
-        archive: Archive,
+        archive: Arc<Archive>,
         stream_of: Option<&str>,
         value: Option<Vec<u8>>,
     ) -> anyhow::Result<Self> {
@@ -72,7 +72,7 @@ impl Replayer {
     }
 
     /// Waits until Kafka answers, so that not every letter has to wait for it in vain.
-    pub(crate) async fn reach(&self, limit: RetryLimit) -> anyhow::Result<()> {
+    pub async fn reach(&self, limit: RetryLimit) -> anyhow::Result<()> {
         let ask = || async {
             let producer = self.producer.clone();
             let asked = move || {
@@ -120,7 +120,8 @@ impl Replayer {
         Ok(())
     }
 
-    async fn one(&self, letter: &StoredDeadLetter) -> anyhow::Result<i64> {
+    /// Sends one, notes in the letter that it was sent, and says at which offset it stands.
+    pub async fn one(&self, letter: &StoredDeadLetter) -> anyhow::Result<i64> {
         let topic = letter.text("topic").unwrap_or_default();
         if !self.config.topics.iter().any(|t| t.name == topic) {
             bail!("its topic {topic} is not declared any more");
@@ -208,7 +209,8 @@ impl Replayer {
 }
 
 /// Whether the record has waited for Kafka in vain.
-fn gave_no_answer(error: &anyhow::Error) -> bool {
+#[must_use]
+pub fn gave_no_answer(error: &anyhow::Error) -> bool {
     let kafka = error.downcast_ref::<KafkaError>();
     kafka.and_then(KafkaError::rdkafka_error_code) == Some(RDKafkaErrorCode::MessageTimedOut)
 }

@@ -286,7 +286,6 @@ fn console(table: Table<'_>) -> Console {
             false => names::brokers(hosts),
         })
     };
-    let token_file = table.text("token_file", "", |_| None::<String>);
     let console = Console {
         listen: table.address("listen", local(8090)),
         admin: table.address("admin", local(9184)),
@@ -296,7 +295,7 @@ fn console(table: Table<'_>) -> Console {
         wasm_producer_admin: hosts("wasm_producer_admin"),
         redis_writer_admin: hosts("redis_writer_admin"),
         consumer_admin: hosts("consumer_admin"),
-        token_file: (!token_file.is_empty()).then(|| table.source().beside(&token_file)),
+        token_file: access::token(&table),
     };
     table.done();
     console

@@ -17,6 +17,8 @@ pub enum FilesOf {
     Redis,
     /// `[mongodb]`
     Mongodb,
+    /// `[console]`
+    Console,
 }
 
 impl FilesOf {
@@ -27,6 +29,7 @@ impl FilesOf {
             Self::Kafka => "kafka",
             Self::Redis => "redis",
             Self::Mongodb => "mongodb",
+            Self::Console => "console",
         }
     }
 }

@@ -311,6 +311,20 @@ pub struct Console {
     pub token_file: Option<PathBuf>,
 }
 
+impl Console {
+    /// The operator's token, as its file has it now; none if no file is named.
+    pub fn token(&self) -> Result<Option<Password>, AccessError> {
+        let token = |file: &PathBuf| {
+            let credentials = Credentials {
+                username: None,
+                password_file: file.clone(),
+            };
+            credentials.password()
+        };
+        self.token_file.as_ref().map(token).transpose()
+    }
+}
+
 /// `[consumer]`
 #[derive(Debug, Clone)]
 pub struct Consumer {

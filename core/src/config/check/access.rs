@@ -127,6 +127,22 @@ pub(super) fn credentials(table: &Table<'_>, username_is_needed: bool) -> Option
     Some(credentials)
 }
 
+/// `token_file`, which holds a secret as a file of a password does.
+pub(super) fn token(table: &Table<'_>) -> Option<PathBuf> {
+    let password_file = file(table, "token_file", |_| None)?;
+    let token = Credentials {
+        username: None,
+        password_file: password_file.clone(),
+    };
+    if reads(table)
+        && password_file.exists()
+        && let Err(error) = token.password()
+    {
+        table.report("token_file", format!("the file {error}"));
+    }
+    Some(password_file)
+}
+
 /// `sasl`, with user and password.
 pub(super) fn sasl(table: &Table<'_>, brokers: &str, is_tls: bool) -> Option<Sasl> {
     let names = MECHANISMS.map(|(name, _)| name);
