@@ -32,6 +32,7 @@ pub mod token;
 pub mod try_it;
 
 pub mod fetch;
+pub mod json;
 pub mod mongo;
 
 pub mod metric;

@@ -1,0 +1,85 @@
+//! Answers, and the headers that all of them have.
+
+use std::convert::Infallible;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full, combinators::UnsyncBoxBody};
+use hyper::{
+    Response, StatusCode,
+    header::{
+        CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName,
+        HeaderValue, REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
+    },
+};
+use serde_json::{Value, json};
+
+use crate::text::Language;
+
+/// What an answer is sent as.
+pub(super) type Body = UnsyncBoxBody<Bytes, Infallible>;
+pub(super) type Answer = Response<Body>;
+
+/// A page loads what is here and nothing else, runs no script but ours, and is in no frame.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
+                      img-src 'self' data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+
+/// Puts in what every answer has.
+pub(super) fn secured(mut answer: Answer) -> Answer {
+    let headers = answer.headers_mut();
+    for (name, value) in [
+        (CONTENT_SECURITY_POLICY, POLICY),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (REFERRER_POLICY, "no-referrer"),
+        (
+            HeaderName::from_static("cross-origin-opener-policy"),
+            "same-origin",
+        ),
+        (
+            HeaderName::from_static("cross-origin-resource-policy"),
+            "same-origin",
+        ),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    let cached = HeaderValue::from_static("no-store");
+    headers.entry(CACHE_CONTROL).or_insert(cached);
+    answer
+}
+
+pub(super) fn whole(
+    status: StatusCode,
+    content_type: &'static str,
+    body: impl Into<Bytes>,
+) -> Answer {
+    let mut answer = Response::new(Full::new(body.into()).boxed_unsync());
+    *answer.status_mut() = status;
+    let content_type = HeaderValue::from_static(content_type);
+    answer.headers_mut().insert(CONTENT_TYPE, content_type);
+    answer
+}
+
+pub(super) fn page(html: String, language: Language) -> Answer {
+    let mut answer = whole(StatusCode::OK, "text/html; charset=utf-8", html);
+    let headers = answer.headers_mut();
+    let code = HeaderValue::from_static(language.code());
+    headers.insert(CONTENT_LANGUAGE, code);
+    headers.insert(VARY, HeaderValue::from_static("Accept-Language"));
+    answer
+}
+
+/// Style and scripts: a browser asks whether they are still the same.
+pub(super) fn file(content_type: &'static str, text: &'static str) -> Answer {
+    let mut answer = whole(StatusCode::OK, content_type, text);
+    let cached = HeaderValue::from_static("no-cache");
+    answer.headers_mut().insert(CACHE_CONTROL, cached);
+    answer
+}
+
+pub(super) fn json(status: StatusCode, value: &Value) -> Answer {
+    whole(status, "application/json", value.to_string())
+}
+
+/// What went wrong, for a script (`error`) and for people.
+pub(super) fn wrong(status: StatusCode, error: &str, words: &str) -> Answer {
+    json(status, &json!({ "error": error, "detail": words }))
+}

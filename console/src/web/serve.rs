@@ -1,0 +1,91 @@
+//! Connections: so many at most, each with deadlines.
+
+use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
+
+use aguacero::{log_limiter, shutdown::Shutdown};
+use hyper::{server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use socket2::SockRef;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+    task::JoinSet,
+};
+
+use super::Site;
+
+/// Open connections; more wait in the listen queue. A browser has up to six for a page.
+const CONNECTIONS_MAX: usize = 4096;
+/// How long a header may take, and a connection may be silent between requests.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+/// A connection that takes nothing of what is sent ends after this.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// From the shutdown to the end.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Serves until `shutdown`; answers that have begun may end, streams of updates do not.
+pub async fn serve(listener: TcpListener, site: Arc<Site>, shutdown: Shutdown) {
+    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let mut connections = JoinSet::new();
+    loop {
+        while let Some(ended) = connections.try_join_next() {
+            report(ended);
+        }
+        let permit = tokio::select! {
+            () = shutdown.requested() => break,
+            permit = room.clone().acquire_owned() => permit,
+        };
+        let accepted = tokio::select! {
+            () = shutdown.requested() => break,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                let (site, shutdown) = (site.clone(), shutdown.clone());
+                connections.spawn(async move {
+                    connection(stream, peer, site, shutdown).await;
+                    drop(permit);
+                });
+            }
+            Err(error) => {
+                log_limiter::repeated("connections cannot be accepted", "", &error);
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+    drop(listener);
+    let ending = async { while connections.join_next().await.is_some() {} };
+    _ = tokio::time::timeout(DRAIN_TIMEOUT, ending).await;
+}
+
+async fn connection(stream: TcpStream, peer: SocketAddr, site: Arc<Site>, shutdown: Shutdown) {
+    _ = stream.set_nodelay(true);
+    _ = SockRef::from(&stream).set_tcp_user_timeout(Some(WRITE_TIMEOUT));
+    let service = service_fn(move |request| {
+        let site = site.clone();
+        async move { Ok::<_, Infallible>(site.answer(request).await) }
+    });
+    let serving = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .max_buf_size(64 << 10)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut serving = std::pin::pin!(serving);
+    let result = tokio::select! {
+        result = serving.as_mut() => result,
+        () = shutdown.requested() => {
+            serving.as_mut().graceful_shutdown();
+            serving.await
+        }
+    };
+    if let Err(error) = result {
+        tracing::debug!(%peer, %error, "a connection ended");
+    }
+}
+
+/// A panic ends its connection and no other.
+fn report(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended {
+        log_limiter::repeated("a connection failed: this is a bug", "", &error);
+    }
+}
