@@ -11,6 +11,7 @@ pub mod archive;
 pub mod bodies;
 pub mod chaos;
 pub mod client;
+pub mod console;
 mod declaration;
 mod eventually;
 mod exact;

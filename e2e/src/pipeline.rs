@@ -49,6 +49,7 @@ pub struct Builder {
     is_wired: bool,
     has_clocks: bool,
     keeps_routes: bool,
+    has_console: bool,
 }
 
 /// Which connections a wire carries.
@@ -82,6 +83,8 @@ pub struct Pipeline {
     pub pods: Vec<Pod>,
     /// From Kafka into MongoDB.
     pub consumers: Vec<Process>,
+    /// Pages for people, if it has them.
+    pub console: Option<Process>,
     /// The file, as every process has read it.
     pub config: Config,
     /// The broker.
@@ -167,6 +170,13 @@ impl Builder {
     #[must_use]
     pub fn as_declared(mut self) -> Self {
         self.keeps_routes = true;
+        self
+    }
+
+    /// With a console, which knows where everything is.
+    #[must_use]
+    pub fn console(mut self) -> Self {
+        self.has_console = true;
         self
     }
 
@@ -330,6 +340,28 @@ impl Builder {
             });
         }
         let first = pods.remove(0);
+        let consumers: Vec<_> = (0..self.consumers).map(consumer).collect();
+        let console = self.has_console.then(|| {
+            let listen = free_address().to_string();
+            let mut settings = vec![
+                ("console.listen".to_owned(), listen),
+                (
+                    "console.gateway".to_owned(),
+                    format!("http://{}", first.address),
+                ),
+            ];
+            let all = [&first.gateway, &first.producer, &first.redis_writer];
+            let all = all.into_iter().chain(&first.other_producer);
+            for process in all.chain(&consumers) {
+                let table = process.kind().program().replace('-', "_");
+                settings.push((
+                    format!("console.{table}_admin"),
+                    process.admin().to_string(),
+                ));
+            }
+            let settings: Vec<_> = settings.iter().map(|(k, v)| (&**k, &**v)).collect();
+            new("console", Kind::Console, &settings)
+        });
         let pipeline = Pipeline {
             gateway: first.gateway,
             producer: first.producer,
@@ -337,7 +369,8 @@ impl Builder {
             redis_writer: first.redis_writer,
             address: first.address,
             pods,
-            consumers: (0..self.consumers).map(consumer).collect(),
+            consumers,
+            console,
             kafka: Kafka::with(config.kafka.clone()),
             archive: Archive::open(&config.mongodb, &database).await,
             config,
@@ -372,6 +405,7 @@ impl Pipeline {
             is_wired: false,
             has_clocks: false,
             keeps_routes: false,
+            has_console: false,
         }
     }
 
@@ -497,6 +531,7 @@ impl Pipeline {
             .chain([&self.redis_writer, &self.gateway])
             .chain(pods)
             .chain(&self.consumers)
+            .chain(&self.console)
     }
 
     /// The same, to do something to them.
@@ -514,6 +549,7 @@ impl Pipeline {
             .chain([&mut self.redis_writer, &mut self.gateway])
             .chain(pods)
             .chain(&mut self.consumers)
+            .chain(&mut self.console)
             .collect()
     }
 }

@@ -41,6 +41,8 @@ pub enum Kind {
     RedisWriter,
     /// From Kafka into MongoDB.
     Consumer,
+    /// Pages for people.
+    Console,
 }
 
 /// Why a process is not ready and will not be.
@@ -105,6 +107,7 @@ impl Kind {
             Self::WasmProducer => "wasm-producer",
             Self::RedisWriter => "redis-writer",
             Self::Consumer => "consumer",
+            Self::Console => "console",
         }
     }
 
@@ -381,6 +384,12 @@ impl Process {
     #[must_use]
     pub fn kind(&self) -> Kind {
         self.kind
+    }
+
+    /// Where its admin port is.
+    #[must_use]
+    pub fn admin(&self) -> SocketAddr {
+        self.admin
     }
 
     /// Its name in this pipeline.

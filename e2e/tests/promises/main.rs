@@ -4,6 +4,7 @@ mod addresses;
 mod batches;
 mod book;
 mod chaos;
+mod console;
 mod contract;
 mod drain;
 mod hostile;

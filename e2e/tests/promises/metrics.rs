@@ -116,7 +116,7 @@ fn differences(process: &Process, text: &str) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_metric_that_is_served_is_documented_and_every_documented_one_is_served() {
-    let pipeline = Pipeline::weather().start().await;
+    let pipeline = Pipeline::weather().console().start().await;
     let mut client = pipeline.client();
     let event = r#"{"texto": "Su lluvia", "país": "Argentina"}"#;
     client
@@ -144,12 +144,13 @@ async fn every_metric_that_is_served_is_documented_and_every_documented_one_is_s
 #[test]
 fn every_documented_metric_has_its_name_in_the_sources() {
     const PRODUCER: &str = "sidecars/kafka-producer/src/metric.rs";
-    let sources: [(&str, &[&str]); 5] = [
+    let sources: [(&str, &[&str]); 6] = [
         ("gateway", &["gateway/src/metric.rs"]),
         ("kafka-producer", &[PRODUCER]),
         ("wasm-producer", &[PRODUCER, "sidecars/wasm-producer/src/metric.rs"]),
         ("redis-writer", &["sidecars/redis-writer/src/metric.rs"]),
         ("consumer", &["consumer/src/metric.rs"]),
+        ("console", &["console/src/metric.rs"]),
     ];
     for (process, sources) in sources {
         let text: String = sources.iter().map(|source| repository(source)).collect();

@@ -50,12 +50,13 @@ async fn run(kind: Kind, verb: &str, file: &str) -> Output {
         .expect("a program that starts")
 }
 
-fn all() -> [Kind; 4] {
+fn all() -> [Kind; 5] {
     [
         Kind::Gateway,
         Kind::producer(),
         Kind::RedisWriter,
         Kind::Consumer,
+        Kind::Console,
     ]
 }
 
