@@ -3,10 +3,10 @@ import { $, bytes, el, facts, foreign, listen, number, rate, say, seconds, svg }
 const AS = { rate, count: number, bytes, seconds };
 
 // Where each stands, in columns and rows: on a wide screen, and on a narrow one.
-const WIDE = { size: [1120, 300], step: [210, 100], box: [150, 52], at: {
+const WIDE = { width: 1120, step: [210, 100], box: [150, 52], at: {
   client: [0, 0.5], gateway: [1, 0.5], "kafka-producer": [2, 0], "wasm-producer": [2, 1], kafka: [3, 0.5], consumer: [4, 0.5], mongodb: [5, 0.5],
   "redis-writer": [2, 2], redis: [4, 2] } };
-const NARROW = { size: [340, 640], step: [170, 96], box: [136, 46], at: {
+const NARROW = { width: 308, step: [170, 96], box: [136, 46], at: {
   client: [0.5, 0], gateway: [0.5, 1], "kafka-producer": [0, 2], "wasm-producer": [1, 2], kafka: [0, 3], consumer: [0, 4], mongodb: [0, 5],
   "redis-writer": [1, 3], redis: [1, 5] } };
 
@@ -18,12 +18,16 @@ function layout(names) {
   const at = { ...of.at };
   // With one producer alone there is no need for a second row.
   const producers = ["kafka-producer", "wasm-producer"].filter((name) => names.has(name));
-  if (producers.length === 1) at[producers[0]] = narrow.matches ? [0, 2] : [2, 0.5];
+  if (producers.length === 1 && !narrow.matches) {
+    for (const name of ["client", "gateway", producers[0], "kafka", "consumer", "mongodb"]) at[name] = [at[name][0], 0];
+    at["redis-writer"] = [2, 1];
+    at.redis = [4, 1];
+  }
+  if (producers.length === 1 && narrow.matches) at[producers[0]] = [0, 2];
   if (narrow.matches && producers.length === 1) at["redis-writer"] = [1, 2];
-  if (narrow.matches && producers.length === 2) at["redis-writer"] = [1, 3];
   const [dx, dy] = of.step;
   const [w, h] = of.box;
-  const middle = (name) => [w / 2 + 4 + at[name][0] * (narrow.matches ? dx + 26 : dx - 18), h / 2 + 6 + at[name][1] * dy];
+  const middle = (name) => [w / 2 + 4 + at[name][0] * (narrow.matches ? dx - 6 : dx - 18), h / 2 + 6 + at[name][1] * dy];
   return { ...of, middle, w, h };
 }
 
@@ -39,7 +43,8 @@ function between([x1, y1], [x2, y2], w, h) {
 
 function picture(state) {
   const names = new Set(state.way.flatMap((edge) => [edge.from, edge.to]));
-  const { size, middle, w, h } = layout(names);
+  const { width, middle, w, h } = layout(names);
+  const height = Math.max(...[...names].map((name) => middle(name)[1])) + h / 2 + 6;
   const states = new Map(state.processes.map((process) => [process.name, worst(process)]));
   const edges = state.way.map((edge) => {
     const [x1, y1, x2, y2] = between(middle(edge.from), middle(edge.to), w, h);
@@ -53,7 +58,8 @@ function picture(state) {
   const boxes = [...names].map((name) => {
     const [x, y] = middle(name);
     const known = states.get(name);
-    return svg("g", { class: `box ${known ?? "store"}` },
+    const broken = !known && state.way.some((edge) => edge.to === name && edge.state === "stands");
+    return svg("g", { class: `box ${known ?? (broken ? "away" : "store")}` },
       svg("rect", { x: x - w / 2, y: y - h / 2, width: w, height: h, rx: 8 }),
       svg("text", { x, y: known ? y - 3 : y + 5, "text-anchor": "middle" }, say(`box.${name}`)),
       known ? svg("text", { x, y: y + 15, "text-anchor": "middle", class: "state" }, say(`state.${known}`)) : null);
@@ -63,7 +69,7 @@ function picture(state) {
       svg("path", { d: "M0 0L8 4L0 8z" }))));
   const stands = state.way.filter((edge) => edge.state === "stands");
   const label = stands.length ? say("way.stands", stands.length) : say("way.well");
-  return svg("svg", { viewBox: `0 0 ${size[0]} ${size[1]}`, role: "img", "aria-label": label }, markers, ...edges, ...boxes);
+  return svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": label }, markers, ...edges, ...boxes);
 }
 
 function worst(process) {

@@ -8,7 +8,9 @@ use http_body_util::{BodyExt as _, Limited};
 use hyper::{
     HeaderMap, Method, Request, StatusCode,
     body::{Body as _, Incoming},
-    header::{ACCEPT_LANGUAGE, ALLOW, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue, ORIGIN},
+    header::{
+        ACCEPT_LANGUAGE, ALLOW, AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, HeaderValue, ORIGIN,
+    },
 };
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
@@ -256,7 +258,11 @@ fn text_of<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
 async fn read(body: Incoming, bytes_max: usize) -> Result<Bytes, Answer> {
     let too_large = || {
         let words = format!("more than {bytes_max} bytes");
-        wrong(StatusCode::PAYLOAD_TOO_LARGE, "too-large", &words)
+        let mut answer = wrong(StatusCode::PAYLOAD_TOO_LARGE, "too-large", &words);
+        // The rest of the body is not read.
+        let close = HeaderValue::from_static("close");
+        answer.headers_mut().insert(CONNECTION, close);
+        answer
     };
     if body.size_hint().lower() > bytes_max as u64 {
         return Err(too_large());

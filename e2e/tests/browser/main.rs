@@ -105,16 +105,16 @@ async fn each_page_shows_real_data_and_a_hostile_event_is_text() {
         .start()
         .await;
     send(&pipeline, 0..40).await;
-    let hostile = json!({ "texto": HOSTILE, "país": HOSTILE, "more": "x ".repeat(450_000) });
+    let hostile = json!({ "texto": HOSTILE, "país": HOSTILE, "z": "x ".repeat(450_000) });
     let mut client = pipeline.client();
     client
         .answer(&Request::json("/input", hostile.to_string()))
         .await
         .accepted(1);
+    pipeline.exact("weather", 41).await;
     let letter = [HOSTILE.as_bytes(), b"\xff\xfe"].concat();
     let topic = pipeline.topic("weather").to_owned();
     pipeline.kafka.write(&topic, 0, &letter, None).await;
-    pipeline.exact("weather", 41).await;
 
     let mut browser = Chromium::start().await;
     browser.resize(1600, 900).await;
@@ -173,7 +173,7 @@ async fn log(browser: &mut Chromium, pipeline: &Pipeline) {
             "document.querySelectorAll('#entries li').length === 20",
         )
         .await;
-    let hostile = json!({ "texto": HOSTILE, "país": "Chile", "more": "x ".repeat(450_000) });
+    let hostile = json!({ "texto": HOSTILE, "país": "Chile", "z": "x ".repeat(450_000) });
     let mut client = pipeline.client();
     client
         .answer(&Request::json("/input", hostile.to_string()))

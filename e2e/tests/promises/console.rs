@@ -110,8 +110,7 @@ async fn the_log_shows_what_is_archived_with_its_place_and_a_large_event_cut() {
     let console = console(&pipeline);
     let mut log = open(console, "/api/log/weather/stream").await;
     let mut client = pipeline.client();
-    let event =
-        json!({ "texto": HOSTILE, "país": "Chile", "more": "x".repeat(900_000) }).to_string();
+    let event = json!({ "texto": HOSTILE, "país": "Chile", "z": "x".repeat(900_000) }).to_string();
     let request = Request::json("/input", event).header("prefer", "return=representation");
     let answer = client.answer(&request).await;
     assert_eq!(answer.status, 200, "{answer:?}");

@@ -8,7 +8,10 @@ use std::{
     process::Output,
 };
 
-use e2e::{Builder, Kind, Pipeline, Process, Request, Services, load::tweet, once};
+use e2e::{
+    Builder, Kind, Pipeline, Process, Request, Services, console::Updates, load::tweet, once,
+};
+use serde_json::Value;
 
 /// Everything that `scripts/services` has made for these tests: passwords, certificates.
 fn secrets() -> PathBuf {
@@ -40,7 +43,7 @@ fn run(process: &Process, verb: &str) -> Output {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_comes_in_is_stored_archived_and_counted_with_the_rights_in_the_book_alone() {
     // The database that the consumer has its rights in.
-    let pipeline = weather().with("mongodb.database", "aguacero");
+    let pipeline = weather().with("mongodb.database", "aguacero").console();
     let mut pipeline = pipeline.start().await;
     let mut client = pipeline.client();
     for n in 0..50 {
@@ -69,6 +72,18 @@ async fn what_comes_in_is_stored_archived_and_counted_with_the_rights_in_the_boo
         .accepted(1);
     pipeline.exact("weather", 1051).await;
 
+    // The console has users that may only read.
+    let console = pipeline.console.as_ref().expect("a console");
+    for (path, shows) in [
+        ("/api/live/stream", "/streams/0/total"),
+        ("/api/log/weather/stream", "/entries/0/text"),
+        ("/api/dead-letters/stream", "/letters"),
+    ] {
+        let mut updates = Updates::open(console, path).await.expect("updates");
+        let is_shown = |u: &Value| u.pointer(shows).is_some_and(|v| !v.is_null());
+        updates.until(path, is_shown).await;
+    }
+
     for process in pipeline.processes() {
         // What Redis and topics are set to may be asked for, and nothing is wrong with it.
         let told = process.readiness().await;
@@ -90,7 +105,13 @@ async fn what_comes_in_is_stored_archived_and_counted_with_the_rights_in_the_boo
     // Not in a log, nor in what `check` prints.
     for process in pipeline.processes() {
         let check = format!("{:?}", run(process, "check"));
-        for user in ["admin", "kafka-producer", "redis-writer", "consumer"] {
+        for user in [
+            "admin",
+            "kafka-producer",
+            "redis-writer",
+            "consumer",
+            "console",
+        ] {
             let password = password(user);
             assert!(
                 !process.log().contains(&password),
