@@ -53,8 +53,8 @@ export function foreign(text, name = "bdi") {
 const PIECE = 50_000;
 
 /** A long text, a piece at a time: all of it at once would stop the page. */
-export function long(text, label) {
-  const box = el("div", { class: "long" });
+export function long(text, label, kind = "") {
+  const box = el("div", { class: `long ${kind}` });
   const pre = el("div", { class: "pre", tabindex: "0", role: "region", "aria-label": label });
   box.append(pre);
   let from = 0;

@@ -36,7 +36,7 @@ function value(whole) {
   return [
     el("h3", {}, say("letters.text", bytes(whole.value_bytes))),
     long(whole.value.text, say("letters.text", bytes(whole.value_bytes))),
-    ...(whole.value.hex == null ? [] : [el("h3", {}, say("letters.hex")), long(whole.value.hex, say("letters.hex"))]),
+    ...(whole.value.hex == null ? [] : [el("h3", {}, say("letters.hex")), long(whole.value.hex, say("letters.hex"), "hex")]),
   ];
 }
 

@@ -5,6 +5,8 @@ const KEPT = 200;
 let stop = () => {};
 let entries = new Map();
 let waiting = null;
+// Whether the newest line is in sight, and is to stay so.
+let follows = true;
 
 function clock(ms) {
   return el("time", { datetime: ms == null ? null : new Date(ms).toISOString() }, time(ms));
@@ -20,6 +22,7 @@ async function open(box, stream, id) {
     const whole = await ask(`/api/log/${encodeURIComponent(stream)}/${id}`);
     const place = say("log.place", whole.id, number(whole.partition), number(whole.offset));
     box.replaceChildren(el("p", { class: "dim" }, place), long(whole.text, say("log.document")));
+    box.scrollIntoView({ block: "nearest" });
   } catch (error) {
     box.replaceChildren(el("p", { class: "wrong" }, error.message));
   }
@@ -57,7 +60,6 @@ function update(stream, state) {
     return;
   }
   const list = $("entries");
-  const atEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 40;
   // Oldest first, so that the newest is the last line.
   for (const entry of state.entries.toReversed()) {
     const known = entries.get(entry.id);
@@ -79,9 +81,18 @@ function update(stream, state) {
     list.firstElementChild.remove();
   }
   filter();
-  if (atEnd) list.scrollTop = list.scrollHeight;
+  toEnd();
 }
 
+function toEnd() {
+  const list = $("entries");
+  if (follows) list.scrollTop = list.scrollHeight;
+}
+
+$("entries").addEventListener("scroll", ({ target }) => {
+  follows = target.scrollHeight - target.scrollTop - target.clientHeight < 40;
+});
+new ResizeObserver(toEnd).observe($("entries"));
 $("tools").addEventListener("submit", (event) => event.preventDefault());
 $("filter").addEventListener("input", filter);
 $("hold").addEventListener("change", () => {

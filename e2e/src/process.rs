@@ -187,6 +187,7 @@ impl Process {
                 command.env_remove(name);
             }
         }
+        command.env_remove("PORT"); // the console would listen there
         command
             .args(verb.split(' '))
             .arg("--config")

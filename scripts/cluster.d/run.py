@@ -133,8 +133,8 @@ def deploy(target, lap, app=WEATHER):
 
 
 def images_of(app):
-    """Those of the processes that the app's configuration needs, and the console's."""
-    return [*streams.processes(streams.declared(ROOT / app.config)), "console"]
+    """Those of the processes that the app's configuration needs."""
+    return streams.processes(streams.declared(ROOT / app.config))
 
 
 def overlay_of(target, app):

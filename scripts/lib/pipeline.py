@@ -3,7 +3,7 @@
 .run/pipeline/NAME.json at the root of the project says what runs:
 
     {"name": "demo", "keep": false, "folder": "<logs and sockets>", "config": "aguacero.toml",
-     "listen": "127.0.0.1:8080", "declared": <see streams.py>,
+     "listen": "127.0.0.1:8080", "console": "127.0.0.1:8090", "declared": <see streams.py>,
      "processes": {"gateway": {"pid": 1, "born": "<start time>", "admin": "127.0.0.1:…", "log": "…"}, …}}
 
 It is written before each start, so that whatever is killed can still be found and stopped.
@@ -37,6 +37,7 @@ READY_SECONDS_MAX = 60
 DRAIN_SECONDS_MAX = 15
 SOCKET_PATH_BYTES_MAX = 100  # the kernel takes 107
 STORED = 'aguacero_producer_records_total{outcome="stored"}'
+CONSOLE_PORT = 8090  # or another, if it is taken
 PORTS = range(20000, 32000)  # below those that outgoing connections use
 
 
@@ -58,14 +59,16 @@ class Pipeline:
             os.rmdir(folder)
             raise Failure(f"The path of the temporary folder is too long for a Unix socket: set TMPDIR=/tmp ({folder})")
         names = streams.processes(declared)
-        ports = free_ports(len(names) + 1)
+        ports = free_ports(len(names) + 2)
+        console = CONSOLE_PORT if is_free(CONSOLE_PORT) else ports.pop()
         admin = {process: admin_port(process, (admin_ports or {}).get(process), ports) for process in names}
         processes = {
             process: {"pid": 0, "born": "", "admin": f"127.0.0.1:{admin[process]}", "log": f"{folder}/{process}.log"}
             for process in names
         }
         return cls({"name": name, "keep": False, "folder": folder, "config": str(config),
-                    "listen": listen or f"127.0.0.1:{ports.pop()}", "declared": declared, "processes": processes})
+                    "listen": listen or f"127.0.0.1:{ports.pop()}", "console": f"127.0.0.1:{console}",
+                    "declared": declared, "processes": processes})
 
     @classmethod
     def load(cls, name):
@@ -91,13 +94,15 @@ class Pipeline:
         admin = {f"AGUACERO_{variable(process)}_ADMIN": entry["admin"] for process, entry in self.processes.items()}
         sockets = {f"AGUACERO_{variable(process)}_SOCKET": f"{self.folder}/{process}.sock"
                    for process in self.processes if process in WITH_SOCKETS}
-        return {**admin, **sockets, **module_environment(self.processes), "AGUACERO_GATEWAY_LISTEN": self.listen}
+        listen = {"AGUACERO_GATEWAY_LISTEN": self.listen, "AGUACERO_CONSOLE_LISTEN": self.state["console"]}
+        return {**admin, **sockets, **module_environment(self.processes), **listen}
 
     # ---------------------------------------------------------------- start
 
     def start(self, programs, services):
         """Starts all, with `services` being the variables that say where Kafka, MongoDB and Redis are."""
         env = {**os.environ, **services, **self.environment()}
+        env.pop("PORT", None)  # of the demo's gateway; the console would take it for its own
         self.save()
         for process in self.processes:
             with open(self.processes[process]["log"], "ab") as log:
@@ -141,7 +146,7 @@ class Pipeline:
     def is_alive(self, process):
         if process in self.children and self.children[process].poll() is not None:
             return False
-        entry = self.processes[process]
+        entry = self.processes.get(process, {"born": ""})
         return bool(entry["born"]) and born(entry["pid"]) == entry["born"]
 
     def all_alive(self):

@@ -41,7 +41,8 @@ def processes(declared):
     """Those that a configuration needs, in the order of starting; they are stopped the other way round, so that the gateway
     ends first and what it accepted still finds its way."""
     vias = {via for stream in declared["streams"] for via in stream["routes"].values()}
-    return [*(process for via, process in PRODUCERS.items() if via in vias), "redis-writer", "consumer", "gateway"]
+    return [*(process for via, process in PRODUCERS.items() if via in vias), "redis-writer", "consumer",
+            "gateway", "console"]
 
 
 def processes_of_file(path):

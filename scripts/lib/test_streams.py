@@ -40,7 +40,7 @@ class Processes(unittest.TestCase):
         return processes({"streams": [{"routes": {f"/{place}": via}} for place, via in enumerate(vias)]})
 
     def test_a_producer_runs_only_where_a_route_goes_by_it(self):
-        others = ["redis-writer", "consumer", "gateway"]
+        others = ["redis-writer", "consumer", "gateway", "console"]
         self.assertEqual(self.of("grpc", "grpc"), ["kafka-producer", *others])
         self.assertEqual(self.of("wasm"), ["wasm-producer", *others])
         self.assertEqual(self.of("wasm", "grpc"), ["kafka-producer", "wasm-producer", *others])
