@@ -132,7 +132,9 @@ fn shown(bytes: &[u8], bytes_max: usize) -> Value {
 }
 
 fn beginning(text: &str, bytes_max: usize) -> &str {
-    &text[..text.floor_char_boundary(bytes_max)]
+    let ends = (0..=bytes_max.min(text.len())).rev();
+    let end = { ends }.find(|end| text.is_char_boundary(*end));
+    &text[..end.unwrap_or(0)]
 }
 
 /// Sixteen bytes a line, with where it begins.

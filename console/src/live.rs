@@ -29,9 +29,12 @@ const SAMPLES: usize = 300;
 /// Characters of a counter's key that are shown.
 const KEY_CHARS: usize = 120;
 
-/// Seconds since 1970 and each stream's total, as long as somebody has looked.
+/// Seconds since 1970 and each stream's total.
+type Sample = (u64, Vec<i64>);
+
+/// Samples, as long as somebody has looked.
 #[derive(Debug, Clone, Default)]
-pub struct History(Arc<Mutex<VecDeque<(u64, Vec<i64>)>>>);
+pub struct History(Arc<Mutex<VecDeque<Sample>>>);
 
 impl History {
     /// For each stream its samples, oldest first: `[[seconds, total], …]`.

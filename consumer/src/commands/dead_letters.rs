@@ -189,8 +189,12 @@ pub async fn dead_letters(config: Config, verb: &Verb) -> anyhow::Result<()> {
             let value = value
                 .as_ref()
                 .map(|path| std::fs::read(path).with_context(|| path.display().to_string()));
-            let replayer =
-                Replayer::new(config, Arc::new(archive), stream_of.as_deref(), value.transpose()?)?;
+            let replayer = Replayer::new(
+                config,
+                Arc::new(archive),
+                stream_of.as_deref(),
+                value.transpose()?,
+            )?;
             replayer.reach(limit).await?;
             return replayer.replay(&letters).await;
         }
