@@ -50,7 +50,8 @@ function draw(card, name, now) {
   for (const [at, n] of [...all, [now, null]]) {
     if (n != null && at >= now - MINUTES * 60) line.push(`${x(at).toFixed(1)},${y(n).toFixed(1)}`);
     else if (line.length > 0) {
-      if (line.length === 1) line.push(`${(Number(line[0].split(",")[0]) + 2).toFixed(1)},${line[0].split(",")[1]}`);
+      // One alone is a dash, not a point that nobody sees.
+      if (line.length === 1) line.unshift(line[0].replace(/^[^,]*/, (at) => (at - 3).toFixed(1)));
       lines.push(svg("polyline", { points: line.join(" "), class: "line" }));
       line = [];
     }

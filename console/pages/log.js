@@ -85,14 +85,14 @@ function update(stream, state) {
 }
 
 function toEnd() {
-  const list = $("entries");
-  if (follows) list.scrollTop = list.scrollHeight;
+  const box = $("scroll");
+  if (follows) box.scrollTop = box.scrollHeight;
 }
 
-$("entries").addEventListener("scroll", ({ target }) => {
+$("scroll").addEventListener("scroll", ({ target }) => {
   follows = target.scrollHeight - target.scrollTop - target.clientHeight < 40;
 });
-new ResizeObserver(toEnd).observe($("entries"));
+new ResizeObserver(toEnd).observe($("scroll"));
 $("tools").addEventListener("submit", (event) => event.preventDefault());
 $("filter").addEventListener("input", filter);
 $("hold").addEventListener("change", () => {

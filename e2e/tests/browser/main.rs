@@ -213,6 +213,9 @@ async fn processes(browser: &mut Chromium, pipeline: &Pipeline) {
             "document.querySelectorAll('.process[data-state=ready]').length === 4",
         )
         .await;
+    let told =
+        "[...document.querySelectorAll('.process')].every((n) => /[0-9]\\/s/.test(n.textContent))";
+    browser.until("rates", told).await;
     browser
         .until(
             "a picture",
