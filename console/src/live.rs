@@ -9,6 +9,7 @@ use std::{
 use aguacero::{
     config::{Config, Stream},
     ledger::{self, LedgerError},
+    log_limiter,
 };
 use redis::{Pipeline, Value as Answer, aio::MultiplexedConnection};
 use serde_json::{Value, json};
@@ -20,6 +21,8 @@ use crate::{
     top::Top,
 };
 
+/// What the log says.
+const UNREAD: &str = "the counters cannot be read";
 /// How long Redis may take; what is shown is a second old at most.
 const TIMEOUT: Duration = Duration::from_millis(900);
 /// Keys that Redis reads in one step of a counter.
@@ -156,11 +159,15 @@ impl Reader {
         metric::read(From::Redis);
         let read = tokio::time::timeout(TIMEOUT, self.try_shown()).await;
         let error = match read {
-            Ok(Ok(shown)) => return Ok(shown),
+            Ok(Ok(shown)) => {
+                log_limiter::ended(UNREAD, "");
+                return Ok(shown);
+            }
             Ok(Err(error)) => error.to_string(),
             Err(_) => format!("Redis: no answer within {TIMEOUT:?}"),
         };
         metric::read_failed(From::Redis);
+        log_limiter::repeated(UNREAD, "", &error);
         self.connection = None;
         self.tops.iter_mut().flatten().for_each(Top::forget);
         Err(error)

@@ -6,7 +6,10 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use aguacero::config::{Config, Stream};
+use aguacero::{
+    config::{Config, Stream},
+    log_limiter,
+};
 use bson::{Document, doc};
 use consumer::archive::{Archive, client_options};
 use futures_util::TryStreamExt as _;
@@ -18,6 +21,8 @@ use mongodb::{
 
 use crate::metric::{self, From};
 
+/// What the log says.
+const UNREAD: &str = "MongoDB cannot be read";
 /// How long the driver looks for a member that answers, and how long MongoDB may work for one question.
 const TIMEOUT: Duration = Duration::from_millis(900);
 /// When a question is given up: a connection that died silently would never say so.
@@ -116,8 +121,12 @@ fn words(error: &Error) -> String {
 pub async fn counted<T>(read: impl Future<Output = Result<T, String>>) -> Result<T, String> {
     metric::read(From::Mongodb);
     let result = read.await;
-    if result.is_err() {
-        metric::read_failed(From::Mongodb);
+    match &result {
+        Ok(_) => log_limiter::ended(UNREAD, ""),
+        Err(error) => {
+            metric::read_failed(From::Mongodb);
+            log_limiter::repeated(UNREAD, "", error);
+        }
     }
     result
 }
