@@ -2,32 +2,29 @@ import { $, bytes, el, facts, foreign, listen, number, rate, say, seconds, svg }
 
 const AS = { rate, count: number, bytes, seconds };
 
-// Where each stands, in columns and rows: on a wide screen, and on a narrow one.
-const WIDE = { width: 1120, step: [210, 100], box: [150, 52], at: {
+// Where each stands, in columns and rows: on a wide screen with one producer or two, and on a narrow one.
+const WIDE = { width: 1120, step: [192, 100], box: [150, 52], at: {
+  client: [0, 0], gateway: [1, 0], "kafka-producer": [2, 0], "wasm-producer": [2, 0], kafka: [3, 0], consumer: [4, 0], mongodb: [5, 0],
+  "redis-writer": [2, 1], redis: [4, 1] } };
+const WIDE_TWO = { ...WIDE, at: {
   client: [0, 0.5], gateway: [1, 0.5], "kafka-producer": [2, 0], "wasm-producer": [2, 1], kafka: [3, 0.5], consumer: [4, 0.5], mongodb: [5, 0.5],
   "redis-writer": [2, 2], redis: [4, 2] } };
-const NARROW = { width: 308, step: [170, 96], box: [136, 46], at: {
-  client: [0.5, 0], gateway: [0.5, 1], "kafka-producer": [0, 2], "wasm-producer": [1, 2], kafka: [0, 3], consumer: [0, 4], mongodb: [0, 5],
-  "redis-writer": [1, 3], redis: [1, 5] } };
+const NARROW = { width: 308, step: [164, 96], box: [136, 46], at: {
+  client: [0.5, 0], gateway: [0.5, 1], "kafka-producer": [0, 2], "wasm-producer": [0, 2], kafka: [0, 3], consumer: [0, 4], mongodb: [0, 5],
+  "redis-writer": [1, 2], redis: [1, 5] } };
+const NARROW_TWO = { width: 324, step: [108, 96], box: [100, 46], at: {
+  client: [1, 0], gateway: [1, 1], "kafka-producer": [0, 2], "wasm-producer": [1, 2], kafka: [0.5, 3], consumer: [0.5, 4], mongodb: [0.5, 5],
+  "redis-writer": [2, 2], redis: [2, 5] } };
 
 const narrow = matchMedia("(max-width: 700px)");
 let last = null;
 
 function layout(names) {
-  const of = narrow.matches ? NARROW : WIDE;
-  const at = { ...of.at };
-  // With one producer alone there is no need for a second row.
-  const producers = ["kafka-producer", "wasm-producer"].filter((name) => names.has(name));
-  if (producers.length === 1 && !narrow.matches) {
-    for (const name of ["client", "gateway", producers[0], "kafka", "consumer", "mongodb"]) at[name] = [at[name][0], 0];
-    at["redis-writer"] = [2, 1];
-    at.redis = [4, 1];
-  }
-  if (producers.length === 1 && narrow.matches) at[producers[0]] = [0, 2];
-  if (narrow.matches && producers.length === 1) at["redis-writer"] = [1, 2];
+  const two = names.has("kafka-producer") && names.has("wasm-producer");
+  const of = narrow.matches ? (two ? NARROW_TWO : NARROW) : two ? WIDE_TWO : WIDE;
   const [dx, dy] = of.step;
   const [w, h] = of.box;
-  const middle = (name) => [w / 2 + 4 + at[name][0] * (narrow.matches ? dx - 6 : dx - 18), h / 2 + 6 + at[name][1] * dy];
+  const middle = (name) => [w / 2 + 4 + of.at[name][0] * dx, h / 2 + 6 + of.at[name][1] * dy];
   return { ...of, middle, w, h };
 }
 
@@ -69,7 +66,7 @@ function picture(state) {
       svg("path", { d: "M0 0L8 4L0 8z" }))));
   const stands = state.way.filter((edge) => edge.state === "stands");
   const label = stands.length ? say("way.stands", stands.length) : say("way.well");
-  return svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": label }, markers, ...edges, ...boxes);
+  return svg("svg", { class: w < 120 ? "close" : null, viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": label }, markers, ...edges, ...boxes);
 }
 
 function worst(process) {

@@ -22,6 +22,7 @@ pub mod cli;
 pub mod conditions;
 pub mod essential;
 pub mod log_limiter;
+pub mod open_files;
 pub mod process;
 pub mod redis_check;
 pub mod shutdown;

@@ -2,7 +2,7 @@
 
 use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
-use aguacero::{log_limiter, shutdown::Shutdown};
+use aguacero::{log_limiter, open_files, shutdown::Shutdown};
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use socket2::SockRef;
@@ -16,6 +16,8 @@ use super::Site;
 
 /// Open connections; more wait in the listen queue. A browser has up to six for a page.
 const CONNECTIONS_MAX: usize = 4096;
+/// Open files beside them.
+const OTHER_FILES: u64 = 256;
 /// How long a header may take, and a connection may be silent between requests.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 /// A connection that takes nothing of what is sent ends after this.
@@ -25,6 +27,7 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Serves until `shutdown`; answers that have begun may end, streams of updates do not.
 pub async fn serve(listener: TcpListener, site: Arc<Site>, shutdown: Shutdown) {
+    open_files::raise_limit(CONNECTIONS_MAX as u64 + OTHER_FILES, "many readers need");
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut connections = JoinSet::new();
     loop {

@@ -6,6 +6,7 @@ use e2e::{
     load::tweet,
     once,
 };
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::{Value, json};
 
 /// What a script, a mark of direction and a long text would do to a page that does not see to it.
@@ -102,6 +103,29 @@ async fn many_who_look_cause_one_read_a_second_and_nobody_none() {
     let before = reads(console, "redis").await;
     tokio::time::sleep(std::time::Duration::from_secs(3)).await;
     assert_eq!(reads(console, "redis").await, before, "nobody looks");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn more_streams_than_there_may_be_are_refused_until_one_ends() {
+    // Each is an open file of this test, too.
+    let limit = getrlimit(Resource::Nofile);
+    let current = limit.maximum.map_or(Some(4096), |max| Some(max.min(4096)));
+    setrlimit(Resource::Nofile, Rlimit { current, ..limit }).expect("more open files");
+    let pipeline = Pipeline::weather().console().start().await;
+    let console = console(&pipeline);
+    let mut many = Vec::new();
+    for _ in 0..1000 {
+        many.push(open(console, "/api/pipeline/stream").await);
+    }
+    let refused = Updates::open(console, "/api/live/stream").await;
+    let refused = refused.expect_err("they are too many").to_string();
+    assert!(refused.contains(" 503 "), "{refused}");
+    assert_eq!(get(console, "/").await.status, 200, "pages stay");
+    many.truncate(999);
+    once("there is room for another", async || {
+        Updates::open(console, "/api/live/stream").await.is_ok()
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -2,39 +2,19 @@
 
 use std::os::fd::AsRawFd;
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use aguacero::open_files;
+use rustix::process::{Resource, getrlimit};
 
 /// Files beside the connections: sockets of the sidecars, the admin port, the runtime's own.
 const OTHERS: u64 = 128;
 /// Of them, those that are left to the others however low the limit is.
 const LEFT: u64 = 32;
 
-/// Raises the bound of open files as far as the system lets us, and warns if that is less than
-/// `connections` need: those beyond it would wait to be accepted until others close.
+/// Raises the bound of open files to what `connections` need; those beyond it would wait to be accepted until others
+/// close.
 pub(crate) fn raise_limit(connections: usize) {
-    let limit = getrlimit(Resource::Nofile);
-    let needed = connections as u64 + OTHERS;
-    if limit.current.is_none_or(|current| current >= needed) {
-        return;
-    }
-    let raised = Rlimit {
-        current: limit
-            .maximum
-            .map_or(Some(needed), |max| Some(max.min(needed))),
-        ..limit
-    };
-    let open_files = match setrlimit(Resource::Nofile, raised) {
-        Ok(()) => raised.current,
-        Err(_) => limit.current,
-    };
-    let open_files = open_files.unwrap_or(u64::MAX);
-    if open_files < needed {
-        tracing::warn!(
-            open_files,
-            needed,
-            "the system allows fewer open files than gateway.connections_max needs: raise its hard limit (ulimit -Hn, LimitNOFILE), or lower connections_max"
-        );
-    }
+    let what = "gateway.connections_max needs, which can be lowered";
+    open_files::raise_limit(connections as u64 + OTHERS, what);
 }
 
 /// Whether a file that was opened just now has one of the last descriptors: the system gives the lowest that is free.
