@@ -5,6 +5,7 @@ use e2e::{
     console::{Updates, address, get, token},
     load::tweet,
     once,
+    wire::Wire,
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::{Value, json};
@@ -21,10 +22,10 @@ async fn open(console: &Process, path: &str) -> Updates {
     opened.unwrap_or_else(|e| panic!("{path}: {e:#}"))
 }
 
-fn redis(pipeline: &Pipeline) -> &e2e::wire::Wire {
+fn wire(pipeline: &Pipeline, to: Link) -> &Wire {
     let mut wires = pipeline.wires.iter();
-    let found = wires.find(|(link, _)| *link == Link::Redis);
-    &found.expect("a wire to Redis").1
+    let found = wires.find(|(link, _)| *link == to);
+    &found.expect("a wire").1
 }
 
 /// A process' reads of something, by the console's own word.
@@ -57,7 +58,7 @@ async fn counters_are_shown_as_redis_has_them_also_after_redis_was_away() {
         assert_eq!(figure.as_i64(), there, "{name}: {redis_has:?}");
     }
 
-    redis(&pipeline).cut();
+    wire(&pipeline, Link::Redis).cut();
     live.until("that Redis is away", |u| !u["redis"].is_null())
         .await;
     let page = get(console(&pipeline), "/").await;
@@ -66,7 +67,7 @@ async fn counters_are_shown_as_redis_has_them_also_after_redis_was_away() {
         .answer(&Request::json("/input", tweet(10)))
         .await
         .accepted(1);
-    redis(&pipeline).mend();
+    wire(&pipeline, Link::Redis).mend();
     let shown = live.until("11 events", |u| has(u, 11)).await;
     assert!(shown["redis"].is_null(), "{shown}");
 }
@@ -171,6 +172,25 @@ async fn the_log_shows_what_is_archived_with_its_place_and_a_large_event_cut() {
     ] {
         assert_eq!(get(console, path).await.status, status, "{path}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_log_goes_on_after_mongodb_was_away() {
+    let pipeline = Pipeline::weather().wired().console().start().await;
+    let mut log = open(console(&pipeline), "/api/log/weather/stream").await;
+    let mut client = pipeline.client();
+    let entries = |u: &Value| u["entries"].as_array().map(Vec::len);
+    log.until("an empty log", |u| entries(u) == Some(0)).await;
+    wire(&pipeline, Link::MongoDb).cut();
+    log.until("that MongoDB is away", |u| u["mongodb"].is_string())
+        .await;
+    client
+        .answer(&Request::json("/input", tweet(0)))
+        .await
+        .accepted(1);
+    wire(&pipeline, Link::MongoDb).mend();
+    let is_there = |u: &Value| entries(u) == Some(1) && u["mongodb"].is_null();
+    log.until("the event", is_there).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
