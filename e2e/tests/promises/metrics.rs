@@ -147,7 +147,10 @@ fn every_documented_metric_has_its_name_in_the_sources() {
     let sources: [(&str, &[&str]); 6] = [
         ("gateway", &["gateway/src/metric.rs"]),
         ("kafka-producer", &[PRODUCER]),
-        ("wasm-producer", &[PRODUCER, "sidecars/wasm-producer/src/metric.rs"]),
+        (
+            "wasm-producer",
+            &[PRODUCER, "sidecars/wasm-producer/src/metric.rs"],
+        ),
         ("redis-writer", &["sidecars/redis-writer/src/metric.rs"]),
         ("consumer", &["consumer/src/metric.rs"]),
         ("console", &["console/src/metric.rs"]),
