@@ -64,7 +64,10 @@ pub(crate) fn describe(config: &Config) {
         "From the end of a request's header to its answer"
     );
     describe_counter!(CANCELLED, "Requests whose client left before the answer");
-    describe_counter!(EVENTS, "Events, by what became of them");
+    describe_counter!(
+        EVENTS,
+        "Events, by what became of them and the producer of their route"
+    );
     describe_counter!(
         EVENTS_REFUSED,
         "Events that their client has to mend, by whose rule they break"
@@ -166,18 +169,28 @@ pub(crate) struct Metrics {
     broken: Counter,
     refused: Counter,
     cancelled: Counter,
-    /// For each stream: stored, refused, not stored, unknown.
-    events: Vec<[Counter; 4]>,
+    /// For each stream, and by each way into Kafka: stored, refused, not stored, unknown.
+    events: Vec<[[Counter; 4]; Via::ALL.len()]>,
     /// For each stream, in the order of [`refusal`].
     events_refused: Vec<[Counter; 3]>,
 }
 
+/// What becomes of events, in the order in which it is counted.
+const OUTCOMES: [&str; 4] = ["stored", "refused", "not_stored", "unknown"];
+
 impl Metrics {
     pub(crate) fn new(config: &Config) -> Self {
         let events = config.streams.iter().map(|stream| {
-            ["stored", "refused", "not_stored", "unknown"].map(
-                |outcome| counter!(EVENTS, "stream" => stream.name.clone(), "outcome" => outcome),
-            )
+            Via::ALL.map(|via| {
+                let is_taken = stream.routes.iter().any(|route| route.via == via);
+                OUTCOMES.map(|outcome| match is_taken {
+                    true => {
+                        let name = stream.name.clone();
+                        counter!(EVENTS, "stream" => name, "outcome" => outcome, "to" => via.process())
+                    }
+                    false => Counter::noop(),
+                })
+            })
         });
         let refused = config.streams.iter().map(|stream| {
             ["malformed", "unfit", "too_large"].map(|reason| {
@@ -228,7 +241,8 @@ impl Metrics {
         })
     }
 
-    pub(crate) fn events(&self, stream: usize, records: &[RecordOutcome]) {
+    /// What became of events that came by a route of a stream.
+    pub(crate) fn events(&self, (stream, via): (usize, Via), records: &[RecordOutcome]) {
         let mut counts = [0_u64; 4];
         for record in records {
             let outcome = match record {
@@ -242,7 +256,7 @@ impl Metrics {
             };
             counts[outcome] += 1;
         }
-        for (counter, count) in self.events[stream].iter().zip(counts) {
+        for (counter, count) in self.events[stream][via as usize].iter().zip(counts) {
             if count > 0 {
                 counter.increment(count);
             }

@@ -293,19 +293,20 @@ impl Worker {
         response_headers.has_sent(outcomes.records.len());
         if target.preferences.respond_async && outcomes.are_open() && self.may_answer_early() {
             let answer = Answer::received(outcomes.records.len());
-            self.await_later(target.stream, outcomes, tickets);
+            self.await_later((target.stream, target.via), outcomes, tickets);
             return answer;
         }
         let _turn = turn.filter(|_| tickets.is_empty()); // an answer may take as long as its body
         let on_their_way = OnTheirWay {
             worker: self,
-            stream: target.stream,
+            way: (target.stream, target.via),
             outcomes,
             tickets,
         };
         let outcomes = on_their_way.receipts().await;
         if !outcomes.is_dry_run {
-            self.metrics.events(target.stream, &outcomes.records);
+            self.metrics
+                .events((target.stream, target.via), &outcomes.records);
         }
         let topic = &self.config.topic_of(stream).name;
         respond::answer(&outcomes, &base, topic)
@@ -340,7 +341,12 @@ impl Worker {
     }
 
     /// Counts what becomes of the events of a request that is answered already, or whose client has left.
-    fn await_later(self: &Rc<Self>, stream: usize, mut outcomes: Outcomes, mut tickets: Tickets) {
+    fn await_later(
+        self: &Rc<Self>,
+        way: (usize, Via),
+        mut outcomes: Outcomes,
+        mut tickets: Tickets,
+    ) {
         let worker = Rc::clone(self);
         worker.unreceipted.set(worker.unreceipted.get() + 1);
         tokio::task::spawn_local(async move {
@@ -349,7 +355,7 @@ impl Worker {
             for ticket in &mut tickets {
                 ticket.await_receipt(&mut outcomes).await;
             }
-            worker.metrics.events(stream, &outcomes.records);
+            worker.metrics.events(way, &outcomes.records);
         });
     }
 
@@ -365,7 +371,8 @@ impl Worker {
 /// are counted all the same.
 struct OnTheirWay<'a> {
     worker: &'a Rc<Worker>,
-    stream: usize,
+    /// Stream, and the way into Kafka.
+    way: (usize, Via),
     outcomes: Outcomes,
     tickets: Tickets,
 }
@@ -388,8 +395,8 @@ impl Drop for OnTheirWay<'_> {
         }
         let outcomes = std::mem::take(&mut self.outcomes);
         match worker.may_answer_early() {
-            true => worker.await_later(self.stream, outcomes, std::mem::take(&mut self.tickets)),
-            false => worker.metrics.events(self.stream, &outcomes.records), // most of them as unknown
+            true => worker.await_later(self.way, outcomes, std::mem::take(&mut self.tickets)),
+            false => worker.metrics.events(self.way, &outcomes.records), // most of them as unknown
         }
     }
 }

@@ -172,8 +172,8 @@ def votes():
     board = Board("votes", "Votes", "Votes for bands, live from Redis", "1s", 5)
     board.add(of_redis(number(name="Votes"), "{votes}:total"), "Votes", 6, 6)
     stored = 'aguacero_gateway_events_total{stream=~"votes.*", outcome="stored"}'
-    board.add(lines("short", (per_second(stored, "stream"), "{{stream}}")), "Votes a second, by route", 18, 6,
-              "By stream: a route that has a stream of its own has a line of its own")
+    board.add(lines("short", (per_second(stored, "to"), "by the {{to}}")), "Votes a second, by route", 18, 6,
+              "Each route goes by a producer of its own: /votes/grpc by the kafka-producer, /votes/wasm by the wasm-producer")
     board.add(bars("{votes}:by_name", VizOrientation.HORIZONTAL), "Votes by band", 12, 11)
     board.add(heat("{votes}:by_name_rank", "Band", "Rank"), "Rank by band", 12, 11, "How often each band was given each rank")
     board.add(bars("{votes}:by_rank", VizOrientation.VERTICAL), "Votes by rank", 12, 8)
