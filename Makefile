@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .PHONY: help demo up look down test lint cluster cluster-up cluster-down cluster-test chaos rolling-restarts fuzz siege \
-        perf perf-quick kafka-study fan-in images clean
+        perf perf-quick kafka-study routes fan-in images clean
 
 help: ## print this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,6 +59,9 @@ perf-quick: ## the same in short, printed (about 6 minutes; ARGS="--only durable
 
 kafka-study: ## how Kafka behaves: the tables and plots of docs/kafka.md (about 15 minutes; ARGS="--only acks")
 	@scripts/kafka-study $(ARGS)
+
+routes: ## gRPC beside WebAssembly, and what makes the difference: docs/routes.md (about 9 minutes; ARGS="--rounds 5 --seconds 3 --only latency")
+	@scripts/routes $(ARGS)
 
 fan-in: ## one gateway, ten and fifty before three brokers: the figures of docs/scale.md (about 10 minutes)
 	@scripts/fan-in $(ARGS)

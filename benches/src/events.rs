@@ -67,10 +67,21 @@ pub fn event(n: u64) -> String {
 /// The tweets of `locust/data`, as they are sent: countries by Zipf's law, over some 130 spellings.
 #[must_use]
 pub fn tweets() -> Vec<String> {
-    let tweets = e2e::repository("locust/data/tweets.json");
-    let lines = tweets.lines().map(|line| line.trim_end_matches(','));
-    let tweets = lines.filter(|line| line.starts_with('{'));
-    tweets.map(str::to_owned).collect()
+    records("locust/data/tweets.json")
+}
+
+/// The votes of `locust/data`, as they are sent: some 90 bytes each.
+#[must_use]
+pub fn votes() -> Vec<String> {
+    records("locust/data/votes.json")
+}
+
+/// Of a file that has one on each line.
+fn records(file: &str) -> Vec<String> {
+    let text = e2e::repository(file);
+    let lines = text.lines().map(|line| line.trim_end_matches(','));
+    let records = lines.filter(|line| line.starts_with('{'));
+    records.map(str::to_owned).collect()
 }
 
 /// `n` events, one on each line.

@@ -37,7 +37,7 @@ pub mod wire;
 pub use client::{Answer, Client, Request, raw};
 pub use eventually::{DEADLINE, eventually, once};
 pub use interrupt::unless_interrupted;
-pub use pipeline::{Builder, Link, Pipeline, Pod};
+pub use pipeline::{Builder, Link, Pipeline, Pod, wasm_module};
 pub use process::{Kind, Process};
 pub use repository::{ON_THREE_BROKERS, edited, repository};
 pub use services::Services;

@@ -271,7 +271,7 @@ impl Builder {
         ] {
             environment.insert(variable(key), value);
         }
-        environment.extend(wasm_module());
+        environment.extend(wasm_files());
         environment.extend(self.settings.clone());
         let new = |name: &str, kind: Kind, settings: &[(&str, &str)]| {
             let mut seen = services.access_of(kind.user());
@@ -597,8 +597,14 @@ fn adapted(toml: &str, prefix: &str, via: Option<Via>) -> String {
     }
 }
 
-/// Where the module of the wasm-producer is: as the environment says, or where `scripts/wasm` puts it.
-fn wasm_module() -> BTreeMap<String, String> {
+/// The file of the wasm-producer's module: as the environment says, or where `scripts/wasm` puts it.
+#[must_use]
+pub fn wasm_module() -> PathBuf {
+    wasm_files()["AGUACERO_WASM_PRODUCER_MODULE"].clone().into()
+}
+
+/// That file and the one with its sum, by the variables that name them.
+fn wasm_files() -> BTreeMap<String, String> {
     let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/wasm/producer.wasm");
     let built = built.display().to_string();
     let files = [

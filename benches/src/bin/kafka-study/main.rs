@@ -9,23 +9,24 @@ mod brokers;
 mod fan_in;
 mod first;
 mod members;
-mod page;
 mod partitions;
 mod reading;
 mod replicas;
 mod requests;
 mod sizes;
 mod turn;
-mod turns;
 
 use std::{path::PathBuf, pin::Pin, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use benches::events;
+use benches::{
+    events,
+    page::{self, Page},
+    turns,
+};
 use clap::Parser;
 
 use brokers::Brokers;
-use page::Page;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

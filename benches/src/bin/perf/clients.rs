@@ -1,13 +1,11 @@
 //! The two clients of the kafka-producer beside each other: the project's own, and librdkafka.
 
-use std::time::Instant;
-
 use e2e::{Pipeline, Request, load::tweet};
 
 use crate::{
     Effort,
     goal::{Figure, Goal, Wanted},
-    sides::{Server, Turn},
+    sides::{self, Server},
 };
 
 /// Its goals.
@@ -53,7 +51,7 @@ const KAFKA: usize = 2;
 /// of which so much is wanted.
 async fn beside(
     requests: &[Vec<u8>],
-    (connections, events): (usize, u64),
+    (connections, events): (usize, usize),
     [cpu, rate, broker]: [f64; 3],
     effort: Effort,
 ) -> anyhow::Result<Vec<Figure>> {
@@ -68,11 +66,7 @@ async fn beside(
     for _ in 0..effort.rounds {
         let b = librdkafka.turn(requests, connections, effort)?;
         let a = engine.turn(requests, connections, effort)?;
-        let of = |turn: &Turn, process: usize| {
-            let millions = (turn.outcome.times.len() * events) as f64 / 1e6;
-            turn.cpu[process].all().as_secs_f64() / millions
-        };
-        let each = |process| (of(&a, process), of(&b, process));
+        let each = |process| (a.seconds_of(process, events), b.seconds_of(process, events));
         for (figure, (a, b)) in [(&mut cpu, each(KAFKA_PRODUCER)), (&mut broker, each(KAFKA))] {
             figure.values.push(a / b);
             figure.note = format!("{a:.2} against {b:.2} CPU s/M");
@@ -106,15 +100,8 @@ async fn killed(effort: Effort) -> anyhow::Result<Vec<Figure>> {
     for round in 0..effort.rounds {
         let mut took = [0.0; 2];
         for (pipeline, took) in pipelines.iter_mut().zip(&mut took) {
-            let mut client = pipeline.client();
             let request = Request::json("/input", tweet(round));
-            let answer = client.answer(&request).await;
-            anyhow::ensure!(answer.status == 200, "{}", answer.status);
-            let began = Instant::now();
-            pipeline.producer.kill();
-            pipeline.producer.start();
-            while client.answer(&request).await.status != 200 {}
-            *took = began.elapsed().as_secs_f64();
+            *took = sides::killed(pipeline, &request).await?;
         }
         seconds.values.push(took[1]);
         ratio.values.push(took[1] / took[0]);

@@ -1,7 +1,5 @@
 //! The way of an event to its answer: gateway and kafka-producer beside HTTP and Kafka alone.
 
-use std::time::Duration;
-
 use benches::{load, produce};
 
 use crate::{
@@ -42,20 +40,6 @@ pub(crate) const GOALS: &[Goal] = &[
         measure: |events, effort| Box::pin(idle(events, effort)),
     },
 ];
-
-/// A broker that has just been started compiles itself for half a minute of load.
-pub(crate) async fn warm_up(events: &Events) -> anyhow::Result<()> {
-    let ours = Server::durable().await;
-    let effort = Effort {
-        rounds: 1,
-        warm_up: Duration::ZERO,
-        duration: Duration::from_secs(10),
-    };
-    for connections in [10, 100, 1] {
-        ours.turn(&events.singles, connections, effort)?;
-    }
-    Ok(())
-}
 
 async fn null(events: &Events, effort: Effort) -> anyhow::Result<Vec<Figure>> {
     let ours = Server::without_kafka().await?;

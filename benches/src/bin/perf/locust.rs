@@ -1,19 +1,11 @@
 //! Locust on everything beside Locust on bare hyper: the same locustfile, records and users. What it costs
 //! itself is nearly all there is to see, so its processor time stands beside that of the servers.
 
-use std::{
-    fs,
-    path::Path,
-    process::{Command, Stdio},
-};
-
-use anyhow::{Context as _, ensure};
+use anyhow::ensure;
 use benches::{
-    cpu::Cpu,
+    locust::{Run, requests_of, run},
     plot::{Axes, Curve, Line},
 };
-use serde_json::Value;
-use tempfile::NamedTempFile;
 
 use crate::{
     Effort,
@@ -27,10 +19,6 @@ pub(crate) const GOALS: &[Goal] = &[Goal {
     measure: |_, effort| Box::pin(ten_users(effort)),
 }];
 
-/// Requests of a run, where a turn is long enough.
-const REQUESTS: u64 = 10_000;
-/// About what Locust sends in a second on two cores that it shares, and some more.
-const REQUESTS_PER_SECOND: f64 = 2_000.0;
 /// Users of the sweep.
 const USERS: [usize; 6] = [1, 10, 50, 100, 200, 500];
 
@@ -57,7 +45,8 @@ async fn ten_users(effort: Effort) -> anyhow::Result<Vec<Figure>> {
         cpu.values.push(run.locust_seconds_for_a_million);
         cpu.note = format!(
             "gateway + kafka-producer + redis-writer + consumer {}; bare hyper {}",
-            run.servers, limit.servers
+            seconds_for_a_million(&run.cpu, sides.requests),
+            seconds_for_a_million(&limit.cpu, sides.requests)
         );
         failed += run.failures;
         failures.note.push_str(&run.kinds);
@@ -118,20 +107,19 @@ struct Sides {
 
 impl Sides {
     async fn start(effort: Effort) -> anyhow::Result<Self> {
-        let in_a_turn = (effort.duration.as_secs_f64() * REQUESTS_PER_SECOND) as u64;
         Ok(Self {
             bare: Server::bare()?,
             ours: Server::everything().await?,
-            requests: in_a_turn.clamp(1, REQUESTS),
+            requests: requests_of(effort),
             accepted: 0,
         })
     }
 
     /// A run on bare hyper, and one on ours until the last document, which must not cost the next run.
     async fn turn(&mut self, users: usize) -> anyhow::Result<[Run; 2]> {
-        let limit = run(&self.bare, users, self.requests)?;
+        let limit = run(&self.bare, users, self.requests, &[])?;
         ensure!(limit.failures == 0, "bare hyper failed: {}", limit.kinds);
-        let run = run(&self.ours, users, self.requests)?;
+        let run = run(&self.ours, users, self.requests, &[])?;
         self.accepted += self.requests - run.failures;
         let pipeline = self.ours.pipeline()?;
         let collection = &pipeline.stream("weather").archive;
@@ -139,66 +127,4 @@ impl Sides {
         e2e::once("all that was accepted in MongoDB", all).await;
         Ok([limit, run])
     }
-}
-
-/// What Locust says of a run, and what the servers had of the processors.
-struct Run {
-    rate: f64,
-    p50_ms: f64,
-    p99_ms: f64,
-    failures: u64,
-    /// Of failures, with how often each was; empty if there was none.
-    kinds: String,
-    locust_seconds_for_a_million: f64,
-    /// Of each server's process.
-    servers: String,
-}
-
-/// So many requests, one event each, of so many users, all of whom begin at once.
-fn run(server: &Server, users: usize, requests: u64) -> anyhow::Result<Run> {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/locust");
-    let file = NamedTempFile::new().context("a file for Locust's summary")?;
-    let (host, users) = (format!("http://{}", server.address), users.to_string());
-    let before = server.cpu()?;
-    let output = Command::new(&script)
-        .args(["--host", &host, "--requests", &requests.to_string()])
-        .args(["--users", &users, "--spawn-rate", &users, "--summary"])
-        .arg(file.path())
-        .stdin(Stdio::null())
-        .output()
-        .with_context(|| script.display().to_string())?;
-    let spent: Vec<Cpu> = server
-        .cpu()?
-        .into_iter()
-        .zip(before)
-        .map(|(after, before)| after.since(before))
-        .collect();
-    // Its status is 1 where a request failed, which is a figure; without a summary there is none.
-    let summary: Value =
-        serde_json::from_str(&fs::read_to_string(file.path())?).with_context(|| {
-            let said = String::from_utf8_lossy(&output.stderr);
-            format!("Locust gave no figures ({}): {said}", output.status)
-        })?;
-    let number = |name: &str| {
-        let value = summary[name].as_f64();
-        value.with_context(|| format!("no number {name} in Locust's summary: {summary}"))
-    };
-    let answered = number("requests")? as u64;
-    ensure!(
-        answered == requests,
-        "Locust stopped after {answered} of {requests} requests"
-    );
-    let failures = number("failures")? as u64;
-    Ok(Run {
-        rate: number("requests_per_second")?,
-        p50_ms: number("p50_ms")?,
-        p99_ms: number("p99_ms")?,
-        failures,
-        kinds: match failures {
-            0 => String::new(),
-            _ => summary["failures_by_kind"].to_string(),
-        },
-        locust_seconds_for_a_million: number("cpu_seconds")? / requests as f64 * 1e6,
-        servers: seconds_for_a_million(&spent, requests),
-    })
 }

@@ -8,19 +8,20 @@ mod ingest;
 mod locust;
 mod peer;
 mod report;
-mod sides;
 mod stores;
 mod whole;
 
-use std::{path::PathBuf, time::Duration};
+use std::path::PathBuf;
 
 use anyhow::Context as _;
-use benches::bare;
+use benches::{
+    bare,
+    sides::{self, Effort, Events, Server},
+};
 use clap::Parser;
 
 use goal::Goal;
 use report::Report;
-use sides::Events;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -58,24 +59,12 @@ const GOALS: &[&[Goal]] = &[
     locust::GOALS,
 ];
 
-/// How each pair is measured.
-#[derive(Clone, Copy)]
-struct Effort {
-    rounds: usize,
-    warm_up: Duration,
-    duration: Duration,
-}
-
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     if arguments.serve_bare {
         return bare::serve();
     }
-    let effort = Effort {
-        rounds: arguments.rounds,
-        warm_up: Duration::from_secs_f64(arguments.seconds / 3.0),
-        duration: Duration::from_secs_f64(arguments.seconds),
-    };
+    let effort = Effort::of(arguments.rounds, arguments.seconds);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -84,7 +73,8 @@ fn main() -> anyhow::Result<()> {
     let events = Events::new();
     if !arguments.warm {
         eprintln!("the broker warms up …");
-        runtime.block_on(ingest::warm_up(&events))?;
+        let ours = runtime.block_on(Server::durable());
+        sides::warm_up_broker(&ours, &events.singles)?;
     }
     for goal in GOALS.iter().copied().flatten() {
         let is_wanted = |only: &String| goal.name.contains(only.as_str());

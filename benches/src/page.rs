@@ -6,24 +6,27 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::Context as _;
-use benches::{
+use crate::{
     machine,
     plot::{self, Axes, Curve, Line, number},
     stats::spread,
+    turns::Turns,
 };
-
-use crate::turns::Turns;
+use anyhow::Context as _;
 
 /// A page that is being written.
-pub(crate) struct Page {
+pub struct Page {
     folder: PathBuf,
     file: PathBuf,
     text: String,
 }
 
 impl Page {
-    pub(crate) fn new(folder: &Path, name: &str, title: &str) -> anyhow::Result<Self> {
+    /// `name`.md in `folder`, which is made.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn new(folder: &Path, name: &str, title: &str) -> anyhow::Result<Self> {
         fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
         let machine = machine::described();
         Ok(Self {
@@ -35,23 +38,35 @@ impl Page {
         })
     }
 
-    /// A row for each side: what its line is, the value of what is `over`, and what was measured.
-    pub(crate) fn table<const N: usize>(
+    /// Words between tables and plots.
+    pub fn paragraph(&mut self, text: &str) {
+        _ = write!(self.text, "\n{text}\n");
+    }
+
+    /// A row for each side: what its line is, the value of what is `over`, and what was measured. Nothing is varied where
+    /// `over` is empty.
+    pub fn table<const N: usize>(
         &mut self,
         title: &str,
         [line, over]: [&str; 2],
         columns: [&str; N],
         turns: &Turns<N>,
     ) {
+        let varies = !over.is_empty();
+        let first = match varies {
+            true => format!("{line} | {over}"),
+            false => line.to_owned(),
+        };
         let columns = columns.join(" | ");
-        _ = write!(
-            self.text,
-            "\n## {title}\n\n| {line} | {over} | {columns} |\n"
-        );
-        self.text.push_str(&"|---".repeat(N + 2));
+        _ = write!(self.text, "\n## {title}\n\n| {first} | {columns} |\n");
+        self.text
+            .push_str(&"|---".repeat(N + 1 + usize::from(varies)));
         self.text.push_str("|\n");
         for side in &turns.sides {
-            _ = write!(self.text, "| {} | {} |", side.line, side.over);
+            _ = write!(self.text, "| {} |", side.line);
+            if varies {
+                _ = write!(self.text, " {} |", side.over);
+            }
             for values in &side.values {
                 let [least, middle, most] = spread(values).map(number);
                 _ = write!(self.text, " {middle} ({least}-{most}) |");
@@ -61,7 +76,7 @@ impl Page {
     }
 
     /// A plot of the medians of one of the things measured, named by the last part of `curve`.
-    pub(crate) fn plot<const N: usize>(
+    pub fn plot<const N: usize>(
         &mut self,
         axes: Axes,
         [title, over, unit]: [&'static str; 3],
@@ -87,7 +102,7 @@ impl Page {
     }
 
     /// Any plot.
-    pub(crate) fn curve(&mut self, curve: &Curve) -> anyhow::Result<()> {
+    pub fn curve(&mut self, curve: &Curve) -> anyhow::Result<()> {
         let name = plot::file_name(curve);
         plot::draw(curve, &self.folder.join(&name))?;
         _ = write!(self.text, "\n![{}]({name})\n", curve.title);
@@ -95,7 +110,7 @@ impl Page {
     }
 
     /// Writes it, and says where.
-    pub(crate) fn finish(self) -> anyhow::Result<PathBuf> {
+    pub fn finish(self) -> anyhow::Result<PathBuf> {
         fs::write(&self.file, self.text).with_context(|| self.file.display().to_string())?;
         Ok(self.file)
     }
