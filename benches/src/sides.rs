@@ -51,7 +51,7 @@ pub struct Events {
 impl Events {
     /// The same in every run.
     #[must_use]
-    pub fn new() -> Self {
+    pub fn generated() -> Self {
         let plain: Vec<_> = (0..5000).map(events::event).collect();
         let single = |event: &String| load::post("/input", "application/json", event.as_bytes());
         let singles = plain.iter().map(single).collect();

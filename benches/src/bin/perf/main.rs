@@ -70,7 +70,7 @@ fn main() -> anyhow::Result<()> {
         .enable_all()
         .build()?;
     let mut report = Report::default();
-    let events = Events::new();
+    let events = Events::generated();
     if !arguments.warm {
         eprintln!("the broker warms up …");
         let ours = runtime.block_on(Server::durable());

@@ -6,7 +6,6 @@ use aguacero_proto::produce::{Request, Slab};
 use anyhow::Context as _;
 use benches::{
     page::Page,
-    plot::number,
     turns::{Turns, in_turns},
 };
 use prost::Message as _;
@@ -233,9 +232,9 @@ fn slabs(events: &[String]) -> String {
     );
     for count in SLABS {
         let over = crossing(&slab(events, count));
-        let each = number(calls as f64 / count as f64);
+        let each = calls as f64 / count as f64;
         text += &format!(
-            "| {count} | {calls} | {} | {} | {} | {each} |\n",
+            "| {count} | {calls} | {} | {} | {} | {each:.3} |\n",
             over.slab, over.answer, over.turns
         );
     }

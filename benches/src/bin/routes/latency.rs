@@ -11,7 +11,7 @@ use benches::{
 use crate::{
     Chapter, Study,
     events::BATCH,
-    side::{GATEWAY, KAFKA, PATH, PRODUCER, Sides, ratios},
+    side::{GATEWAY, KAFKA, PATH, PRODUCER, Side, Sides, ratios},
 };
 
 pub(crate) const LATENCY: Chapter = Chapter {
@@ -51,6 +51,7 @@ const OF_SECONDS: usize = TIMES.len();
 const OF_HELD: usize = OF_SECONDS + SECONDS.len();
 
 const RATE: usize = 3;
+const MEMORY: &str = "aguacero_wasm_memory_bytes";
 const CPU: &str = "CPU seconds for a million events";
 const RATIO: &str = "Beside the native engine, in the same round";
 
@@ -90,6 +91,11 @@ async fn batches(study: &Study, page: &mut Page) -> anyhow::Result<()> {
         "NDJSON of {BATCH} events in each request, {CONNECTIONS_OF_BATCHES} connections."
     ));
     tables(page, ["route", ""], &turns.await?);
+    let module = sides.of(Side::Wasm).pipeline()?.producer.metric(MEMORY);
+    page.paragraph(&format!(
+        "The memory of the module's instance after that: {:.1} MiB.",
+        mebibytes(module.await as u64)
+    ));
     Ok(())
 }
 

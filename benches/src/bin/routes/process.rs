@@ -1,13 +1,14 @@
 //! What a producer takes to be there: time, memory and size.
 
-use std::{fs, path::Path, time::Duration};
+use std::{fs, path::Path, process::Command, time::Duration};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use benches::{
     page::Page,
     turns::{Side as Row, Turns, in_turns},
 };
 use e2e::{DEADLINE, Kind, Pipeline, wasm_module};
+use tempfile::NamedTempFile;
 use tokio::time::{Instant, sleep};
 
 use crate::{
@@ -45,7 +46,11 @@ async fn write(study: &Study, page: &mut Page) -> anyhow::Result<()> {
     page.table(
         "Size",
         ["route", ""],
-        ["MB of the program", "MB of the module"],
+        [
+            "MB of the program",
+            "stripped, as in the image",
+            "MB of the module",
+        ],
         &sizes,
     );
     page.paragraph(
@@ -61,7 +66,7 @@ async fn started(pipeline: &mut Pipeline) -> anyhow::Result<[f64; 2]> {
     let began = Instant::now();
     producer.start();
     while !producer.is_ready().await {
-        anyhow::ensure!(
+        ensure!(
             began.elapsed() < DEADLINE,
             "{} is not ready",
             producer.name()
@@ -72,8 +77,15 @@ async fn started(pipeline: &mut Pipeline) -> anyhow::Result<[f64; 2]> {
     Ok([ms, mebibytes(producer.memory())])
 }
 
-fn sizes(line: &'static str, side: Side) -> anyhow::Result<Row<2>> {
-    let program = megabytes(&Kind::that_produces(side.via()).path())?;
+fn sizes(line: &'static str, side: Side) -> anyhow::Result<Row<3>> {
+    let path = Kind::that_produces(side.via()).path();
+    let program = megabytes(&path)?;
+    let stripped = NamedTempFile::new()?;
+    let mut strip = Command::new("strip");
+    let strip = strip.arg("-o").arg(stripped.path()).arg(&path);
+    let status = strip.status().context("strip, of binutils")?;
+    ensure!(status.success(), "strip {}: {status}", path.display());
+    let stripped = megabytes(stripped.path())?;
     let module = match side {
         Side::Wasm => megabytes(&wasm_module())?,
         Side::Librdkafka | Side::Engine => 0.0,
@@ -81,7 +93,7 @@ fn sizes(line: &'static str, side: Side) -> anyhow::Result<Row<2>> {
     Ok(Row {
         line,
         over: 1,
-        values: [vec![program], vec![module]],
+        values: [vec![program], vec![stripped], vec![module]],
     })
 }
 

@@ -82,6 +82,11 @@ impl Sides {
         Ok(Self(servers))
     }
 
+    pub(crate) fn of(&self, side: Side) -> &Server {
+        let place = SIDES.iter().position(|(_, of)| *of == side);
+        &self.0[place.unwrap_or_default()]
+    }
+
     /// What `measure` makes of each side, side by side at each of `over`.
     pub(crate) async fn beside<const N: usize>(
         &self,
