@@ -22,6 +22,8 @@ pub(crate) const CHAPTER: Chapter = Chapter {
 
 /// The slab with this number traps, in each instance: there is time for a process to be killed before.
 const TRAPS_AT: u32 = 50;
+/// An end takes a fraction of a second, and no two take the same: so many for each round.
+const ENDS_OF_A_ROUND: usize = 4;
 const TRAPS: &str = "aguacero_wasm_stopped_total{reason=\"trap\"";
 
 #[derive(Clone, Copy)]
@@ -54,7 +56,7 @@ async fn write(study: &Study, page: &mut Page) -> anyhow::Result<()> {
         wasm.start().await,
     ];
     let request = Request::json(PATH, study.events.plain[0].clone());
-    let rounds = study.effort.rounds;
+    let rounds = study.effort.rounds * ENDS_OF_A_ROUND;
     let turns = in_turns(rounds, &ENDS, &[1], async |end, _| {
         let seconds = match end {
             End::Killed(side) => killed(&mut pipelines[side], &request).await?,
