@@ -109,6 +109,10 @@ async fn turn(
 ) -> anyhow::Result<[f64; COLUMNS]> {
     let before = server.slabs().await?;
     let turn = server.turn(requests, connections as usize, study.effort)?;
+    anyhow::ensure!(
+        !turn.outcome.times.is_empty(),
+        "not one answer in a turn: give it more --seconds"
+    );
     // Of the warm-up too.
     let slabs = server.slabs().await?.since(before);
     let time = |quantile| turn.outcome.quantile_us(quantile);
