@@ -62,6 +62,8 @@ pub(crate) struct Guest<T> {
     actions: VecDeque<Action<Job<T>>>,
     deadline: Option<Time>,
     is_ready: bool,
+    /// Bytes of memory that the instance had when they were last told.
+    memory: usize,
 }
 
 impl<T> Guest<T> {
@@ -88,6 +90,7 @@ impl<T> Guest<T> {
             actions: VecDeque::new(),
             deadline: Some(Time::ZERO),
             is_ready: false,
+            memory: 0,
         };
         guest
             .begin()
@@ -309,8 +312,10 @@ impl<T> Machine for Guest<T> {
         if let Some(Err(stopped)) = turn.map(|turn| self.take(turn)) {
             self.stop(&stopped, now);
         }
-        if let Some(instance) = &self.instance {
-            metric::memory(instance.memory_bytes());
+        let memory = self.instance.as_ref().map_or(0, Instance::memory_bytes);
+        if memory != self.memory {
+            self.memory = memory;
+            metric::memory(memory);
         }
     }
 

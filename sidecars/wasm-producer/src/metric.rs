@@ -38,7 +38,7 @@ pub(crate) fn stopped(stopped: &Stopped) {
     counter!(STOPPED, "reason" => stopped.reason.name()).increment(1);
 }
 
-/// What the instance has.
+/// What the instance has; only told where it has changed.
 pub(crate) fn memory(bytes: usize) {
     gauge!(MEMORY).set(bytes as f64);
 }
