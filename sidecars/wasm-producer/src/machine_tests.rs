@@ -62,7 +62,7 @@ impl Bench {
     }
 
     fn replace(&mut self, module: Arc<Module>) {
-        self.next.send(module).ok().expect("it is there");
+        self.next.send(module).expect("it is there");
         let mut cx = Context::from_waker(std::task::Waker::noop());
         self.guest.poll_replaced(&mut cx);
     }
