@@ -51,7 +51,7 @@ impl fmt::Display for Stopped {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = match self.reason {
             Reason::Trap => "it trapped",
-            Reason::Timeout => "a call took longer than wasm_producer.call_timeout_ms",
+            Reason::Timeout => "it took too long",
             Reason::Memory => "it wanted more memory than wasm_producer.memory_bytes_max",
             Reason::Protocol => "what it told makes no sense",
         };
@@ -60,6 +60,14 @@ impl fmt::Display for Stopped {
 }
 
 impl Stopped {
+    /// It has kept a slab for too long.
+    pub(crate) fn overdue() -> Self {
+        Self {
+            reason: Reason::Timeout,
+            detail: "it told nothing of a slab within kafka.message_timeout_ms".to_owned(),
+        }
+    }
+
     pub(crate) fn protocol(detail: impl Into<String>) -> Self {
         Self {
             reason: Reason::Protocol,
@@ -83,6 +91,11 @@ impl ResourceLimiter for Limits {
     ) -> wasmtime::Result<bool> {
         self.is_beyond |= wanted > self.bytes_max;
         Ok(wanted <= self.bytes_max)
+    }
+
+    /// The bound is for all that it has.
+    fn memories(&self) -> usize {
+        1
     }
 
     fn table_growing(
@@ -252,6 +265,7 @@ fn stopped(store: &Store<Limits>, error: &wasmtime::Error) -> Stopped {
         _ => Reason::Trap,
     };
     let detail = match error.downcast_ref::<Trap>() {
+        Some(Trap::Interrupt) => "a call took longer than wasm_producer.call_timeout_ms".to_owned(),
         Some(trap) => trap.to_string(),
         None => format!("{error:#}"),
     };

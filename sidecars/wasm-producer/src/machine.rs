@@ -15,7 +15,8 @@ use aguacero::log_limiter;
 use bytes::Bytes;
 use kafka_producer::engine::{Beginning, Machine};
 use producer_engine::{
-    Action, ConnectionId, Outcome, Part, Receipt, Slab as _, Time, receipt::Reason,
+    Action, ConnectionId, Outcome, Part, Receipt, Slab as _, Time,
+    receipt::{Reason, codes},
 };
 use slab_records::Job;
 use tokio::sync::mpsc;
@@ -31,6 +32,10 @@ use crate::{
 /// [`PAUSE_MAX`]. The first follows at once.
 const PAUSE: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
+/// How long beyond `kafka.message_timeout_ms`, at which its engine tells what it knows, an instance may keep a slab.
+const OVERDUE: Duration = Duration::from_secs(2);
+/// How often that is looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// In the log.
 const STOPPED: &str = "the module was stopped";
 /// Why records are not known to be stored, or were not taken.
@@ -38,6 +43,18 @@ const MODULE_STOPPED: Reason = Reason {
     code: "MODULE_STOPPED",
     message: None,
 };
+/// Why records were not taken that have waited for an instance.
+const TIMED_OUT: Reason = Reason {
+    code: codes::TIMED_OUT,
+    message: None,
+};
+
+/// A slab that waits until an instance can take it, and until when.
+struct Waiting<T> {
+    job: Job<T>,
+    bytes: Bytes,
+    until: Time,
+}
 
 /// The engine in WebAssembly.
 pub(crate) struct Guest<T> {
@@ -52,10 +69,14 @@ pub(crate) struct Guest<T> {
     /// How many were stopped since something was stored.
     failures: u32,
     begin_at: Time,
-    /// Slabs that the instance has, by their numbers.
-    held: slab::Slab<Job<T>>,
-    /// What waits until another module may begin.
-    waiting: VecDeque<(Job<T>, Bytes)>,
+    /// The time when it was last told.
+    now: Time,
+    /// When it is looked again at what is held too long.
+    look_at: Time,
+    /// Slabs that the instance has, by their numbers, and when they were given.
+    held: slab::Slab<(Time, Job<T>)>,
+    /// What has come before the instance knew Kafka, or while another module is about to begin.
+    waiting: VecDeque<Waiting<T>>,
     connections: BTreeSet<ConnectionId>,
     /// Where the bytes lie that a connection is to write.
     unsent: BTreeMap<ConnectionId, u64>,
@@ -83,6 +104,8 @@ impl<T> Guest<T> {
             instances: 0,
             failures: 0,
             begin_at: Time::ZERO,
+            now: Time::ZERO,
+            look_at: Time::ZERO,
             held: slab::Slab::new(),
             waiting: VecDeque::new(),
             connections: BTreeSet::new(),
@@ -112,22 +135,18 @@ impl<T> Guest<T> {
     }
 
     /// Calls the instance, if there is one; stops it if that fails.
-    fn call<R>(
-        &mut self,
-        now: Time,
-        call: impl FnOnce(&mut Instance) -> Result<R, Stopped>,
-    ) -> Option<R> {
+    fn call<R>(&mut self, call: impl FnOnce(&mut Instance) -> Result<R, Stopped>) -> Option<R> {
         match call(self.instance.as_mut()?) {
             Ok(told) => Some(told),
             Err(stopped) => {
-                self.stop(&stopped, now);
+                self.stop(&stopped);
                 None
             }
         }
     }
 
     /// The instance is not called again.
-    fn stop(&mut self, stopped: &Stopped, now: Time) {
+    fn stop(&mut self, stopped: &Stopped) {
         metric::stopped(stopped);
         log_limiter::repeated(STOPPED, stopped.reason.name(), &stopped.detail);
         self.end();
@@ -136,10 +155,57 @@ impl<T> Guest<T> {
             n => PAUSE.saturating_mul(1 << (n - 1).min(16)).min(PAUSE_MAX),
         };
         self.failures += 1;
-        self.begin_at = now + pause;
-        for job in std::mem::take(&mut self.held) {
-            self.actions.push_back(told(job.1, Outcome::Unknown));
+        self.begin_at = self.now + pause;
+        for (_, (_, job)) in std::mem::take(&mut self.held) {
+            let outcome = Outcome::Unknown(MODULE_STOPPED);
+            self.actions.push_back(told(job, outcome));
         }
+        if !pause.is_zero() {
+            self.refuse_waiting(&MODULE_STOPPED, |_| true);
+        }
+    }
+
+    /// Tells what waits, as far as it is to go, that it is stored nowhere.
+    fn refuse_waiting(&mut self, reason: &Reason, goes: impl Fn(&Waiting<T>) -> bool) {
+        for waiting in std::mem::take(&mut self.waiting) {
+            match goes(&waiting) {
+                true => {
+                    let outcome = Outcome::NotStored(reason.clone());
+                    self.actions.push_back(told(waiting.job, outcome));
+                }
+                false => self.waiting.push_back(waiting),
+            }
+        }
+    }
+
+    /// Gives a slab to the instance.
+    fn give(&mut self, job: Job<T>, bytes: &[u8]) {
+        let now = self.now;
+        let number = self.held.insert((now, job)) as u64;
+        self.call(|instance| instance.submit(number, bytes, nanoseconds(&now)));
+    }
+
+    /// Stops an instance that keeps a slab for longer than its engine may: it would be kept for ever, and no other module
+    /// could take its place.
+    fn stop_if_overdue(&mut self) {
+        if self.held.is_empty() || self.now < self.look_at {
+            return;
+        }
+        self.look_at = self.now + LOOK_EVERY;
+        let limit = self.delivery_timeout() + OVERDUE;
+        let mut held = self.held.iter();
+        if held.any(|(_, (given, _))| *given + limit < self.now) {
+            self.stop(&Stopped::overdue());
+        }
+    }
+
+    /// `kafka.message_timeout_ms`
+    fn delivery_timeout(&self) -> Duration {
+        let times = &self.start.times_ns;
+        times
+            .first()
+            .copied()
+            .map_or(Duration::MAX, Duration::from_nanos)
     }
 
     fn end(&mut self) {
@@ -153,7 +219,8 @@ impl<T> Guest<T> {
     }
 
     /// Another module, if there is one and nothing is in flight any more; or another instance after one that was stopped.
-    fn begin_if_due(&mut self, now: Time) {
+    fn begin_if_due(&mut self) {
+        let now = self.now;
         if self.next.is_some() && self.held.is_empty() && self.instance.is_some() {
             self.end();
             self.begin_at = now;
@@ -167,11 +234,16 @@ impl<T> Guest<T> {
             self.failures = 0;
         }
         if let Err(stopped) = self.begin() {
-            self.stop(&stopped, now);
-            return;
+            self.stop(&stopped);
         }
-        for (job, bytes) in std::mem::take(&mut self.waiting) {
-            self.submit(job, &bytes, now);
+    }
+
+    /// One turn of the instance.
+    fn turn(&mut self) {
+        let now = nanoseconds(&self.now);
+        let turn = self.call(|instance| instance.advance(now));
+        if let Some(Err(stopped)) = turn.map(|turn| self.take(turn)) {
+            self.stop(&stopped);
         }
     }
 
@@ -225,14 +297,14 @@ impl<T> Guest<T> {
             }
             Kind::Receipt(receipt) => {
                 let number = usize::try_from(receipt.slab).unwrap_or(usize::MAX);
-                let records = self.held.get(number).map(|job| job.records());
+                let records = self.held.get(number).map(|(_, job)| job.records());
                 let parts = records.and_then(|records| receipt.parts(records));
                 let Some(parts) = parts else {
                     return Err(Stopped::protocol(
                         "a receipt that fits no slab which it has",
                     ));
                 };
-                let slab = self.held.remove(number);
+                let (_, slab) = self.held.remove(number);
                 let is_stored = |part: &Part| matches!(part.outcome, Outcome::Stored { .. });
                 if self.failures > 0 && parts.iter().any(is_stored) {
                     self.failures = 0;
@@ -254,10 +326,10 @@ fn act<T>(kind: Kind) -> Action<Job<T>> {
 }
 
 /// A receipt of which every record has the same fate.
-fn told<T>(slab: Job<T>, outcome: fn(Reason) -> Outcome) -> Action<Job<T>> {
+fn told<T>(slab: Job<T>, outcome: Outcome) -> Action<Job<T>> {
     let part = Part {
         records: 0..slab.records(),
-        outcome: outcome(MODULE_STOPPED),
+        outcome,
     };
     Action::Receipt(Receipt {
         slab,
@@ -269,49 +341,58 @@ impl<T> Machine for Guest<T> {
     type Carried = T;
 
     fn submit(&mut self, job: Job<T>, bytes: &[u8], now: Time) {
-        if self.next.is_some() && self.instance.is_some() {
-            self.waiting.push_back((job, Bytes::copy_from_slice(bytes)));
-            return;
+        self.now = now;
+        if self.instance.is_none() && self.begin_at > now {
+            let outcome = Outcome::NotStored(MODULE_STOPPED);
+            self.actions.push_back(told(job, outcome));
+        } else if !self.is_ready || self.next.is_some() {
+            self.waiting.push_back(Waiting {
+                job,
+                bytes: Bytes::copy_from_slice(bytes),
+                until: now + self.delivery_timeout(),
+            });
+        } else {
+            self.give(job, bytes);
         }
-        if self.instance.is_none() {
-            self.actions.push_back(told(job, Outcome::NotStored));
-            return;
-        }
-        let number = self.held.insert(job) as u64;
-        self.call(now, |instance| {
-            instance.submit(number, bytes, nanoseconds(&now))
-        });
     }
 
     fn opened(&mut self, connection: ConnectionId, now: Time) {
+        self.now = now;
         if let Some(inside) = self.inside(connection) {
-            self.call(now, |instance| instance.opened(inside, nanoseconds(&now)));
+            self.call(|instance| instance.opened(inside, nanoseconds(&now)));
         }
     }
 
     fn received(&mut self, connection: ConnectionId, bytes: &[u8], now: Time) {
+        self.now = now;
         if let Some(inside) = self.inside(connection) {
-            self.call(now, |instance| {
-                instance.received(inside, bytes, nanoseconds(&now))
-            });
+            self.call(|instance| instance.received(inside, bytes, nanoseconds(&now)));
         }
     }
 
     fn lost(&mut self, connection: ConnectionId, why: &str, now: Time) {
+        self.now = now;
         if let Some(inside) = self.inside(connection) {
             self.connections.remove(&connection);
-            self.call(now, |instance| {
-                instance.lost(inside, why, nanoseconds(&now))
-            });
+            self.call(|instance| instance.lost(inside, why, nanoseconds(&now)));
         }
     }
 
     fn advance(&mut self, now: Time) {
-        self.begin_if_due(now);
-        let turn = self.call(now, |instance| instance.advance(nanoseconds(&now)));
-        if let Some(Err(stopped)) = turn.map(|turn| self.take(turn)) {
-            self.stop(&stopped, now);
+        self.now = now;
+        self.stop_if_overdue();
+        self.begin_if_due();
+        self.turn();
+        if self.is_ready && self.next.is_none() && !self.waiting.is_empty() {
+            for waiting in std::mem::take(&mut self.waiting) {
+                match self.instance.is_some() {
+                    true => self.give(waiting.job, &waiting.bytes),
+                    false => self.waiting.push_back(waiting), // it was stopped by one before
+                }
+            }
+            self.turn();
         }
+        self.refuse_waiting(&TIMED_OUT, |waiting| waiting.until <= now);
         let memory = self.instance.as_ref().map_or(0, Instance::memory_bytes);
         if memory != self.memory {
             self.memory = memory;
@@ -336,9 +417,7 @@ impl<T> Machine for Guest<T> {
         let Some(inside) = self.inside(connection) else {
             return;
         };
-        // Time is only for the pause before the next instance.
-        let now = self.begin_at;
-        let rest = self.call(now, |instance| instance.sent(inside, bytes as u32));
+        let rest = self.call(|instance| instance.sent(inside, bytes as u32));
         match rest {
             Some(place) if address_and_bytes(place).1 > 0 => {
                 self.unsent.insert(connection, place);
@@ -350,10 +429,13 @@ impl<T> Machine for Guest<T> {
     }
 
     fn deadline(&self) -> Option<Time> {
-        match self.instance.is_some() {
+        let instance = match self.instance.is_some() {
             true => self.deadline,
             false => Some(self.begin_at),
-        }
+        };
+        let look = (!self.held.is_empty()).then_some(self.look_at);
+        let waiting = self.waiting.front().map(|waiting| waiting.until);
+        [instance, look, waiting].into_iter().flatten().min()
     }
 
     fn is_ready(&self) -> bool {

@@ -176,3 +176,63 @@ fn a_module_that_refuses_the_settings_is_an_error_at_start() {
     let told = refused.map(|error| error.to_string()).unwrap_or_default();
     assert!(told.contains("no such codec"), "{told}");
 }
+
+/// It never says that it is ready.
+fn unready() -> Arc<Module> {
+    let text = include_str!("../tests/misbehaves.wat");
+    let text = text.replace("SUBMIT)", ")").replace("    ADVANCE\n", "");
+    let text = text.replace(
+        "(i32.const 1) (i32.const 1))",
+        "(i32.const 1) (i32.const 0))",
+    );
+    Arc::new(Module::of_text(&text, 4 << 20, Duration::from_secs(1)))
+}
+
+#[test]
+fn what_comes_before_an_instance_knows_kafka_waits_for_it_and_not_for_ever() {
+    let mut bench = bench(unready());
+    bench.submit(1);
+    assert_eq!(bench.turn(), []);
+    assert_eq!(bench.guest.held(), 1);
+    bench.now = bench.guest.deadline().expect("it does not wait for ever");
+    assert_eq!(bench.turn(), [(1, Outcome::NotStored(TIMED_OUT))]);
+    bench.submit(2);
+    bench.replace(module("", ""));
+    bench.turn(); // the next one begins
+    assert_eq!(bench.turn(), []);
+    assert_eq!(
+        (bench.guest.instances, bench.guest.held.len()),
+        (2, 1),
+        "it was given"
+    );
+}
+
+#[test]
+fn a_module_that_keeps_what_it_was_given_is_stopped_and_another_takes_its_place() {
+    let mut bench = bench(module("", ""));
+    bench.submit(1);
+    assert_eq!(bench.turn(), []);
+    bench.replace(module("", ""));
+    bench.submit(2);
+    let last = bench.guest.delivery_timeout() + OVERDUE;
+    let mut told = Vec::new();
+    while bench.guest.instances == 1 {
+        assert!(bench.now <= last + LOOK_EVERY, "it is never stopped");
+        bench.now += LOOK_EVERY;
+        told.extend(bench.turn());
+    }
+    assert!(told.contains(&(1, UNKNOWN)), "{told:?}");
+}
+
+#[test]
+fn an_instance_that_traps_where_no_time_is_told_is_begun_after_a_pause_all_the_same() {
+    let mut bench = bench(module("", ""));
+    bench.now = Duration::from_secs(1000);
+    bench.turn();
+    for _ in 0..3 {
+        bench
+            .guest
+            .stop(&Stopped::protocol("as by a call without the time"));
+    }
+    assert!(bench.guest.begin_at > bench.now);
+}

@@ -42,5 +42,6 @@ async fn command(command: Command) -> anyhow::Result<()> {
     };
     telemetry::init("wasm-producer");
     cli::warn(&config);
-    wasm_producer::run(config, shutdown::on_signals()?).await
+    wasm_producer::run(config, shutdown::on_signals()?).await?;
+    std::process::exit(0) // the runtime would wait for a module that is being read or compiled
 }

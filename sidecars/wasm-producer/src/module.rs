@@ -2,7 +2,8 @@
 
 use std::{
     fmt::Write as _,
-    fs, io,
+    fs,
+    io::{self, Read as _},
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     sync::Arc,
@@ -22,6 +23,9 @@ use crate::{instance::Instance, metric};
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How often an instance that runs too long is noticed, within `call_timeout`.
 pub(crate) const TICKS: u32 = 4;
+/// Bytes of a module, and of a file with its sum: what is larger is none.
+const MODULE_BYTES_MAX: u64 = 64 << 20;
+const SUM_BYTES_MAX: u64 = 4 << 10;
 /// In the log: a file was changed into something that is not run.
 const REFUSED: &str = "the module that is there now is not run; the one before goes on";
 
@@ -56,7 +60,7 @@ enum Sum {
 
 /// When files were last changed, and which they are.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Stamp(Vec<Option<(u64, u64, i64, i64)>>);
+pub(crate) struct Stamp(Vec<Option<(u64, u64, i64, i64)>>);
 
 impl Loader {
     /// By the table `[wasm_producer]`; what is missing there is told together.
@@ -95,12 +99,14 @@ impl Loader {
     pub(crate) fn read(&self) -> anyhow::Result<Verified> {
         let unreadable =
             |key: &str, file: &Path| format!("wasm_producer.{key}: {}", file.display());
-        let bytes = fs::read(&self.file).with_context(|| unreadable("module", &self.file))?;
+        let bytes =
+            read(&self.file, MODULE_BYTES_MAX).with_context(|| unreadable("module", &self.file))?;
         let declared = match &self.sum {
             Sum::Here(sum) => sum.clone(),
             Sum::File(file) => {
                 let text =
-                    fs::read_to_string(file).with_context(|| unreadable("sha256_file", file))?;
+                    read(file, SUM_BYTES_MAX).with_context(|| unreadable("sha256_file", file))?;
+                let text = String::from_utf8_lossy(&text);
                 sum_of(&text).with_context(|| {
                     let name = file.display();
                     format!("wasm_producer.sha256_file: {name} does not begin with 64 hexadecimal digits, as sha256sum writes them")
@@ -159,13 +165,13 @@ impl Loader {
         self.compile(&self.read()?)
     }
 
-    /// Hands on what the files become, until the shutdown.
+    /// Hands on what the files become that were `loaded` at first, until the shutdown.
     pub(crate) async fn watch(
         self,
+        mut loaded: Stamp,
         modules: mpsc::UnboundedSender<Arc<Module>>,
         shutdown: Shutdown,
     ) {
-        let mut loaded = self.stamp();
         let mut before = loaded.clone();
         loop {
             tokio::select! {
@@ -197,7 +203,8 @@ impl Loader {
         }
     }
 
-    fn stamp(&self) -> Stamp {
+    /// Of the files as they are.
+    pub(crate) fn stamp(&self) -> Stamp {
         let of = |file: &Path| {
             let data = fs::metadata(file).ok()?;
             Some((data.ino(), data.len(), data.mtime(), data.mtime_nsec()))
@@ -212,7 +219,7 @@ impl Loader {
 
 fn engine() -> anyhow::Result<Engine> {
     let mut config = Config::new();
-    config.epoch_interruption(true);
+    config.epoch_interruption(true).wasm_multi_memory(false);
     Engine::new(&config)
         .map_err(|error| anyhow::anyhow!("WebAssembly cannot be run here: {error:#}"))
 }
@@ -229,6 +236,23 @@ fn tick(engine: &Engine, every: Duration) -> io::Result<()> {
     };
     let builder = std::thread::Builder::new().name("epochs".into());
     builder.spawn(count).map(|_| ())
+}
+
+/// A regular file: others may never end, or never begin.
+fn read(file: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
+    if !fs::metadata(file)?.is_file() {
+        return Err(io::Error::other("it is no regular file"));
+    }
+    let mut bytes = Vec::new();
+    let read = fs::File::open(file)?
+        .take(bytes_max + 1)
+        .read_to_end(&mut bytes)?;
+    match read as u64 > bytes_max {
+        true => Err(io::Error::other(format!(
+            "it has more than {bytes_max} bytes"
+        ))),
+        false => Ok(bytes),
+    }
 }
 
 /// The first 64 hexadecimal digits of what sha256sum writes.

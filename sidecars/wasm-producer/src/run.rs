@@ -15,6 +15,8 @@ use crate::{machine::Guest, metric, module::Loader};
 pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
     let table = &config.wasm_producer;
     let loader = Loader::new(table)?;
+    // Before it is read: what is changed from now on is noticed, whenever Kafka comes.
+    let stamp = loader.stamp();
     let verified = loader.read()?;
     let process = Process {
         socket: table.socket.clone(),
@@ -32,7 +34,7 @@ pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
             tracing::info!(sha256 = module.sha256, "the module is compiled");
             tokio::spawn(essential(
                 "looking at the module",
-                loader.watch(sender, shutdown),
+                loader.watch(stamp, sender, shutdown),
             ));
             let guest = |beginning| Guest::new(module, modules, beginning);
             let producer = Producer::start(&config, topics, "aguacero-wasm-producer", guest);
