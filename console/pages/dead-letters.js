@@ -84,10 +84,10 @@ function made(of) {
 
 listen("/api/dead-letters/stream", (now) => {
   notices([away("mongodb", now.mongodb)]);
-  if (!now.letters) return;
-  $("counts").replaceChildren(...(now.counts.length
+  if (now.counts) $("counts").replaceChildren(...(now.counts.length
     ? now.counts.map((row) => el("tr", {}, el("th", { scope: "row" }, row.reason), el("td", {}, number(row.open)), el("td", {}, number(row.replayed)), el("td", {}, number(row.discarded))))
     : [el("tr", {}, el("td", { colspan: "4" }, say("letters.none")))]));
+  if (!now.letters) return;
   const there = new Set(now.letters.map((of) => of.id));
   for (const [id, letter] of letters) {
     if (!there.has(id)) {

@@ -51,7 +51,11 @@ impl App {
         let address = self.local_addr()?;
         let serving = self.admin.serve(ready, shutdown.clone());
         tasks.spawn(essential("the admin port", serving));
-        let site = Arc::new(Site::new(self.config.clone(), mongo));
+        let site = Arc::new(Site::new(
+            self.config.clone(),
+            mongo,
+            address.ip().is_loopback(),
+        ));
         fill(&site, &mut tasks);
         tracing::info!(%address, "serving");
         serve(self.listener, site, shutdown).await;

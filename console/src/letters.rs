@@ -31,43 +31,29 @@ const KAFKA_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// Counts and the newest, for everybody.
 pub async fn read(config: &Config, mongo: &Mongo) -> Value {
-    match mongo::counted(counts_and_newest(config, mongo)).await {
-        Ok((counts, newest)) => json!({ "mongodb": null, "counts": counts, "letters": newest }),
-        Err(error) => json!({ "mongodb": error, "counts": null, "letters": null }),
-    }
+    let (counts, newest) = tokio::join!(
+        mongo::counted(counts(config, mongo)),
+        mongo::counted(newest(config, mongo)),
+    );
+    state(counts, newest)
 }
 
-async fn counts_and_newest(
-    config: &Config,
-    mongo: &Mongo,
-) -> Result<(Vec<Value>, Vec<Value>), String> {
-    let collection = &config.mongodb.dead_letters;
+/// Each is shown without the other: of very many letters the count takes too long.
+fn state(counts: Result<Vec<Value>, String>, newest: Result<Vec<Value>, String>) -> Value {
+    let error = newest.as_ref().err().or(counts.as_ref().err());
+    json!({ "mongodb": error, "counts": counts.as_ref().ok(), "letters": newest.as_ref().ok() })
+}
+
+async fn counts(config: &Config, mongo: &Mongo) -> Result<Vec<Value>, String> {
     let is = |field: &str| doc! { "$gt": [field, null] };
     let one_if = |condition: Document| doc! { "$sum": { "$cond": [condition, 1, 0] } };
-    let counts = vec![doc! { "$group": {
+    let stages = vec![doc! { "$group": {
         "_id": "$reason",
         "all": { "$sum": 1 },
         "replayed": one_if(is("$replayed_at")),
         "discarded": one_if(is("$discarded_at")),
         "closed": one_if(doc! { "$or": [is("$replayed_at"), is("$discarded_at")] }),
     } }];
-    let newest = vec![
-        doc! { "$project": {
-            "reason": 1, "detail": 1, "at": 1, "stream": 1, "topic": 1, "partition": 1, "offset": 1,
-            "value_bytes": 1, "replayed_at": 1, "discarded_at": 1,
-        } },
-        doc! { "$sort": { "at": -1, "_id": -1 } },
-        doc! { "$limit": SHOWN },
-    ];
-    let (counts, newest) = tokio::try_join!(
-        mongo.aggregate(collection, counts),
-        mongo.aggregate(collection, newest)
-    )?;
-    let number = |d: &Document, field: &str| match d.get(field) {
-        Some(bson::Bson::Int32(n)) => Some(i64::from(*n)),
-        Some(bson::Bson::Int64(n)) => Some(*n),
-        _ => None,
-    };
     let count = |d: &Document| {
         json!({
             "reason": d.get_str("_id").unwrap_or("?"),
@@ -76,6 +62,23 @@ async fn counts_and_newest(
             "discarded": number(d, "discarded"),
         })
     };
+    let found = mongo
+        .aggregate(&config.mongodb.dead_letters, stages)
+        .await?;
+    let mut counts: Vec<_> = found.iter().map(count).collect();
+    counts.sort_by_key(|c| std::cmp::Reverse(c["open"].as_i64()));
+    Ok(counts)
+}
+
+async fn newest(config: &Config, mongo: &Mongo) -> Result<Vec<Value>, String> {
+    let stages = vec![
+        doc! { "$sort": { "at": -1, "_id": -1 } },
+        doc! { "$limit": SHOWN },
+        doc! { "$project": {
+            "reason": 1, "detail": 1, "at": 1, "stream": 1, "topic": 1, "partition": 1, "offset": 1,
+            "value_bytes": 1, "replayed_at": 1, "discarded_at": 1,
+        } },
+    ];
     let letter = |d: &Document| {
         let text = |field| d.get_str(field).ok();
         let at = |field| d.get_datetime(field).ok().map(|at| at.timestamp_millis());
@@ -93,9 +96,19 @@ async fn counts_and_newest(
             "discarded_ms": at("discarded_at"),
         })
     };
-    let mut counts: Vec<_> = counts.iter().map(count).collect();
-    counts.sort_by_key(|c| std::cmp::Reverse(c["open"].as_i64()));
-    Ok((counts, newest.iter().map(letter).collect()))
+    let found = mongo
+        .aggregate(&config.mongodb.dead_letters, stages)
+        .await?;
+    Ok(found.iter().map(letter).collect())
+}
+
+/// A whole number of any width.
+fn number(d: &Document, field: &str) -> Option<i64> {
+    match d.get(field) {
+        Some(bson::Bson::Int32(n)) => Some(i64::from(*n)),
+        Some(bson::Bson::Int64(n)) => Some(*n),
+        _ => None,
+    }
 }
 
 /// One letter, whole: none if there is none.
@@ -239,6 +252,18 @@ impl Operator {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn letters_are_shown_while_they_cannot_be_counted() {
+        let late = || Err("MongoDB: late".to_owned());
+        let some = || Ok(vec![json!({ "id": "a" })]);
+        let shown = state(late(), some());
+        assert_eq!(shown["letters"][0]["id"], "a");
+        assert!(shown["counts"].is_null());
+        assert_eq!(shown["mongodb"], "MongoDB: late");
+        assert!(state(some(), late())["letters"].is_null());
+        assert!(state(some(), some())["mongodb"].is_null());
+    }
 
     #[test]
     fn bytes_that_are_no_text_are_shown_in_hexadecimal() {

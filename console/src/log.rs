@@ -19,6 +19,10 @@ const SHOWN: i64 = 20;
 const BYTES_MAX: i64 = 2 << 20;
 /// Characters of a document that are shown in the list.
 const CHARS: usize = 400;
+/// Bytes in which there are more characters than that.
+const BEGIN_BYTES: usize = 4 * (CHARS + 1);
+/// Bytes of one document's text that are shown.
+const TEXT_BYTES: usize = 2 << 20;
 
 /// Reads one stream for everybody.
 pub struct Reader {
@@ -75,7 +79,7 @@ impl Reader {
             for mut document in self.mongo.aggregate(&stream.archive, stages).await? {
                 if let Some(id) = id_of(&document) {
                     document.remove("_id");
-                    let text = json::text(&document, false);
+                    let (text, _) = json::text(&document, false, BEGIN_BYTES);
                     self.begin.insert(id, cut(&text, CHARS));
                 }
             }
@@ -95,7 +99,7 @@ impl Reader {
     }
 }
 
-/// One event, whole: none if the archive has none of this id.
+/// One event, whole as far as it is shown: none if the archive has none of this id.
 pub async fn whole(mongo: &Mongo, stream: &Stream, id: Uuid) -> Result<Option<Value>, String> {
     let stages = vec![doc! { "$match": { "_id": binary(id) } }];
     let found = mongo.aggregate(&stream.archive, stages).await?;
@@ -109,9 +113,18 @@ pub async fn whole(mongo: &Mongo, stream: &Stream, id: Uuid) -> Result<Option<Va
             "stream": ours.get_str("stream").unwrap_or_default(),
             "partition": number(&ours, "partition"),
             "offset": number(&ours, "offset"),
-            "text": json::text(&document, true),
+            "text": shown(&document),
         })
     }))
+}
+
+/// In lines; where that is not all, it says so.
+fn shown(document: &Document) -> String {
+    let (mut text, is_cut) = json::text(document, true, TEXT_BYTES);
+    if is_cut {
+        text.push_str("\n… cut: no more than 2 MiB of a document are shown");
+    }
+    text
 }
 
 fn binary(id: Uuid) -> Binary {
@@ -134,5 +147,19 @@ fn number(document: &Document, field: &str) -> Option<i64> {
         Bson::Int32(n) => Some((*n).into()),
         Bson::Int64(n) => Some(*n),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_document_that_is_cut_says_so() {
+        let short = shown(&doc! { "a": 1 });
+        assert_eq!(short, "{\n  \"a\": 1\n}");
+        let long = shown(&doc! { "a": "b".repeat(3 << 20) });
+        assert!(long.len() < TEXT_BYTES + 100);
+        assert!(long.ends_with("… cut: no more than 2 MiB of a document are shown"));
     }
 }

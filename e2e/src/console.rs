@@ -47,7 +47,7 @@ impl Updates {
     /// Opens it; an error has the status of a refusal.
     pub async fn open(console: &Process, path: &str) -> anyhow::Result<Self> {
         let mut stream = TcpStream::connect(address(console)).await?;
-        let request = format!("GET {path} HTTP/1.1\r\nhost: console\r\n\r\n");
+        let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n");
         stream.write_all(request.as_bytes()).await?;
         let mut updates = Self(BufReader::new(stream));
         let status = updates.line().await?;

@@ -12,6 +12,7 @@ use hyper::{
     },
 };
 use serde_json::{Value, json};
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::text::Language;
 
@@ -79,7 +80,46 @@ pub(super) fn json(status: StatusCode, value: &Value) -> Answer {
     whole(status, "application/json", value.to_string())
 }
 
+/// The same, and `permit` is kept until it is sent or its reader is gone.
+pub(super) fn held(value: &Value, permit: OwnedSemaphorePermit) -> Answer {
+    let held = Held {
+        text: value.to_string(),
+        _permit: permit,
+    };
+    whole(StatusCode::OK, "application/json", Bytes::from_owner(held))
+}
+
+struct Held {
+    text: String,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        self.text.as_bytes()
+    }
+}
+
 /// What went wrong, for a script (`error`) and for people.
 pub(super) fn wrong(status: StatusCode, error: &str, words: &str) -> Answer {
     json(status, &json!({ "error": error, "detail": words }))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::sync::Semaphore;
+
+    use super::*;
+
+    #[test]
+    fn a_turn_lasts_until_the_answer_is_gone() {
+        let turns = Arc::new(Semaphore::new(1));
+        let permit = turns.clone().try_acquire_owned().expect("a turn");
+        let answer = held(&json!({ "a": 1 }), permit);
+        assert_eq!(turns.available_permits(), 0);
+        drop(answer);
+        assert_eq!(turns.available_permits(), 1);
+    }
 }

@@ -5,6 +5,7 @@
 
 mod answer;
 mod events;
+mod host;
 mod route;
 mod serve;
 

@@ -10,15 +10,17 @@ use hyper::{
     body::{Body as _, Incoming},
     header::{
         ACCEPT_LANGUAGE, ALLOW, AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, HeaderValue, ORIGIN,
+        RETRY_AFTER,
     },
 };
 use serde_json::{Value, json};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use uuid::Uuid;
 
 use super::{
-    answer::{Answer, file, json, page, secured, wrong},
+    answer::{Answer, file, held, json, page, secured, wrong},
     events::{STREAMS_MAX, events},
+    host,
 };
 use crate::{
     feed::Feed,
@@ -34,6 +36,10 @@ use crate::{
 
 /// Questions of single visitors that are worked on at the same time; more wait.
 const ASKED_MAX: usize = 8;
+/// Events that visitors are sending at the same time; more wait.
+const BODIES_MAX: usize = 32;
+/// How long a turn is waited for.
+const TURN_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a body may take.
 const BODY_TIMEOUT: Duration = Duration::from_secs(20);
 /// Bytes of what an operator sends.
@@ -51,13 +57,16 @@ pub struct Site {
     pub(crate) letters: Feed,
     pub(crate) operator: Operator,
     streams: Arc<Semaphore>,
-    asked: Semaphore,
+    asked: Arc<Semaphore>,
+    bodies: Arc<Semaphore>,
+    /// It listens on the loopback, and is served under the loopback's names alone.
+    is_local: bool,
 }
 
 impl Site {
-    /// With feeds that nobody fills yet.
+    /// With feeds that nobody fills yet, at an address of the loopback if it `is_local`.
     #[must_use]
-    pub fn new(config: Arc<Config>, mongo: Mongo) -> Self {
+    pub fn new(config: Arc<Config>, mongo: Mongo, is_local: bool) -> Self {
         Self {
             operator: Operator::new(config.clone(), mongo.clone()),
             logs: config.streams.iter().map(|_| Feed::new()).collect(),
@@ -66,7 +75,9 @@ impl Site {
             pipeline: Feed::new(),
             letters: Feed::new(),
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),
-            asked: Semaphore::new(ASKED_MAX),
+            asked: Arc::new(Semaphore::new(ASKED_MAX)),
+            bodies: Arc::new(Semaphore::new(BODIES_MAX)),
+            is_local,
             config,
             mongo,
         }
@@ -80,6 +91,11 @@ impl Site {
     }
 
     async fn find(&self, request: Request<Incoming>) -> Answer {
+        let host = text_of(request.headers(), HOST.as_str());
+        if self.is_local && !host::is_loopback(host) {
+            let words = "on a loopback address the console is served as localhost, 127.0.0.1 or [::1] alone";
+            return wrong(StatusCode::MISDIRECTED_REQUEST, "host", words);
+        }
         let path = request.uri().path().to_owned();
         let query = request.uri().query().unwrap_or_default().to_owned();
         match *request.method() {
@@ -144,9 +160,12 @@ impl Site {
 
     /// What one visitor asks MongoDB for.
     async fn ask(&self, asking: impl Future<Output = Result<Option<Value>, String>>) -> Answer {
-        let _turn = self.asked.acquire().await;
+        let turn = match turn(&self.asked).await {
+            Ok(turn) => turn,
+            Err(answer) => return answer,
+        };
         match asking.await {
-            Ok(Some(found)) => json(StatusCode::OK, &found),
+            Ok(Some(found)) => held(&found, turn),
             Ok(None) => unknown("it is not there"),
             Err(why) => wrong(StatusCode::SERVICE_UNAVAILABLE, "away", &why),
         }
@@ -178,14 +197,22 @@ impl Site {
         route: &aguacero::config::Route,
         request: Request<Incoming>,
     ) -> Answer {
-        let _turn = self.asked.acquire().await;
+        let _room = match turn(&self.bodies).await {
+            Ok(room) => room,
+            Err(answer) => return answer,
+        };
         let (head, body) = request.into_parts();
         let event = match read(body, try_it::bytes_max(&self.config)).await {
             Ok(event) => event,
             Err(answer) => return answer,
         };
+        // Whoever is slow to send keeps nobody from reading.
+        let turn = match turn(&self.asked).await {
+            Ok(turn) => turn,
+            Err(answer) => return answer,
+        };
         match try_it::post(&self.config, stream, route, &head.headers, event).await {
-            Ok(answered) => json(StatusCode::OK, &answered),
+            Ok(answered) => held(&answered, turn),
             Err(why) => wrong(StatusCode::BAD_GATEWAY, "gateway", &why),
         }
     }
@@ -230,6 +257,18 @@ impl Site {
             Outcome::Failed(why) => wrong(StatusCode::CONFLICT, "failed", &why),
         }
     }
+}
+
+/// A turn, or the answer that there is none in time.
+async fn turn(turns: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Answer> {
+    if let Ok(Ok(turn)) = tokio::time::timeout(TURN_TIMEOUT, turns.clone().acquire_owned()).await {
+        return Ok(turn);
+    }
+    let words = "too many ask at the same time: try again";
+    let mut answer = wrong(StatusCode::SERVICE_UNAVAILABLE, "too-many", words);
+    let after = HeaderValue::from_static("1");
+    answer.headers_mut().insert(RETRY_AFTER, after);
+    Err(answer)
 }
 
 /// Why a request may not come from a page of ours, if so.
@@ -321,6 +360,17 @@ fn decoded(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_turn_is_waited_for_and_not_for_ever() {
+        let turns = Arc::new(Semaphore::new(1));
+        let held = turn(&turns).await.expect("a turn");
+        let refused = turn(&turns).await.expect_err("no turn");
+        assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert!(refused.headers().contains_key(RETRY_AFTER));
+        drop(held);
+        assert!(turn(&turns).await.is_ok());
+    }
 
     #[test]
     fn percent_signs_are_decoded() {
