@@ -1,6 +1,6 @@
 //! Dead letters: how many of each reason, the newest, one of them whole; and, for an operator, again or never.
 
-use std::{sync::Arc, time::Duration};
+use std::{cmp::Reverse, sync::Arc, time::Duration};
 
 use aguacero::config::Config;
 use bson::{Document, doc};
@@ -20,7 +20,9 @@ use crate::{
 /// Between two looks: a count looks at every dead letter there is.
 pub const INTERVAL: Duration = Duration::from_secs(2);
 /// Letters that are shown.
-const SHOWN: i64 = 50;
+const SHOWN: usize = 50;
+/// The last ones written, in which the newest are looked for: several consumers write beside each other.
+const LOOKED_AT: i64 = 200;
 /// Characters of a letter's reason in the list.
 const DETAIL_CHARS: usize = 400;
 /// Bytes of a value that are shown as text, and as hexadecimal.
@@ -66,19 +68,22 @@ async fn counts(config: &Config, mongo: &Mongo) -> Result<Vec<Value>, String> {
         .aggregate(&config.mongodb.dead_letters, stages)
         .await?;
     let mut counts: Vec<_> = found.iter().map(count).collect();
-    counts.sort_by_key(|c| std::cmp::Reverse(c["open"].as_i64()));
+    counts.sort_by_key(|c| Reverse(c["open"].as_i64()));
     Ok(counts)
 }
 
 async fn newest(config: &Config, mongo: &Mongo) -> Result<Vec<Value>, String> {
-    let stages = vec![
-        doc! { "$sort": { "at": -1, "_id": -1 } },
-        doc! { "$limit": SHOWN },
-        doc! { "$project": {
-            "reason": 1, "detail": 1, "at": 1, "stream": 1, "topic": 1, "partition": 1, "offset": 1,
-            "value_bytes": 1, "replayed_at": 1, "discarded_at": 1,
-        } },
-    ];
+    let fields = doc! {
+        "reason": 1, "detail": 1, "at": 1, "stream": 1, "topic": 1, "partition": 1, "offset": 1,
+        "value_bytes": 1, "replayed_at": 1, "discarded_at": 1,
+    };
+    let collection = &config.mongodb.dead_letters;
+    let mut found = mongo.last_inserted(collection, LOOKED_AT, fields).await?;
+    found.sort_by_cached_key(|d| {
+        let id = d.get_str("_id").unwrap_or_default().to_owned();
+        Reverse((d.get_datetime("at").ok().copied(), id))
+    });
+    found.truncate(SHOWN);
     let letter = |d: &Document| {
         let text = |field| d.get_str(field).ok();
         let at = |field| d.get_datetime(field).ok().map(|at| at.timestamp_millis());
@@ -96,9 +101,6 @@ async fn newest(config: &Config, mongo: &Mongo) -> Result<Vec<Value>, String> {
             "discarded_ms": at("discarded_at"),
         })
     };
-    let found = mongo
-        .aggregate(&config.mongodb.dead_letters, stages)
-        .await?;
     Ok(found.iter().map(letter).collect())
 }
 

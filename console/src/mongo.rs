@@ -81,6 +81,22 @@ impl Mongo {
         in_time(asking).await
     }
 
+    /// The last `count` documents that were inserted, without sorting all that there are.
+    pub async fn last_inserted(
+        &self,
+        collection: &str,
+        count: i64,
+        fields: Document,
+    ) -> Result<Vec<Document>, String> {
+        let asking = async {
+            let collection = self.database().collection::<Document>(collection);
+            let find = collection.find(doc! {}).sort(doc! { "$natural": -1 });
+            let find = find.limit(count).projection(fields).max_time(TIMEOUT);
+            find.await?.try_collect().await
+        };
+        in_time(asking).await
+    }
+
     /// When the newest event of a stream arrived, in milliseconds since 1970.
     pub async fn newest(&self, stream: &Stream) -> Result<Option<i64>, String> {
         let mut stages = latest(stream, 1);
