@@ -92,3 +92,79 @@ fn report(ended: Result<(), tokio::task::JoinError>) {
         log_limiter::repeated("a connection failed: this is a bug", "", &error);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use aguacero::config::Config;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+    use crate::mongo::Mongo;
+
+    /// At an address of the loopback, without stores.
+    async fn served() -> SocketAddr {
+        let file = include_str!("../../../aguacero.toml");
+        let nowhere = [("AGUACERO_MONGODB_URI", "mongodb://127.0.0.1:1")];
+        let nowhere = nowhere.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let config = Config::parse(file, "aguacero.toml", nowhere);
+        let config = Arc::new(config.unwrap_or_else(|e| panic!("{e}")));
+        let mongo = Mongo::new(config.clone()).await.expect("a client");
+        let site = Arc::new(Site::new(config, mongo, true));
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let (trigger, shutdown) = Shutdown::new();
+        tokio::spawn(async move {
+            let _never = trigger;
+            serve(listener, site, shutdown).await;
+        });
+        address
+    }
+
+    async fn sent(address: SocketAddr, text: &str) -> TcpStream {
+        let mut stream = TcpStream::connect(address).await.expect("a connection");
+        { stream.write_all(text.as_bytes()).await }.expect("it is taken");
+        stream
+    }
+
+    async fn answer(address: SocketAddr, path: &str, host: &str) -> String {
+        let request = format!("GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
+        let mut stream = sent(address, &request).await;
+        let mut text = String::new();
+        { stream.read_to_string(&mut text).await }.expect("an answer");
+        text
+    }
+
+    #[tokio::test]
+    async fn a_name_that_another_site_lets_stand_for_the_loopback_is_not_served() {
+        let address = served().await;
+        for (host, status) in [
+            ("localhost:8090", "200"),
+            ("127.0.0.1", "200"),
+            ("a.example:8090", "421"),
+        ] {
+            for path in ["/", "/common.js"] {
+                let answer = answer(address, path, host).await;
+                let begin = format!("HTTP/1.1 {status} ");
+                assert!(answer.starts_with(&begin), "{host}: {answer}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn slow_bodies_keep_nobody_from_an_entry() {
+        let address = served().await;
+        let slow = "POST /api/try?path=/input HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{";
+        let mut open = Vec::new();
+        for _ in 0..40 {
+            open.push(sent(address, slow).await);
+        }
+        let path = "/api/log/weather/01890a5d-ac96-774b-bcce-b302099a8057";
+        // Long before the bodies are given up.
+        let asked =
+            tokio::time::timeout(Duration::from_secs(10), answer(address, path, "localhost"));
+        let answer = asked.await.expect("an answer in time");
+        // MongoDB is asked, and away.
+        assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+        assert!(answer.contains("\"error\":\"away\""), "{answer}");
+    }
+}
