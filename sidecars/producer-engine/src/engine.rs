@@ -228,6 +228,11 @@ impl<S: Slab> Engine<S> {
         self.actions.pop_front()
     }
 
+    /// Connections that are open, or wanted.
+    pub fn connections(&self) -> impl Iterator<Item = ConnectionId> {
+        self.connections.keys().copied()
+    }
+
     /// Bytes that a connection is to write.
     #[must_use]
     pub fn unsent(&self, connection: ConnectionId) -> &[u8] {

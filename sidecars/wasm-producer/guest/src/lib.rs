@@ -19,8 +19,6 @@ struct State {
     /// What the host is told where to read.
     output: Vec<u8>,
     engine: Option<Engine<Job<u64>>>,
-    /// Connections that are open, or opening.
-    connections: Vec<ConnectionId>,
 }
 
 thread_local! {
@@ -50,23 +48,13 @@ impl State {
     }
 
     fn turn(&mut self) -> Turn {
+        let engine = self.engine();
         let mut acts = Vec::new();
-        while let Some(action) = self.engine().action() {
-            let act = Act::of(action, |job| job.carried);
-            match &act.kind {
-                Some(wasm_producer_interface::Kind::Connect(wanted)) => {
-                    self.connections.push(ConnectionId(wanted.connection));
-                }
-                Some(wasm_producer_interface::Kind::Close(closed)) => {
-                    self.connections.retain(|id| id.0 != *closed);
-                }
-                _ => {}
-            }
-            acts.push(act);
+        while let Some(action) = engine.action() {
+            acts.push(Act::of(action, |job| job.carried));
         }
-        let engine = self.engine.as_ref().expect("start was called");
-        let unsent = self.connections.iter().filter_map(|id| {
-            let place = place_of(engine.unsent(*id));
+        let unsent = engine.connections().filter_map(|id| {
+            let place = place_of(engine.unsent(id));
             (place as u32 > 0).then_some(Unsent {
                 connection: id.0,
                 place,
@@ -152,7 +140,6 @@ mod exports {
         with(|state| {
             let why = String::from_utf8_lossy(&std::mem::take(&mut state.input)).into_owned();
             let id = ConnectionId(connection);
-            state.connections.retain(|open| *open != id);
             state.engine().lost(id, &why, Duration::from_nanos(now));
         });
     }
