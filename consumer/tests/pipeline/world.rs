@@ -292,17 +292,22 @@ impl World {
             .unwrap()
     }
 
-    /// What the archive holds of `stream`: how many documents, and how many of each country.
-    pub(crate) async fn archive_counts(&self, stream: &Stream) -> (i64, HashMap<String, i64>) {
+    /// Every document of `stream`.
+    async fn documents_of(&self, stream: &Stream) -> Vec<Document> {
         let archive = self.database.collection::<Document>(&stream.archive);
         let of_stream = doc! { "_aguacero.stream": &stream.name };
-        let documents: Vec<Document> = archive
+        archive
             .find(of_stream)
             .await
             .unwrap()
             .try_collect()
             .await
-            .unwrap();
+            .unwrap()
+    }
+
+    /// What the archive holds of `stream`: how many documents, and how many of each country.
+    pub(crate) async fn archive_counts(&self, stream: &Stream) -> (i64, HashMap<String, i64>) {
+        let documents = self.documents_of(stream).await;
         let mut countries = HashMap::new();
         for country in documents
             .iter()
@@ -318,17 +323,8 @@ impl World {
         &self,
         stream: &Stream,
     ) -> std::collections::BTreeMap<String, (i64, i64)> {
-        let archive = self.database.collection::<Document>(&stream.archive);
-        let of_stream = doc! { "_aguacero.stream": &stream.name };
-        let documents: Vec<Document> = archive
-            .find(of_stream)
-            .await
-            .unwrap()
-            .try_collect()
-            .await
-            .unwrap();
         let mut positions = std::collections::BTreeMap::new();
-        for document in &documents {
+        for document in self.documents_of(stream).await {
             let ours = document.get_document("_aguacero").unwrap();
             let place = format!(
                 "{}/{}",
