@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use aguacero::config::Tls;
 use anyhow::{Context as _, ensure};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
@@ -73,7 +74,7 @@ impl Target {
             }
             let name = self.host.trim_matches(['[', ']']).to_owned();
             let name = ServerName::try_from(name).context("the name of the gateway")?;
-            let tls = tokio_rustls::TlsConnector::from(client_tls()?);
+            let tls = tokio_rustls::TlsConnector::from(Arc::new(Tls::default().client_config()?));
             let stream = tls.connect(name, stream).await.context("TLS")?;
             exchange(stream, &self.authority(), request, bytes_max).await
         };
@@ -127,18 +128,6 @@ async fn exchange(
     let answer = answer.await;
     connection.abort();
     answer
-}
-
-/// Trusts whom the system trusts.
-fn client_tls() -> anyhow::Result<Arc<rustls::ClientConfig>> {
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let tls = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(Arc::new(tls))
 }
 
 #[cfg(test)]

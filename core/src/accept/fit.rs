@@ -34,6 +34,12 @@ impl<'a> Fields<'a> {
         Self(values)
     }
 
+    /// The value of declared field `field`, unless it is absent.
+    #[must_use]
+    pub fn value(&self, field: usize) -> Option<&Value<'a>> {
+        self.0.get(field)?.as_ref()
+    }
+
     /// The value of declared field `field`, unless it is absent, null or a container.
     #[must_use]
     pub fn scalar(&self, field: usize) -> Option<Scalar<'a>> {
@@ -224,8 +230,9 @@ fn described(value: &Value<'_>) -> &'static str {
     }
 }
 
-/// Latitude and longitude, in any of the three forms.
-fn coordinates(value: &Value<'_>) -> Option<(f64, f64)> {
+/// Latitude and longitude in degrees, in any of the three forms of [`Type::Coordinates`].
+#[must_use]
+pub fn coordinates(value: &Value<'_>) -> Option<(f64, f64)> {
     match value {
         Value::Scalar(Scalar::Str(text)) => {
             let (lat, lon) = text.split_once(',')?;

@@ -4,19 +4,20 @@
 //! when a client is made of it, so that a password that was changed needs no other configuration.
 
 use std::{
-    fmt,
+    fmt, fs,
     path::PathBuf,
+    sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use anyhow::{anyhow, ensure};
+use anyhow::{Context as _, anyhow, ensure};
 use rustls::{
-    CertificateError, RootCertStore,
+    CertificateError, ClientConfig, RootCertStore,
     client::verify_server_cert_signed_by_trust_anchor,
     crypto::ring,
     pki_types::{CertificateDer, PrivateKeyDer, UnixTime, pem::PemObject as _},
     server::ParsedCertificate,
-    sign::CertifiedKey,
+    sign::{CertifiedKey, SingleCertAndKey},
 };
 
 use super::{
@@ -44,6 +45,36 @@ pub struct Identity {
     pub certificate: PathBuf,
     /// Its private key, unencrypted; may be the same file.
     pub key: PathBuf,
+}
+
+impl Tls {
+    /// What rustls is told, of the files as they are now. Without `ca`, the authorities of the system are trusted.
+    pub fn client_config(&self) -> anyhow::Result<ClientConfig> {
+        let mut trusted = RootCertStore::empty();
+        match &self.ca {
+            Some(file) => {
+                let what = || format!("ca: {}", file.display());
+                for certificate in CertificateDer::pem_file_iter(file).with_context(what)? {
+                    trusted
+                        .add(certificate.with_context(what)?)
+                        .with_context(what)?;
+                }
+            }
+            None => {
+                let system = rustls_native_certs::load_native_certs();
+                trusted.add_parsable_certificates(system.certs);
+            }
+        }
+        let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(trusted);
+        let Some(own) = &self.identity else {
+            return Ok(builder.with_no_client_auth());
+        };
+        let read = |file| fs::read(file).with_context(|| format!("{}", own.certificate.display()));
+        let certified = Identity::certified(&read(&own.certificate)?, &read(&own.key)?)?;
+        Ok(builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(certified))))
+    }
 }
 
 impl Identity {
@@ -180,8 +211,6 @@ pub(super) fn without_password(url: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
 
     fn credentials(text: &str) -> (tempfile::TempDir, Credentials) {

@@ -8,12 +8,14 @@ mod fields;
 mod fingerprint;
 mod relations;
 mod streams;
+mod tables;
 mod topics;
 
 use std::{
     collections::BTreeMap,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
+    time::Duration,
 };
 
 use ipnet::IpNet;
@@ -23,7 +25,7 @@ use crate::id::ID_BYTES_MAX;
 
 use super::{
     AddressField, Config, Console, Consumer, FilesOf, Gateway, Kafka, KafkaClient, KafkaProducer,
-    Mistakes, Mongodb, Redis, RedisWriter, WasmProducer, names,
+    Mistakes, Mongodb, Postgres, Redis, RedisWriter, WasmProducer, names,
     raw::{Source, Table, one_of},
 };
 
@@ -37,6 +39,10 @@ const HOUR_MS: u64 = 3_600_000;
 /// Kafka's broker takes batches of up to 1,048,588 bytes by default; this leaves room for the
 /// record's key, header and framing.
 const EVENT_BYTES_LIMIT: usize = 1_000_000;
+
+/// Defaults of `[consumer]`, and what the other processes that poll have in their place.
+const SETTLE_STEP: i64 = 50_000;
+const AUDIT_MS: u64 = 600_000;
 
 /// The clients that produce.
 const CLIENTS: [&str; 2] = ["engine", "librdkafka"];
@@ -71,11 +77,13 @@ fn read(root: Table<'_>) -> Config {
         kafka: kafka(root.process("kafka")),
         redis: redis(root.process("redis")),
         mongodb: mongodb(root.process("mongodb")),
+        postgres: postgres(root.process("postgres")),
         gateway,
         kafka_producer: kafka_producer(root.process("kafka_producer")),
         redis_writer: redis_writer(root.process("redis_writer")),
         wasm_producer: wasm_producer(root.process("wasm_producer")),
         consumer: consumer(root.process("consumer")),
+        tables: tables(root.process("tables")),
         console: console(root.process("console")),
         topics,
         streams,
@@ -115,7 +123,7 @@ fn redis(table: Table<'_>) -> Redis {
     let is_tls = url.starts_with("rediss:");
     let redis = Redis {
         tls: access::tls(&table, is_tls, "TLS: write rediss:// in url"),
-        credentials: access::credentials(&table, false),
+        credentials: access::credentials(&table, access::Alone::Password),
         url,
     };
     access::one_password(&table, "url", &redis.url, redis.credentials.is_some());
@@ -132,13 +140,29 @@ fn mongodb(table: Table<'_>) -> Mongodb {
         database: table.text("database", "aguacero", names::database),
         dead_letters: table.text("dead_letters", "dead_letters", names::collection),
         tls: access::tls_of_one_file(&table, is_tls, "tls = true"),
-        credentials: access::credentials(&table, true),
+        credentials: access::credentials(&table, access::Alone::Neither),
         auth_source: table.text("auth_source", "admin", names::auth_source),
         uri,
     };
     access::one_password(&table, "uri", &mongodb.uri, mongodb.credentials.is_some());
     table.done();
     mongodb
+}
+
+fn postgres(table: Table<'_>) -> Postgres {
+    let default = "postgres://127.0.0.1:5432/aguacero";
+    let url = table.text("url", default, names::postgres_url);
+    secret_stays_out(&table, "url", &url);
+    let is_tls = table.get::<bool>("tls").is_some_and(|tls| tls.value);
+    let postgres = Postgres {
+        tls: access::tls(&table, is_tls, "tls = true"),
+        credentials: access::credentials(&table, access::Alone::Username),
+        username: access::text(&table, "username"),
+        url,
+    };
+    access::one_password(&table, "url", &postgres.url, postgres.credentials.is_some());
+    table.done();
+    postgres
 }
 
 fn gateway(table: Table<'_>) -> Gateway {
@@ -303,9 +327,26 @@ fn console(table: Table<'_>) -> Console {
 
 fn consumer(table: Table<'_>) -> Consumer {
     let consumer = Consumer {
-        admin: table.address("admin", local(9183)),
-        group: table.text("group", "aguacero-archive", names::group),
-        instance: instance(&table),
+        settle_step: table.number("settle_step", SETTLE_STEP, 1..=10_000_000),
+        audit_interval: table.millis("audit_interval_ms", AUDIT_MS, 1_000..=24 * HOUR_MS),
+        ..polling(&table, local(9183), "aguacero-archive")
+    };
+    table.done();
+    consumer
+}
+
+fn tables(table: Table<'_>) -> Consumer {
+    let consumer = polling(&table, local(9186), "aguacero-tables");
+    table.done();
+    consumer
+}
+
+/// What every process that reads from Kafka has.
+fn polling(table: &Table<'_>, admin: SocketAddr, group: &str) -> Consumer {
+    Consumer {
+        admin: table.address("admin", admin),
+        group: table.text("group", group, names::group),
+        instance: instance(table),
         // librdkafka takes no more than its `max.poll.interval.ms`.
         session_timeout: table.millis("session_timeout_ms", 10_000, 1_000..=300_000),
         // MongoDB takes 100,000 writes and 48,000,000 bytes in one command.
@@ -313,12 +354,10 @@ fn consumer(table: Table<'_>) -> Consumer {
         batch_bytes_max: table.number("batch_bytes_max", 8 * MIB, 1..=40 * MIB),
         buffer_bytes_max: table.number("buffer_bytes_max", 64 * MIB, 1..=64 * GIB),
         writers: table.number("writers", 2, 1..=256),
-        settle_step: table.number("settle_step", 50_000, 1..=10_000_000),
-        audit_interval: table.millis("audit_interval_ms", 600_000, 1_000..=24 * HOUR_MS),
+        settle_step: SETTLE_STEP,
+        audit_interval: Duration::from_millis(AUDIT_MS),
         drain_timeout: table.millis("drain_timeout_ms", 10_000, 0..=HOUR_MS),
-    };
-    table.done();
-    consumer
+    }
 }
 
 fn instance(table: &Table<'_>) -> Option<String> {

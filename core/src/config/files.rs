@@ -17,6 +17,8 @@ pub enum FilesOf {
     Redis,
     /// `[mongodb]`
     Mongodb,
+    /// `[postgres]`
+    Postgres,
     /// `[console]`
     Console,
 }
@@ -29,6 +31,7 @@ impl FilesOf {
             Self::Kafka => "kafka",
             Self::Redis => "redis",
             Self::Mongodb => "mongodb",
+            Self::Postgres => "postgres",
             Self::Console => "console",
         }
     }

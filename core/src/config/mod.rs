@@ -18,6 +18,7 @@ mod raw;
 mod access;
 mod keys;
 mod stream;
+mod table;
 
 mod check;
 #[cfg(test)]
@@ -36,6 +37,7 @@ pub use stream::{
     Access, Cors, Counter, Field, FieldNames, OnIdConflict, Partitioning, Route, Rule, Spread,
     Stream, TextPlain, Type, Types, Via,
 };
+pub use table::{Column, ColumnValue, OnConflict, Table as SqlTable, TableName, quoted};
 pub use time::{text_of, time_of};
 
 /// Everything that the file declares, checked.
@@ -49,6 +51,8 @@ pub struct Config {
     pub redis: Redis,
     /// Where the events are archived.
     pub mongodb: Mongodb,
+    /// Where they become rows of tables.
+    pub postgres: Postgres,
     /// The HTTP process.
     pub gateway: Gateway,
     /// The sidecar that produces.
@@ -59,6 +63,8 @@ pub struct Config {
     pub wasm_producer: WasmProducer,
     /// The process that archives and settles.
     pub consumer: Consumer,
+    /// The process that writes rows. Of a [`Consumer`]'s values it has those that concern polling.
+    pub tables: Consumer,
     /// The pages for people.
     pub console: Console,
     /// Declared topics, in the order of the file.
@@ -150,6 +156,38 @@ impl fmt::Debug for Mongodb {
             .field("tls", &self.tls)
             .field("credentials", &self.credentials)
             .field("auth_source", &self.auth_source)
+            .finish()
+    }
+}
+
+/// `[postgres]`
+#[derive(Clone)]
+pub struct Postgres {
+    /// `postgres://host:port/database`, without a password (those come from the environment or a file).
+    pub url: String,
+    /// How TLS is spoken, if it is.
+    pub tls: Option<Tls>,
+    /// Who we are, if it does not stand in the URL.
+    pub username: Option<String>,
+    /// The same, where it takes a password.
+    pub credentials: Option<Credentials>,
+}
+
+impl Postgres {
+    /// The URL as it may be shown.
+    #[must_use]
+    pub fn address(&self) -> String {
+        access::without_password(&self.url)
+    }
+}
+
+impl fmt::Debug for Postgres {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Postgres")
+            .field("url", &self.address())
+            .field("tls", &self.tls)
+            .field("username", &self.username)
+            .field("credentials", &self.credentials)
             .finish()
     }
 }
@@ -375,6 +413,28 @@ pub struct Topic {
 }
 
 impl Config {
+    /// The topics that streams of `is_wanted` are declared for, and every stream that is declared for these, under new
+    /// positions: what a process that has nothing to do with the others works with.
+    #[must_use]
+    pub fn narrowed(&self, is_wanted: impl Fn(&Stream) -> bool) -> Self {
+        let mut config = self.clone();
+        let wanted = |topic: usize| {
+            let mut streams = self.streams.iter();
+            streams.any(|stream| stream.topic == topic && is_wanted(stream))
+        };
+        let kept: Vec<_> = (0..self.topics.len()).filter(|t| wanted(*t)).collect();
+        config.topics = kept
+            .iter()
+            .map(|topic| self.topics[*topic].clone())
+            .collect();
+        config.streams.retain(|stream| kept.contains(&stream.topic));
+        for (index, stream) in config.streams.iter_mut().enumerate() {
+            let topic = kept.iter().position(|topic| *topic == stream.topic);
+            (stream.index, stream.topic) = (index, topic.unwrap_or_default());
+        }
+        config
+    }
+
     /// Reads and checks the file at `path` under the environment's overrides, and the `files` that it names.
     pub fn load(path: &std::path::Path, files: &[FilesOf]) -> Result<Self, Mistakes> {
         match Self::read(path, files)? {

@@ -176,6 +176,37 @@ pub(in crate::config) fn mongodb_uri(uri: &str) -> Option<&'static str> {
         .then_some("must be like mongodb://host:port")
 }
 
+/// PostgreSQL's. What is wrong does not repeat the URL, which may hold a password.
+pub(in crate::config) fn postgres_url(url: &str) -> Option<&'static str> {
+    if url.contains("sslmode") || url.contains("sslnegotiation") {
+        return Some("says how TLS is spoken; take that out, and write tls = true beside it");
+    }
+    let rest = url
+        .strip_prefix("postgres://")
+        .or_else(|| url.strip_prefix("postgresql://"));
+    let database = rest
+        .and_then(|rest| rest.split_once('/'))
+        .map_or("", |(_, database)| database);
+    let fits = !hosts(url).is_empty() && !database.is_empty() && !database.starts_with('?');
+    (rest.is_none() || !fits).then_some("must be like postgres://host:port/database")
+}
+
+/// PostgreSQL's tables, columns and schemas: what needs no quotes there, and is not cut.
+pub(in crate::config) fn sql(name: &str) -> Option<&'static str> {
+    let legal = |c: char| c == '_' || c.is_ascii_digit() || c.is_alphabetic() && !c.is_uppercase();
+    let fits = (1..=63).contains(&name.len()) && name.chars().all(legal);
+    (!fits || name.starts_with(|c: char| c.is_ascii_digit())).then_some(
+        "must be 1 to 63 bytes of small letters, digits and \"_\", and not begin with a digit",
+    )
+}
+
+/// A type of PostgreSQL's, as it stands in SQL.
+pub(in crate::config) fn sql_type(name: &str) -> Option<&'static str> {
+    let legal = |c: char| c.is_alphanumeric() || " _.,()[]".contains(c);
+    (name.len() > 200 || !name.chars().all(legal) || !name.starts_with(char::is_alphabetic))
+        .then_some("must be a type of PostgreSQL's, like text, varchar(128) or numeric(12, 2)")
+}
+
 /// The database that knows a user of MongoDB; `$external` is one.
 pub(in crate::config) fn auth_source(name: &str) -> Option<&'static str> {
     (name != "$external").then(|| database(name)).flatten()

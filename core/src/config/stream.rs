@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::table::Table;
 use crate::scalar::Scalar;
 
 /// `[streams.NAME]`
@@ -37,6 +38,8 @@ pub struct Stream {
     pub text_plain: Option<TextPlain>,
     /// What becomes of an event under whose id the archive has another one.
     pub on_id_conflict: OnIdConflict,
+    /// The table of PostgreSQL that its events become rows of, if it declares one.
+    pub table: Option<Table>,
 }
 
 /// `on_id_conflict = "dead-letter" | "first"`

@@ -85,6 +85,8 @@ fn repository_file(name: &str) -> Config {
     Config::parse(&text, name, []).unwrap_or_else(|mistakes| panic!("{mistakes}"))
 }
 
+mod tables;
+
 mod defaults {
     use super::*;
 

@@ -73,6 +73,7 @@ pub(crate) fn stream(name: &str, counters: Vec<Counter>) -> Stream {
         cors: None,
         text_plain: None,
         on_id_conflict: OnIdConflict::default(),
+        table: None,
     }
 }
 

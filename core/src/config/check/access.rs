@@ -103,14 +103,30 @@ pub(super) fn identity(table: &Table<'_>) -> Option<Identity> {
     Some(identity)
 }
 
-/// `username` and `password_file`.
-pub(super) fn credentials(table: &Table<'_>, username_is_needed: bool) -> Option<Credentials> {
+/// Which of `username` and `password_file` says something without the other.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Alone {
+    /// Neither.
+    Neither,
+    /// The name: a certificate, or where one comes from, may prove it.
+    Username,
+    /// The password: it is that of the user whom the store takes who gives no name.
+    Password,
+}
+
+/// `username` and `password_file`, if there is a password.
+pub(super) fn credentials(table: &Table<'_>, alone: Alone) -> Option<Credentials> {
     let secret = "must not stand here; write it into a file that only this process may read, and its path here, \
                   as password_file";
     table.forbid("password", secret);
     let username = text(table, "username");
     let password_file = file(table, "password_file", |_| None);
-    if username_is_needed || password_file.is_none() {
+    let is_alone = match alone {
+        Alone::Neither => false,
+        Alone::Username => password_file.is_none(),
+        Alone::Password => username.is_none(),
+    };
+    if !is_alone {
         let there = [username.is_some(), password_file.is_some()];
         need_each_other(table, "username", there[0], "password_file", there[1]);
     }
@@ -150,7 +166,7 @@ pub(super) fn sasl(table: &Table<'_>, brokers: &str, is_tls: bool) -> Option<Sas
         let known = name.is_empty() || names.contains(&name);
         (!known).then(|| format!("there is no \"{name}\"; {}", one_of(name, &names)))
     });
-    let credentials = credentials(table, true);
+    let credentials = credentials(table, Alone::Neither);
     if name.is_empty() {
         let how = "sasl, which says how they are told to Kafka: write sasl = \"scram-sha-512\"";
         only_with(table, &[("username", credentials.is_some())], false, how);

@@ -228,6 +228,7 @@ fn addresses(source: &Source, config: &Config) {
         ("wasm_producer.admin", config.wasm_producer.admin),
         ("console.listen", config.console.listen),
         ("console.admin", config.console.admin),
+        ("tables.admin", config.tables.admin),
     ];
     for (i, (path, address)) in listeners.iter().enumerate() {
         if let Some((other, _)) = listeners[..i]

@@ -11,7 +11,7 @@ use crate::{
     scalar::Scalar,
 };
 
-use super::{fields, fingerprint};
+use super::{fields, fingerprint, tables};
 
 /// Who may write, by the names under which it is declared.
 const ACCESSES: [(&str, Access); 2] = [("open", Access::Open), ("keys", Access::Keys)];
@@ -28,20 +28,20 @@ const ON_ID_CONFLICT: [(&str, OnIdConflict); 2] = [
 /// Keys of one counter that are shown by name, unless it says otherwise.
 const MAX_DISTINCT: usize = 10_000;
 
-/// Where a path was first declared.
+/// Where a path, or a table, was first declared.
 type Taken = HashMap<String, String>;
 
 /// Every declared stream, in the order of the file. `has_keys`: the gateway has a keys file.
 pub(super) fn read(root: &Table<'_>, topics: &[Topic], has_keys: bool) -> Vec<Stream> {
-    let tables = root.table("streams").map(Table::named).unwrap_or_default();
-    if tables.is_empty() {
+    let streams = root.table("streams").map(Table::named).unwrap_or_default();
+    if streams.is_empty() {
         let what =
             "none is declared; write [streams.weather] with a topic and a route, for example";
         root.report_absence(&root.spot_of("streams"), what);
     }
-    let mut paths = Taken::new();
-    let stream = |(index, table)| stream(index, table, topics, has_keys, &mut paths);
-    tables.into_iter().enumerate().map(stream).collect()
+    let (mut paths, mut tables) = (Taken::new(), Taken::new());
+    let stream = |(index, table)| stream(index, table, topics, has_keys, (&mut paths, &mut tables));
+    streams.into_iter().enumerate().map(stream).collect()
 }
 
 fn stream(
@@ -49,7 +49,7 @@ fn stream(
     table: Table<'_>,
     topics: &[Topic],
     has_keys: bool,
-    paths: &mut Taken,
+    (paths, taken): (&mut Taken, &mut Taken),
 ) -> Stream {
     let name = table.name().to_owned();
     if let Some(what) = names::label(&name) {
@@ -68,6 +68,7 @@ fn stream(
         spread: spread(&table, topic.map(|topic| &topics[topic]), &fields),
         id,
         counters_fingerprint: fingerprint::of_counters(&counters, &fields),
+        table: tables::read(&table, &fields, taken),
         names: FieldNames::of(&fields),
         fields,
         counters,

@@ -1,21 +1,16 @@
 //! Connections to brokers: TCP, and TLS over it.
 
 use std::{
-    fs, io,
+    io,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
 };
 
-use aguacero::config::{Identity, Tls};
+use aguacero::config::Tls;
 use anyhow::Context as _;
 use producer_engine::Address;
-use rustls::{
-    ClientConfig, RootCertStore,
-    crypto::ring,
-    pki_types::{CertificateDer, ServerName, pem::PemObject as _},
-    sign::SingleCertAndKey,
-};
+use rustls::pki_types::ServerName;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
@@ -35,7 +30,11 @@ pub(super) struct Connector(Option<TlsConnector>);
 impl Connector {
     /// Reads the certificates that it trusts and its own, as the files are now.
     pub(super) fn new(tls: Option<&Tls>) -> anyhow::Result<Self> {
-        tls.map(config).transpose().map(Self)
+        let connector = |tls: &Tls| {
+            let config = tls.client_config().context("the files of [kafka]")?;
+            Ok(TlsConnector::from(Arc::new(config)))
+        };
+        tls.map(connector).transpose().map(Self)
     }
 
     /// Opens a connection.
@@ -49,37 +48,6 @@ impl Connector {
         let stream = tls.connect(name, stream).await?;
         Ok(Stream::Tls(Box::new(stream)))
     }
-}
-
-fn config(tls: &Tls) -> anyhow::Result<TlsConnector> {
-    let mut trusted = RootCertStore::empty();
-    match &tls.ca {
-        Some(file) => {
-            let what = || format!("kafka.tls_ca: {}", file.display());
-            for certificate in CertificateDer::pem_file_iter(file).with_context(what)? {
-                trusted
-                    .add(certificate.with_context(what)?)
-                    .with_context(what)?;
-            }
-        }
-        None => {
-            let system = rustls_native_certs::load_native_certs();
-            trusted.add_parsable_certificates(system.certs);
-        }
-    }
-    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(trusted);
-    let config = match &tls.identity {
-        None => builder.with_no_client_auth(),
-        Some(own) => {
-            let read =
-                |file| fs::read(file).with_context(|| format!("{}", own.certificate.display()));
-            let certified = Identity::certified(&read(&own.certificate)?, &read(&own.key)?)?;
-            builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(certified)))
-        }
-    };
-    Ok(TlsConnector::from(Arc::new(config)))
 }
 
 impl Stream {
