@@ -212,7 +212,8 @@ fn refused(decoded: &Decoded, archived: &Archived) -> Vec<DeadLetter> {
     archived.refused.iter().map(letter).collect()
 }
 
-fn freshness(batch: &Batch) {
+/// How old the batch's oldest event is, now that it is stored.
+pub(crate) fn freshness(batch: &Batch) {
     let now = SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or_default();

@@ -27,6 +27,7 @@
 //!   was made again. Nothing that is archived waits for it.
 
 pub mod app;
+pub mod process;
 pub mod stores;
 
 pub mod poll;
@@ -39,6 +40,11 @@ pub mod decode;
 
 pub mod archive;
 pub mod settle;
+
+pub mod postgres;
+pub mod transaction;
+
+pub mod tables;
 
 pub mod periodic;
 

@@ -1,4 +1,4 @@
-//! The consumer: `run`, `check`, `rebuild` or `dead-letters`.
+//! The consumer: `run`, `check`, `rebuild`, `dead-letters` or `tables`.
 
 use aguacero::{
     cli,
@@ -8,7 +8,7 @@ use aguacero::{
 use clap::Parser;
 use consumer::{
     App, archive,
-    commands::{dead_letters, rebuild},
+    commands::{dead_letters, rebuild, tables},
 };
 
 #[global_allocator]
@@ -16,6 +16,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Whose files it reads.
 const FILES: [FilesOf; 3] = [FilesOf::Kafka, FilesOf::Redis, FilesOf::Mongodb];
+
+/// The same of the tables.
+const FILES_OF_TABLES: [FilesOf; 2] = [FilesOf::Kafka, FilesOf::Postgres];
 
 /// Archives Kafka's records in MongoDB and settles the counters in Redis.
 #[derive(Parser)]
@@ -38,6 +41,9 @@ enum Command {
     /// Look at what could not be archived, put it into its topic again, or discard it.
     #[command(subcommand)]
     DeadLetters(dead_letters::Verb),
+    /// Write events as rows of PostgreSQL, each once.
+    #[command(subcommand)]
+    Tables(tables::Verb),
 }
 
 #[tokio::main]
@@ -75,6 +81,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
             cli::warn(&config);
             rebuild::rebuild(config, &stream, adopt).await
         }
+        Command::Tables(verb) => tables::tables(&verb, &FILES_OF_TABLES).await,
         Command::DeadLetters(verb) => {
             let config = cli::load_for(verb.file(), &FILES);
             dead_letters::dead_letters(config, &verb).await

@@ -13,6 +13,8 @@ pub const POLLED: &str = "aguacero_consumer_polled_total";
 pub const ARCHIVED: &str = "aguacero_consumer_archived_total";
 /// Events that the archive held already, by stream.
 pub const DUPLICATES: &str = "aguacero_consumer_duplicates_total";
+/// Rows that PostgreSQL took, by stream.
+pub const ROWS: &str = "aguacero_consumer_rows_total";
 /// Records that cannot be archived, by reason.
 pub const DEAD_LETTERS: &str = "aguacero_consumer_dead_letters_total";
 /// Events that a rule of their collection refuses, by collection and MongoDB's code.
@@ -80,6 +82,7 @@ pub fn describe(config: &Config) {
     begin(config);
     describe_counter!(POLLED, "Records that came from Kafka");
     describe_counter!(ARCHIVED, "Events that the archive took");
+    describe_counter!(ROWS, "Rows that PostgreSQL took");
     describe_counter!(DUPLICATES, "Events that the archive held already");
     describe_counter!(DEAD_LETTERS, "Records that cannot be archived");
     describe_counter!(REFUSED, "Events that a rule of their collection refuses");

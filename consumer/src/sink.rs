@@ -2,6 +2,8 @@
 
 use std::future::Future;
 
+use aguacero::ledger::Position;
+
 use crate::batch::{Batch, Source};
 
 /// Makes batches permanent. MongoDB is one; another store needs only this.
@@ -14,10 +16,21 @@ pub trait Sink: Send + Sync + 'static {
     /// [`Outcome::Finished`] the offsets are committed, and nobody reads these records again.
     fn write(&self, batch: Batch) -> impl Future<Output = Outcome> + Send;
 
+    /// Where to begin to read a partition of the topic, asked whenever that is begun, however long it takes.
+    fn resume(&self, topic: &str, position: &Position) -> impl Future<Output = Resume> + Send {
+        _ = (topic, position);
+        async { Resume::Committed }
+    }
+
     /// The highest offset of a partition of which the store holds a record; none if it holds none, or does not say.
     fn last_archived(&self, source: &Source) -> impl Future<Output = Option<i64>> + Send {
         _ = source;
         async { None }
+    }
+
+    /// What an operator can do where a partition has stopped, if the cause cannot be mended.
+    fn way_past(&self, topic: &str, partition: i32, at: i64) -> String {
+        format!("To pass it over: consumer dead-letters pass-over {topic}/{partition}/{at}")
     }
 
     /// Where to go on if somebody wants the record at `at`, which this sink cannot handle, to be passed over.
@@ -25,6 +38,22 @@ pub trait Sink: Send + Sync + 'static {
         _ = (source, at);
         async { None }
     }
+}
+
+/// Where to begin to read a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resume {
+    /// At the offset that the group has committed.
+    Committed,
+    /// At the beginning, whatever the group has committed.
+    Beginning,
+    /// At an offset, whatever the group has committed.
+    At {
+        /// The first record to read.
+        next: i64,
+        /// The leader epoch of the record before, if it is known.
+        leader_epoch: Option<i32>,
+    },
 }
 
 /// What became of a batch.

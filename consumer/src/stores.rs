@@ -4,12 +4,13 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use aguacero::{
     config::Config,
-    kafka::{Described, TopicError, Topics},
+    kafka::{Described, Topics},
 };
 use anyhow::Context as _;
 
 use crate::{
     archive::Archive,
+    process::ensured,
     retry::{RetryLimit, hosts},
     settle::Settler,
 };
@@ -65,15 +66,7 @@ impl Stores {
         let settler = Arc::new(Settler::new(config.clone(), archive.clone()));
         let kafka = format!("Kafka at {}", config.kafka.brokers);
         let mongodb = format!("MongoDB at {}", hosts(&config.mongodb.uri));
-        // The topics as declared, whoever comes first: this process or the kafka-producer.
-        let ensured = limit.retry(&kafka, || async {
-            match topics.ensure(&config.topics).await {
-                Ok(described) => Ok(Ok(described)),
-                Err(TopicError::Refused(why)) => Ok(Err(why)),
-                Err(error) => Err(error),
-            }
-        });
-        let described = ensured.await?.map_err(anyhow::Error::msg)?;
+        let described = ensured(config, &topics, limit).await?;
         limit.retry(&mongodb, || archive.ping()).await?;
         let indices = format!("{mongodb}, which is to make indices,");
         limit.retry(&indices, || archive.create_indices()).await?;

@@ -8,3 +8,4 @@ pub mod dead_letters;
 mod pass_over;
 pub mod rebuild;
 pub mod replay;
+pub mod tables;

@@ -72,7 +72,8 @@ pub(super) async fn pass_over(
 ) -> anyhow::Result<()> {
     let (asking, asked) = (config.clone(), place.clone());
     let found = tokio::task::spawn_blocking(move || find(&asking, &asked)).await?;
-    let (mut letter, to) = found?;
+    let Stopped { batch, cut, to } = found?;
+    let mut letter = letter(config, &batch, cut)?;
     letter.insert("detail", why.unwrap_or("an operator has passed it over"));
     let count = to - place.offset;
     if count > 1 {
@@ -88,8 +89,18 @@ pub(super) async fn pass_over(
     Ok(())
 }
 
-/// The letter, and the offset behind what it stands for. Blocks while Kafka is asked.
-fn find(config: &Config, place: &Place) -> anyhow::Result<(Document, i64)> {
+/// What a partition has stopped at.
+pub(super) struct Stopped {
+    /// The record alone; without a value if it cannot be read.
+    pub(super) batch: Batch,
+    /// Why it cannot be read.
+    pub(super) cut: Option<String>,
+    /// The offset behind it, or behind all that cannot be read.
+    pub(super) to: i64,
+}
+
+/// The record at which a partition has stopped. Blocks while Kafka is asked.
+pub(super) fn find(config: &Config, place: &Place) -> anyhow::Result<Stopped> {
     let Place {
         topic,
         partition,
@@ -143,7 +154,11 @@ fn find(config: &Config, place: &Place) -> anyhow::Result<(Document, i64)> {
                 "there is no record at {offset}: the next is at {found}"
             );
             let batch = read(config, place, source)?;
-            Ok((letter(config, &batch, None)?, offset + 1))
+            Ok(Stopped {
+                batch,
+                cut: None,
+                to: offset + 1,
+            })
         }
         Probed::Unreadable { begins, why } => {
             let to = end_of_batch(config, place, begins, end)?;
@@ -154,7 +169,11 @@ fn find(config: &Config, place: &Place) -> anyhow::Result<(Document, i64)> {
                  over, and nothing of them is kept",
                 to - 1
             );
-            Ok((letter(config, &batch, Some(cut))?, to))
+            Ok(Stopped {
+                batch,
+                cut: Some(cut),
+                to,
+            })
         }
         Probed::End(_) => bail!("there is no record at {offset}, nor behind it"),
         Probed::Nothing => bail!("{} does not give the record at {offset}", kafka()),

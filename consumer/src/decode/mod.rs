@@ -8,4 +8,4 @@ pub mod document;
 mod records;
 
 pub use document::uuid;
-pub use records::{Decoded, Event, decode};
+pub use records::{Decoded, Event, Raw, decode, decode_as};

@@ -1,8 +1,8 @@
 //! Record by record: an event to archive, a dead letter, or the end of what this process knows.
 
 use aguacero::{
-    accept::{Decoder, Kind},
-    config::Config,
+    accept::{Decoder, Document, Kind},
+    config::{Config, Stream},
     id::{EventId, value_hash},
     record::{HEADER, Header, HeaderError},
 };
@@ -18,11 +18,11 @@ use crate::batch::{Batch, Record};
 /// a number, however short the number is in JSON.
 const CLIENT_KEY_BYTES: usize = 1024;
 
-/// A batch, read up to its end or to the first record that this process cannot judge.
+/// A batch, read up to its end or to the first record that this process cannot judge. `T` is what was made of an event.
 #[derive(Debug)]
-pub struct Decoded {
+pub struct Decoded<T = RawDocumentBuf> {
     /// Events, in the order of their records.
-    pub events: Vec<Event>,
+    pub events: Vec<Event<T>>,
     /// Records that can never be archived.
     pub dead: Vec<DeadLetter>,
     /// Streams that the records belong to, archived or not.
@@ -35,7 +35,7 @@ pub struct Decoded {
 
 /// An event that can be archived.
 #[derive(Debug)]
-pub struct Event {
+pub struct Event<T = RawDocumentBuf> {
     /// Index in the batch.
     pub record: usize,
     /// Its offset.
@@ -46,19 +46,41 @@ pub struct Event {
     pub id: EventId,
     /// Of its value.
     pub hash: [u8; 16],
-    /// What the archive will hold.
-    pub document: RawDocumentBuf,
+    /// What the store will hold: of the archive, the document.
+    pub document: T,
 }
 
-enum Meaning {
-    Event(Event),
+enum Meaning<T> {
+    Event(Event<T>),
     Dead(DeadLetter),
     Stop(String),
 }
 
-/// Reads every record of the batch.
+/// Reads every record of the batch, as the archive holds it.
 #[must_use]
 pub fn decode(config: &Config, batch: &Batch) -> Decoded {
+    decode_as(config, batch, &|event, raw| {
+        document::write(event, raw.value.len(), &raw.stamp).map_err(|error| error.to_string())
+    })
+}
+
+/// An event before anything is made of it.
+#[derive(Debug, Clone, Copy)]
+pub struct Raw<'a> {
+    /// Its stream.
+    pub stream: &'a Stream,
+    /// Its bytes, as they came.
+    pub value: &'a [u8],
+    /// What is known of it beside.
+    pub stamp: Stamp<'a>,
+}
+
+/// Reads every record of the batch; `make` makes of an event what the store will hold, or says why none can be made.
+pub fn decode_as<T>(
+    config: &Config,
+    batch: &Batch,
+    make: &impl Fn(Document<'_>, &Raw<'_>) -> Result<T, String>,
+) -> Decoded<T> {
     let mut decoder = Decoder::new(config.gateway.event_bytes_max);
     let mut decoded = Decoded {
         events: Vec::with_capacity(batch.len()),
@@ -68,7 +90,7 @@ pub fn decode(config: &Config, batch: &Batch) -> Decoded {
         stop: None,
     };
     for (i, record) in batch.records().enumerate() {
-        let stream = match meaning(config, batch, &mut decoder, i, &record) {
+        let stream = match meaning(config, batch, &mut decoder, (i, &record), make) {
             Meaning::Event(event) => {
                 let stream = event.stream;
                 decoded.events.push(event);
@@ -92,13 +114,13 @@ pub fn decode(config: &Config, batch: &Batch) -> Decoded {
     decoded
 }
 
-fn meaning(
+fn meaning<T>(
     config: &Config,
     batch: &Batch,
     decoder: &mut Decoder,
-    i: usize,
-    record: &Record<'_>,
-) -> Meaning {
+    (i, record): (usize, &Record<'_>),
+    make: &impl Fn(Document<'_>, &Raw<'_>) -> Result<T, String>,
+) -> Meaning<T> {
     let dead = |reason, detail: String| {
         Meaning::Dead(DeadLetter {
             record: i,
@@ -159,7 +181,12 @@ fn meaning(
         hash,
         client_key: header.client_key,
     };
-    match decoder.decode(value, |event| document::write(event, value.len(), &stamp)) {
+    let raw = Raw {
+        stream,
+        value,
+        stamp,
+    };
+    match decoder.decode(value, |event| make(event, &raw)) {
         Ok(Ok(document)) => Meaning::Event(Event {
             record: i,
             offset: record.offset,
@@ -168,7 +195,7 @@ fn meaning(
             hash,
             document,
         }),
-        Ok(Err(error)) => dead(Reason::Unfit, error.to_string()),
+        Ok(Err(why)) => dead(Reason::Unfit, why),
         Err(refusal) => dead(reason(refusal.kind), refusal.detail),
     }
 }
@@ -194,7 +221,7 @@ fn reason(kind: Kind) -> Reason {
     }
 }
 
-impl Event {
+impl<T> Event<T> {
     /// `_id` as MongoDB is asked for it.
     #[must_use]
     pub fn bson_id(&self) -> bson::Binary {

@@ -8,6 +8,7 @@
 
 pub mod audit;
 pub mod indices;
+pub mod kafka;
 pub mod lag;
 pub mod missed_partitions;
 pub mod reconcile;

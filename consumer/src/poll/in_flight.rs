@@ -9,7 +9,6 @@ use aguacero::shutdown::Shutdown;
 use futures_util::FutureExt;
 
 use super::{
-    logs::way_past,
     partition::{Done, InFlight},
     state::Poller,
 };
@@ -72,7 +71,7 @@ impl<S: Sink> Poller<S> {
             Outcome::Finished => partition.finish(done.last, done.leader_epoch),
             Outcome::Stopped { at, why } => {
                 let topic = &self.config.topics[key.0].name;
-                let why = format!("{why}. {}", way_past(topic, key.1, at));
+                let why = format!("{why}. {}", self.sink.way_past(topic, key.1, at));
                 partition.leader_epoch = done.leader_epoch.or(partition.leader_epoch);
                 self.stop(key, at, &why);
             }

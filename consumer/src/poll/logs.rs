@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use aguacero::{kafka::Topics, log_limiter};
+use aguacero::{kafka::Topics, ledger::Position, log_limiter};
 use rdkafka::consumer::CommitMode;
 use tokio::task::spawn_blocking;
 
@@ -16,7 +16,11 @@ use super::{
     probe::{Probed, probe},
     state::Poller,
 };
-use crate::{batch::Source, metric, sink::Sink};
+use crate::{
+    batch::Source,
+    metric,
+    sink::{Resume, Sink},
+};
 
 /// Looks, one a second, at which a partition has not moved, until its log is looked at.
 const QUIET: u32 = 2;
@@ -44,6 +48,8 @@ struct Log {
     nothing_before: Option<i64>,
     /// Where to go on instead of the record at which the partition has stopped.
     passed_to: Option<i64>,
+    /// Where the sink wants to begin, in which incarnation.
+    resume: Option<(String, Resume)>,
 }
 
 /// What is asked beside the range.
@@ -56,6 +62,8 @@ struct Question {
     probe: Option<i64>,
     /// Whether this record is to be passed over.
     stopped: Option<(Arc<Source>, i64)>,
+    /// The incarnation in which the partition is to be begun.
+    begins: Option<String>,
 }
 
 impl<S: Sink> Poller<S> {
@@ -104,6 +112,10 @@ impl<S: Sink> Poller<S> {
     }
 
     fn put(&mut self, key: (usize, i32), probe: bool) {
+        let view = self.views.borrow();
+        let described = view.topics.get(&self.config.topics[key.0].name);
+        let incarnation = described.map(|described| described.incarnation.clone());
+        drop(view);
         let Some(partition) = self.partitions.get_mut(&key) else {
             return;
         };
@@ -126,6 +138,7 @@ impl<S: Sink> Poller<S> {
                 .as_ref()
                 .filter(|_| partition.stopped)
                 .and_then(at),
+            begins: incarnation.filter(|_| partition.source.is_none()),
         };
         let (topics, config) = (self.incarnations.topics().clone(), self.config.clone());
         let (sink, asking, answers) = (self.sink.clone(), self.asking.clone(), self.heard.clone());
@@ -165,7 +178,7 @@ impl<S: Sink> Poller<S> {
             self.compacted.insert(key.0);
         }
         if partition.source.is_none() {
-            return self.begin(key, log.range);
+            return self.begin(key, log.range, log.resume);
         }
         let is_compacted = self.compacted.contains(&key.0);
         let gaps: Vec<_> = partition
@@ -212,7 +225,12 @@ impl<S: Sink> Poller<S> {
     }
 
     /// Begins to read a partition whose incarnation is known, now that its log is.
-    fn begin(&mut self, key: (usize, i32), (first, end): (i64, i64)) {
+    fn begin(
+        &mut self,
+        key: (usize, i32),
+        (first, end): (i64, i64),
+        resume: Option<(String, Resume)>,
+    ) {
         let topic = &self.config.topics[key.0].name;
         let view = self.views.borrow();
         let (Some(partition), Some(is)) = (self.partitions.get_mut(&key), view.topics.get(topic))
@@ -220,6 +238,12 @@ impl<S: Sink> Poller<S> {
             return;
         };
         let resume_point = &mut partition.resume_point;
+        match resume {
+            Some((incarnation, resume)) if incarnation == is.incarnation => {
+                resume_point.follow(&incarnation, resume);
+            }
+            _ => return, // the topic was made again meanwhile: it is asked again
+        }
         if resume_point.is_beyond(end) && !resume_point.is_confirmed {
             // Is it the log of the topic that the offset was one of?
             resume_point.is_confirmed = true;
@@ -336,6 +360,7 @@ async fn answer<S: Sink>(
         unreadable: None,
         nothing_before: None,
         passed_to: None,
+        resume: None,
     };
     if question.policy {
         log.compacted = topics
@@ -355,7 +380,7 @@ async fn answer<S: Sink>(
             Probed::Unreadable { begins, why } => {
                 let why = format!(
                     "the batch that begins at offset {begins} cannot be read ({why}): it may expand beyond 100 MB. {}",
-                    way_past(&topic, partition, at)
+                    sink.way_past(&topic, partition, at)
                 );
                 log.unreadable = Some((at, why));
             }
@@ -363,15 +388,18 @@ async fn answer<S: Sink>(
             Probed::Record(_) | Probed::Nothing => {}
         }
     }
+    if let Some(incarnation) = question.begins {
+        let position = Position {
+            incarnation,
+            partition,
+        };
+        let resume = sink.resume(&topic, &position).await;
+        log.resume = Some((position.incarnation, resume));
+    }
     if let Some((source, at)) = question.stopped {
         log.passed_to = sink.passed_over(&source, at).await;
     }
     Ok(log)
-}
-
-/// What an operator can do where a partition has stopped.
-pub(super) fn way_past(topic: &str, partition: i32, at: i64) -> String {
-    format!("To pass it over: consumer dead-letters pass-over {topic}/{partition}/{at}")
 }
 
 /// What retention has deleted before it was read.

@@ -1,7 +1,7 @@
 //! From Kafka to the sink and back to Kafka as committed offsets: one thread, which never waits for
 //! the sink.
 //!
-//! In reading order: [`run`] is the loop, [`state`] what it knows, with a [`partition`] for each that the
+//! In reading order: [`thread`] is where it runs, [`run`] the loop, [`state`] what it knows, with a [`partition`] for each that the
 //! [`group`] has given to this process ([`rebalance`]). Records are appended to the batch that their partition
 //! has open ([`append`], [`headers`]). A partition whose sink is free gives it what has come together in the
 //! meantime ([`in_flight`]): group commit, so nobody waits for company. How far a partition is finished comes
@@ -14,6 +14,7 @@
 
 mod run;
 mod state;
+mod thread;
 
 mod group;
 mod rebalance;
@@ -36,3 +37,4 @@ pub use incarnation::{Incarnations, View};
 pub use offsets::{Committed, committed};
 pub use probe::{Probed, probe, reader};
 pub use state::{Assigned, Owned, Poller};
+pub use thread::poll;

@@ -6,7 +6,7 @@ use aguacero::{ledger::Position, shutdown::Trigger};
 
 use crate::{
     batch::{Batch, Source},
-    sink::Outcome,
+    sink::{Outcome, Resume},
 };
 
 /// Gaps that are remembered until it is known why: those beyond are taken for marks of transactions.
@@ -265,6 +265,18 @@ impl Partition {
 }
 
 impl ResumePoint {
+    /// Goes where the sink wants it, which may know better than the group.
+    pub(super) fn follow(&mut self, incarnation: &str, resume: Resume) {
+        let (next, leader_epoch) = match resume {
+            Resume::Committed => return,
+            Resume::Beginning => (None, None),
+            Resume::At { next, leader_epoch } => (Some(next), leader_epoch),
+        };
+        self.is_committed &= self.offset == next;
+        self.incarnation = Some(incarnation.to_owned());
+        (self.offset, self.leader_epoch) = (next, leader_epoch);
+    }
+
     /// Where to begin in the log of `incarnation`, which has the offsets from `first` to before `end`.
     pub(super) fn start(&self, incarnation: &str, (first, end): (i64, i64)) -> Start {
         let same = self

@@ -127,14 +127,15 @@ impl<S: Sink> Poller<S> {
     /// Tells which partitions have stopped, until somebody lets them go on.
     fn tell_stopped(&mut self) {
         let stopped = self.partitions.values().filter(|p| p.stopped);
+        let sink = &self.sink;
         let condition = |p: &Partition| {
             let (topic, at) = (&self.config.topics[p.topic].name, p.finished.unwrap_or(0));
             let number = p.number;
             Condition {
                 labels: vec![("topic", topic.clone()), ("partition", number.to_string())],
                 words: format!(
-                    "topic {topic}, partition {number} has stopped at offset {at}: the log says why. If that cannot be mended: \
-                     consumer dead-letters pass-over {topic}/{number}/{at}"
+                    "topic {topic}, partition {number} has stopped at offset {at}: the log says why. {}",
+                    sink.way_past(topic, number, at)
                 ),
                 value: 1.0,
             }

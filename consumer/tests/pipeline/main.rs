@@ -11,8 +11,10 @@ mod logs;
 mod origins;
 mod outages;
 mod panics;
+#[allow(dead_code, reason = "the tests of tables share it, and use more of it")]
 mod proxy;
 mod replicas;
 mod rules;
 mod same_id;
+#[allow(dead_code, reason = "the tests of tables share it, and use more of it")]
 mod world;

@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     io::Write,
+    process::{Child, Command},
     sync::atomic::{AtomicU32, Ordering},
     time::{Duration, Instant, SystemTime},
 };
@@ -28,6 +29,7 @@ use rdkafka::{
     producer::{BaseProducer, BaseRecord, Producer},
 };
 use redis::aio::MultiplexedConnection;
+use tempfile::NamedTempFile;
 use tokio::task::JoinHandle;
 
 /// Long enough for a machine that compiles at the same time.
@@ -53,8 +55,8 @@ pub(crate) struct Running {
 
 /// A consumer in a process of its own; killed when it is dropped.
 pub(crate) struct Process {
-    child: std::process::Child,
-    _config: tempfile::NamedTempFile,
+    child: Child,
+    _config: NamedTempFile,
 }
 
 fn variable(name: &str) -> String {
@@ -141,27 +143,20 @@ impl World {
     }
 
     async fn start_with(&self, config: Config) -> Running {
-        let (trigger, shutdown) = Shutdown::new();
         let app = App::build(config).await.unwrap();
-        Running {
-            trigger,
-            task: tokio::spawn(app.run(shutdown)),
-        }
+        Running::of(|shutdown| app.run(shutdown))
     }
 
     /// A consumer in a process of its own, which can be killed.
     pub(crate) fn spawn(&self, instance: &str) -> Process {
-        let mut file = tempfile::NamedTempFile::new().unwrap();
-        file.write_all(self.toml.as_bytes()).unwrap();
-        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_consumer"));
-        command
-            .args(["run", "--config"])
-            .arg(file.path())
-            .env("AGUACERO_CONSUMER_INSTANCE", instance);
-        Process {
-            child: command.spawn().unwrap(),
-            _config: file,
-        }
+        let (mut command, file) = command(&self.toml, &["run"]);
+        command.env("AGUACERO_CONSUMER_INSTANCE", instance);
+        Process::start((command, file))
+    }
+
+    /// The file that it was made from.
+    pub(crate) fn toml(&self) -> &str {
+        &self.toml
     }
 
     /// Puts records of the first stream into `partition`; says the offset of the last.
@@ -180,15 +175,33 @@ impl World {
             .iter()
             .map(|(header, value)| (Some(&header[..]), *value))
             .collect();
-        self.send_to(&self.config.topic_of(stream).name, partition, &records)
+        self.send_to(
+            &self.config.topic_of(stream).name,
+            partition,
+            &records,
+            None,
+        )
+    }
+
+    /// [`Self::send_of`] of an event that arrived then: milliseconds since 1970.
+    pub(crate) fn send_at(
+        &self,
+        stream: usize,
+        partition: i32,
+        at_ms: i64,
+        (id, json): (EventId, &str),
+    ) -> i64 {
+        let header = header(&self.config.streams[stream], id);
+        let record = (Some(&header[..]), Some(json.as_bytes()));
+        self.send_to(self.topic(), partition, &[record], Some(at_ms))
     }
 
     /// Puts records into `partition` of the first topic as they are: header and value.
     pub(crate) fn send_raw(&self, partition: i32, records: &[Raw<'_>]) -> i64 {
-        self.send_to(self.topic(), partition, records)
+        self.send_to(self.topic(), partition, records, None)
     }
 
-    fn send_to(&self, topic: &str, partition: i32, records: &[Raw<'_>]) -> i64 {
+    fn send_to(&self, topic: &str, partition: i32, records: &[Raw<'_>], at_ms: Option<i64>) -> i64 {
         for (header, value) in records {
             let mut headers = OwnedHeaders::new();
             if let Some(header) = header {
@@ -201,6 +214,7 @@ impl World {
                 .partition(partition)
                 .headers(headers);
             record.payload = *value;
+            record.timestamp = at_ms;
             while let Err((error, again)) = self.producer.send(record) {
                 assert!(error.to_string().contains("QueueFull"), "{error}");
                 self.producer.poll(Duration::from_millis(10));
@@ -230,7 +244,7 @@ impl World {
             .zip(events)
             .map(|(header, (.., json))| (Some(&header[..]), Some(json.as_bytes())))
             .collect();
-        self.send_to(self.topic(), partition, &records)
+        self.send_to(self.topic(), partition, &records, None)
     }
 
     /// Adds live what a gateway would have added for these records.
@@ -541,6 +555,18 @@ impl World {
 }
 
 impl Running {
+    /// What runs until the shutdown that it is given.
+    pub(crate) fn of<F>(run: impl FnOnce(Shutdown) -> F) -> Self
+    where
+        F: Future<Output = anyhow::Result<()>> + Send + 'static,
+    {
+        let (trigger, shutdown) = Shutdown::new();
+        Self {
+            trigger,
+            task: tokio::spawn(run(shutdown)),
+        }
+    }
+
     pub(crate) async fn stop(self) {
         self.trigger.fire();
         tokio::time::timeout(DEADLINE, self.task)
@@ -549,6 +575,24 @@ impl Running {
             .unwrap()
             .unwrap();
     }
+}
+
+impl Process {
+    pub(crate) fn start((mut command, config): (Command, NamedTempFile)) -> Self {
+        Self {
+            child: command.spawn().unwrap(),
+            _config: config,
+        }
+    }
+}
+
+/// `consumer VERB… --config` a file with this text, which goes with it.
+pub(crate) fn command(toml: &str, verb: &[&str]) -> (Command, NamedTempFile) {
+    let mut file = NamedTempFile::new().unwrap();
+    file.write_all(toml.as_bytes()).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_consumer"));
+    command.args(verb).arg("--config").arg(file.path());
+    (command, file)
 }
 
 impl Drop for Process {

@@ -1,0 +1,242 @@
+//! Events into rows: one statement for all of a stream's events in a batch.
+//!
+//! Every value goes to PostgreSQL as text, in one array a column, and is cast there to the type that the column has: what
+//! a type takes is PostgreSQL's own judgement, and its message is what a dead letter says.
+
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, HashMap},
+};
+
+use aguacero::config::{Column, ColumnValue, Config, OnConflict, SqlTable, quoted};
+use anyhow::ensure;
+use deadpool_postgres::{GenericClient, Transaction};
+use tokio_postgres::{Error, types::ToSql};
+use uuid::Uuid;
+
+use crate::{
+    batch::Source,
+    transaction::{Apply, Event, told},
+};
+
+/// Each column's type, without its bounds: those are PostgreSQL's to check. A cast to `varchar(5)` cuts what is too long, an
+/// assignment refuses it.
+const TYPES: &str = "SELECT attribute.attname::text, type.typname::text, \
+     quote_ident(namespace.nspname) || '.' || quote_ident(type.typname) \
+     FROM pg_attribute attribute JOIN pg_type type ON type.oid = attribute.atttypid \
+     JOIN pg_namespace namespace ON namespace.oid = type.typnamespace \
+     WHERE attribute.attrelid = to_regclass($1) AND attribute.attnum > 0 AND NOT attribute.attisdropped";
+
+/// Types that hold JSON.
+const JSON: [&str; 2] = ["json", "jsonb"];
+
+/// The tables of a configuration's streams.
+pub struct Rows {
+    /// By the stream's position in `Config::streams`, and in that order: two transactions wait for each other.
+    statements: BTreeMap<usize, Statement>,
+    topics: Vec<String>,
+}
+
+/// How the rows of a stream are written.
+struct Statement {
+    sql: String,
+    /// What each parameter holds, and whether as JSON.
+    columns: Vec<(ColumnValue, bool)>,
+}
+
+impl Rows {
+    /// Looks at the tables as they are; all of them are to be there as declared ([`super::migrate`]).
+    pub async fn look(config: &Config, client: &impl GenericClient) -> anyhow::Result<Self> {
+        let mut statements = BTreeMap::new();
+        for stream in &config.streams {
+            let Some(table) = &stream.table else {
+                continue;
+            };
+            let name = table.name.to_string();
+            let rows = client.query(TYPES, &[&name]).await;
+            let rows = rows.map_err(|error| anyhow::anyhow!("{}", told(&error)))?;
+            let types: HashMap<String, (String, String)> = rows
+                .iter()
+                .map(|row| (row.get(0), (row.get(1), row.get(2))))
+                .collect();
+            let missing = table.columns.iter().find(|c| !types.contains_key(&c.name));
+            ensure!(
+                missing.is_none(),
+                "table {name} is not as declared: run `consumer tables apply`"
+            );
+            let statement = Statement::of(table, &types);
+            let prepared = client.prepare(&statement.sql).await;
+            prepared.map_err(|error| anyhow::anyhow!("table {name}: {}", told(&error)))?;
+            statements.insert(stream.index, statement);
+        }
+        let topics = config.topics.iter().map(|topic| topic.name.clone());
+        Ok(Self {
+            statements,
+            topics: topics.collect(),
+        })
+    }
+}
+
+impl Statement {
+    fn of(table: &SqlTable, types: &HashMap<String, (String, String)>) -> Self {
+        let columns = table.columns.iter();
+        let is_json = |c: &Column| JSON.contains(&&*types[&c.name].0);
+        Self {
+            sql: sql(table, |column| &types[&column.name].1),
+            columns: columns.map(|c| (c.value, is_json(c))).collect(),
+        }
+    }
+}
+
+/// `INSERT` of as many rows as the arrays hold; `type_of` tells a column's type.
+fn sql<'a>(table: &SqlTable, type_of: impl Fn(&Column) -> &'a str) -> String {
+    let list = |each: &dyn Fn(usize, &Column) -> String| {
+        let all = table.columns.iter().enumerate();
+        let all: Vec<_> = all.map(|(i, column)| each(i, column)).collect();
+        all.join(", ")
+    };
+    let names = list(&|_, column| quoted(&column.name));
+    let arrays = list(&|i, _| format!("${}::text[]", i + 1));
+    let given = list(&|i, _| format!("c{i}"));
+    let values = list(&|i, column| {
+        let value = match column.value {
+            ColumnValue::Arrival => format!("to_timestamp(c{i}::double precision / 1000)"),
+            _ => format!("c{i}::{}", type_of(column)),
+        };
+        format!("{value} AS {}", quoted(&column.name))
+    });
+    let key = |columns: &[usize]| {
+        let names = columns.iter().map(|i| quoted(&table.columns[*i].name));
+        names.collect::<Vec<_>>().join(", ")
+    };
+    let rows = format!("SELECT {values} FROM unnest({arrays}) AS row ({given})");
+    let insert = format!("INSERT INTO {} ({names})", table.name);
+    let key = key(&table.primary_key);
+    match table.on_conflict {
+        OnConflict::Insert => format!("{insert} {rows}"),
+        OnConflict::Ignore => format!("{insert} {rows} ON CONFLICT ({key}) DO NOTHING"),
+        OnConflict::Update => {
+            let arrival = table.columns.iter();
+            let arrival = arrival.filter(|c| c.value == ColumnValue::Arrival);
+            let arrival = arrival.map(|c| quoted(&c.name)).next().unwrap_or_default();
+            let set = list(&|_, column| {
+                let name = quoted(&column.name);
+                format!("{name} = EXCLUDED.{name}")
+            });
+            // The latest of each key, since a statement changes a row once; in the order of the keys, so that two
+            // transactions wait for each other instead of locking each other out.
+            format!(
+                "{insert} SELECT DISTINCT ON ({key}) {names} FROM \
+                 (SELECT {values}, \"#\" FROM unnest({arrays}) WITH ORDINALITY AS row ({given}, \"#\")) AS new \
+                 ORDER BY {key}, {arrival} DESC, \"#\" DESC \
+                 ON CONFLICT ({key}) DO UPDATE SET {set} WHERE {}.{arrival} <= EXCLUDED.{arrival}",
+                table.name
+            )
+        }
+    }
+}
+
+/// What a column holds of an event.
+fn value<'e>(
+    event: &'e Event,
+    (of, is_json): (ColumnValue, bool),
+    (topic, partition): (&'e str, i32),
+) -> Option<Cow<'e, str>> {
+    Some(match of {
+        ColumnValue::Field(field) => {
+            let cell = event.document.cell(field)?;
+            match is_json {
+                true => cell.json(),
+                false => cell.text(),
+            }
+        }
+        ColumnValue::Id => Uuid::from_bytes(event.id.0).to_string().into(),
+        ColumnValue::Arrival => event.document.at_ms.to_string().into(),
+        ColumnValue::Topic => topic.into(),
+        ColumnValue::Partition => partition.to_string().into(),
+        ColumnValue::Offset => event.offset.to_string().into(),
+    })
+}
+
+impl Apply for Rows {
+    fn wants(&self, stream: usize) -> bool {
+        self.statements.contains_key(&stream)
+    }
+
+    async fn apply(
+        &self,
+        transaction: &Transaction<'_>,
+        source: &Source,
+        events: &[&Event],
+    ) -> Result<(), Error> {
+        let place = (&*self.topics[source.topic], source.position.partition);
+        for (stream, statement) in &self.statements {
+            let of_stream = || events.iter().filter(|event| event.stream == *stream);
+            if of_stream().next().is_none() {
+                continue;
+            }
+            let columns = statement.columns.iter();
+            let arrays: Vec<Vec<_>> = columns
+                .map(|column| {
+                    of_stream()
+                        .map(|event| value(event, *column, place))
+                        .collect()
+                })
+                .collect();
+            let parameters = arrays.iter().map(|array| array as &(dyn ToSql + Sync));
+            let parameters: Vec<_> = parameters.collect();
+            let prepared = transaction.prepare_cached(&statement.sql).await?;
+            transaction.execute(&prepared, &parameters).await?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aguacero::config::TableName;
+
+    use super::*;
+
+    fn table(on_conflict: OnConflict) -> SqlTable {
+        let column = |name: &str, value| Column {
+            name: name.to_owned(),
+            value,
+            sql_type: "text".to_owned(),
+            not_null: true,
+        };
+        SqlTable {
+            name: TableName {
+                schema: "gremio".to_owned(),
+                name: "miembros".to_owned(),
+            },
+            columns: vec![
+                column("rut", ColumnValue::Field(2)),
+                column("registrado", ColumnValue::Arrival),
+            ],
+            primary_key: vec![0],
+            on_conflict,
+        }
+    }
+
+    #[test]
+    fn a_statement_writes_any_number_of_rows_and_says_what_a_row_that_is_there_means() {
+        let of = |on_conflict| sql(&table(on_conflict), |_| "pg_catalog.text");
+        let insert = "INSERT INTO \"gremio\".\"miembros\" (\"rut\", \"registrado\") ";
+        let rows = "SELECT c0::pg_catalog.text AS \"rut\", to_timestamp(c1::double precision / 1000) AS \"registrado\" \
+                    FROM unnest($1::text[], $2::text[]) AS row (c0, c1)";
+        assert_eq!(of(OnConflict::Insert), format!("{insert}{rows}"));
+        assert_eq!(
+            of(OnConflict::Ignore),
+            format!("{insert}{rows} ON CONFLICT (\"rut\") DO NOTHING")
+        );
+        let update = of(OnConflict::Update);
+        assert!(update.contains("DISTINCT ON (\"rut\")"), "{update}");
+        assert!(
+            update.contains(
+                "WHERE \"gremio\".\"miembros\".\"registrado\" <= EXCLUDED.\"registrado\""
+            ),
+            "{update}"
+        );
+    }
+}
