@@ -8,6 +8,8 @@ from pathlib import Path
 
 from cache import Failure, client, say
 
+UNPACKED = "aguacero-unpacked"  # a file in a folder that has packages
+
 
 def release():
     """Of the system: libraries are the system's, so another release needs another package."""
@@ -39,6 +41,7 @@ def unpack(folder, packages, hint):
     for package in folder.glob("*.deb"):
         client(["dpkg-deb", "-x", package, folder], hint)
         package.unlink()
+    (folder / UNPACKED).touch()
 
 
 def download(folder, packages, hint):

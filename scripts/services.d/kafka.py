@@ -90,6 +90,8 @@ def address(ports, _is_secure):
 
 def access(folder):
     """What a process is told beside the address."""
+    if not folder:
+        return {}
     return {"TLS": "true", "CA": f"{folder}/ca.pem", "CERTIFICATE": f"{folder}/client.crt",
             "KEY": f"{folder}/client.key", "SASL": "scram-sha-512"}
 
@@ -107,7 +109,8 @@ def admit(service, folder):
     command = [java, *QUICK_START, *options, "org.apache.kafka.tools.AclCommand",
                "--bootstrap-server", f"127.0.0.1:{service['port']}", "--command-config", str(admin), "--add"]
     # The end-to-end tests' topics and groups begin with the name of the test.
-    calls = rights.kafka([rights.TESTED], [rights.TESTED], "prefixed")
+    tested = [rights.TESTED]
+    calls = rights.kafka(tested, tested, "prefixed", table_topics=tested, table_groups=tested)
     with open(service["log"], "ab") as log:
         running = [subprocess.Popen([*command, *arguments], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
                    for arguments in calls]
@@ -140,7 +143,7 @@ def format_storage(service, folder_of_secrets):
 def users(folder):
     if not folder:
         return []
-    everybody = [secret.ADMIN, rights.PRODUCER, rights.CONSUMER]
+    everybody = [secret.ADMIN, rights.PRODUCER, rights.CONSUMER, rights.TABLES]
     return [f"--add-scram=SCRAM-SHA-512=[name={user},password={secret.password(folder, user)}]"
             for user in everybody]
 

@@ -69,6 +69,8 @@ def address(ports, _is_secure):
 
 def access(folder):
     """What a process is told beside the address."""
+    if not folder:
+        return {}
     return {"TLS": "true", "CA": f"{folder}/ca.pem", "CERTIFICATE_KEY": f"{folder}/client.pem"}
 
 

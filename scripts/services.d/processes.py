@@ -22,15 +22,28 @@ def launch(service):
 
 
 def running(service):
-    """The pids of the service, whoever has started it.
+    """The pids of the service, whoever has started it, without those that it has started itself."""
+    return [pid for pid in family(service) if not is_worker(pid)]
+
+
+def family(service):
+    """The pids of the service and of what it has started, which may outlive it by a moment.
 
     Its working directory is its data folder, which has a name that nothing else ever had, so that
     a pid that was given to another process since is never taken for it."""
-    program = os.path.realpath(service["argv"][0])
+    program = os.path.realpath(service.get("program") or service["argv"][0])
     folders = (service["data"], f"{service['data']} (deleted)")
     return [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc")))
             if link(pid, "cwd") in folders
             and (pid == service["pid"] or link(pid, "exe") == program)]
+
+
+def is_worker(pid):
+    """Of PostgreSQL, which calls those that it starts `postgres: …`."""
+    with contextlib.suppress(OSError):
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            return file.read().startswith(b"postgres: ")
+    return False
 
 
 def ended(service):
@@ -50,14 +63,19 @@ def link(pid, name):
 
 
 def stop(services):
-    """All at once: SIGTERM, and SIGKILL for what is still there after the deadline."""
-    for signum in (signal.SIGTERM, signal.SIGKILL):
-        for service in services:
-            for pid in running(service):
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signum)
-        deadline = time.monotonic() + STOP_SECONDS_MAX
-        while any(map(running, services)) and time.monotonic() < deadline:
-            time.sleep(0.05)
+    """All at once: the signal that they end by, and SIGKILL for what is still there after the deadline."""
+    end(services, None, running)
+    end(services, signal.SIGKILL, family)
     for process in LAUNCHED.values():
         process.poll()
+
+
+def end(services, signum, which):
+    """Sends a signal, or of each service the one that it ends by, to `which` of its processes, and waits until all have ended."""
+    for service in services:
+        for pid in which(service):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signum or service.get("stop", signal.SIGTERM))
+    deadline = time.monotonic() + STOP_SECONDS_MAX
+    while any(map(family, services)) and time.monotonic() < deadline:
+        time.sleep(0.05)

@@ -76,6 +76,8 @@ def address(ports, is_secure):
 
 def access(folder):
     """What a process is told beside the address."""
+    if not folder:
+        return {}
     return {"CA": f"{folder}/ca.pem", "CERTIFICATE": f"{folder}/client.crt", "KEY": f"{folder}/client.key"}
 
 

@@ -5,7 +5,7 @@ import ssl
 import subprocess
 
 from cache import Failure, last_lines
-from rights import PROCESSES
+from rights import OWNER, PROCESSES
 
 ADMIN = "admin"  # who may do everything
 KEY = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
@@ -19,7 +19,7 @@ def make(folder):
                 "-days", "30", "-subj", f"/O=Aguacero/CN={authority}")
     issue(folder, "server", "services")
     issue(folder, "client", "processes")
-    for user in (ADMIN, *PROCESSES):
+    for user in (ADMIN, OWNER, *PROCESSES):
         file = folder / user
         file.write_text(f"{secrets.token_hex(16)}\n")
         file.chmod(0o600)

@@ -14,14 +14,16 @@ from pathlib import Path
 
 import kafka
 import mongodb
+import postgres
 import redis
 import secret
 from cache import HERE, Failure, last_lines, locked, require, say
 from processes import ended, launch, running, stop
 
-KINDS = {"mongodb": mongodb, "redis": redis, "kafka": kafka}
+KINDS = {"mongodb": mongodb, "redis": redis, "kafka": kafka, "postgres": postgres}
 ADDRESSES = {"kafka": "AGUACERO_KAFKA_BROKERS", "mongodb": "AGUACERO_MONGODB_URI",
-             "redis": "AGUACERO_REDIS_URL"}
+             "redis": "AGUACERO_REDIS_URL", "postgres": "AGUACERO_POSTGRES_URL"}
+COUNTS = {"mongodb": 1, "redis": 1, "kafka": 1, "postgres": 0}  # unless told otherwise
 STATES = HERE.parent.parent / ".run"
 TEMPORARY_PREFIX = "aguacero-"
 
@@ -71,7 +73,8 @@ def is_up(state):
 def bring_up(name, counts, only=None, secure=None):
     """Start what is not running and wait for all; returns the state, and whether all were running.
 
-    `counts` says how many there are to be of a kind, or None: one, or as many as there are already.
+    `counts` says how many there are to be of a kind, or None: as in COUNTS, or as many as there are already. A kind
+    of which there is none is added to what is there.
     If `only` some services are asked for, the others are left as they are."""
     with name_lock(name):
         state = load(name)
@@ -83,7 +86,7 @@ def bring_up(name, counts, only=None, secure=None):
         elif only:
             raise Failure(f"{name} is not up, so there is no {' or '.join(only)}")
         is_new = not state
-        state = state or plan(name, counts, secure)
+        state = plan(name, state, counts, secure)
         wanted = chosen(state, only)
         missing = {key: service for key, service in wanted.items() if not running(service)}
         begin = time.monotonic()
@@ -108,7 +111,7 @@ def check(state, counts, secure):
                       f"to begin anew: scripts/services down --name {state['name']}")
     for kind, wanted in counts.items():
         there = len(of_kind(state["services"], kind))
-        if wanted not in (None, there):
+        if wanted not in (None, there) and there:
             raise Failure(f"{state['name']} has {there} of {kind}, not {wanted}; "
                           f"to begin anew: scripts/services down --name {state['name']}")
 
@@ -142,38 +145,50 @@ def answers(services, key, folder):
     return KINDS[kind].answers(services[key]["port"], ports, folder)
 
 
-def find_programs():
-    require(*(tool for kind in KINDS.values() for tool in kind.needs()))
-    return {key: kind.find() for key, kind in KINDS.items()}
+def find_programs(kinds):
+    """By kind, where its program is."""
+    require(*(tool for kind in kinds for tool in KINDS[kind].needs()))
+    return {kind: KINDS[kind].find() for kind in kinds}
 
 
-def plan(name, counts, secure):
-    programs = find_programs()
+def empty(name, secure):
+    data = Path(tempfile.mkdtemp(prefix=f"{TEMPORARY_PREFIX}{name}-")).resolve()
+    state = {"name": name, "data": str(data), "env": {"AGUACERO_SERVICES_STATE": str(path_of(name))}, "services": {}}
+    if secure:
+        state["secrets"] = str(data / "secrets")
+        secret.make(data / "secrets")
+    return state
+
+
+def plan(name, state, counts, secure):
+    """The state, or a new one, with what there is to be and is not there."""
+    there = state["services"] if state else {}
+    new = {kind: counts.get(kind) or count for kind, count in COUNTS.items() if not of_kind(there, kind)}
+    new = {kind: count for kind, count in new.items() if count}
+    programs = find_programs(new)
     if secure:
         require("openssl")
-    data = Path(tempfile.mkdtemp(prefix=f"{TEMPORARY_PREFIX}{name}-")).resolve()
-    services, env, folder = {}, {}, None
-    if secure:
-        folder = data / "secrets"
-        secret.make(folder)
+    state = state or empty(name, secure)
+    folder = folder_of_secrets(state)
+    services, env = dict(state["services"]), dict(state["env"])
     with contextlib.closing(free_ports()) as ports:
-        for name_of_kind, kind in KINDS.items():
-            folders = [data / key for key in keys(name_of_kind, counts.get(name_of_kind) or 1)]
+        for name_of_kind, count in new.items():
+            kind, folders = KINDS[name_of_kind], [Path(state["data"]) / key for key in keys(name_of_kind, count)]
             for own in folders:
-                own.mkdir()
+                own.mkdir(mode=0o700)
             planned = kind.plan(programs[name_of_kind], folders, ports, folder)
             for own, service in zip(folders, planned):
                 services[own.name] = {"pid": 0, **service, "data": str(own), "log": f"{own}.log"}
-            env[ADDRESSES[name_of_kind]] = kind.address([service["port"] for service in planned], secure)
-            env.update(access(name_of_kind, kind, folder) if folder else {})
-    env["AGUACERO_SERVICES_STATE"] = str(path_of(name))
-    more = {"secrets": str(folder)} if folder else {}
-    return {"name": name, "data": str(data), **more, "env": env, "services": services}
+            env[ADDRESSES[name_of_kind]] = kind.address([service["port"] for service in planned], bool(folder))
+            env.update(access(name_of_kind, kind, folder))
+    return {**state, "env": env, "services": services}
 
 
 def access(name_of_kind, kind, folder):
-    """The variables with which somebody comes in who may do everything."""
-    told = {**kind.access(folder), "USERNAME": secret.ADMIN, "PASSWORD_FILE": f"{folder}/{secret.ADMIN}"}
+    """The variables with which somebody comes in who may do everything, if it takes more than the address."""
+    told = kind.access(folder)
+    if folder:
+        told = {"USERNAME": secret.ADMIN, "PASSWORD_FILE": f"{folder}/{secret.ADMIN}", **told}
     return {f"AGUACERO_{name_of_kind.upper()}_{key}": value for key, value in told.items()}
 
 
@@ -192,10 +207,11 @@ def free_ports():
 
 
 def start(state, missing):
-    """Side by side: Kafka comes last, as the others start while its storage is formatted."""
+    """Side by side: Kafka comes after the others, which start while its storage is formatted, and PostgreSQL last, whose
+    storage is made while Kafka starts."""
     say(f"services {state['name']}: starting {', '.join(missing)} …")
     save(state)  # before anything runs, so that `down` finds it even if we are killed
-    others = [service for key, service in missing.items() if kind_of(key) != "kafka"]
+    others = [service for key, service in missing.items() if kind_of(key) not in ("kafka", "postgres")]
     brokers = of_kind(missing, "kafka")
     for service in others:
         launch(service)
@@ -203,6 +219,10 @@ def start(state, missing):
     if unformatted:
         raise failure(Path(unformatted["data"]).name, unformatted, "could not format its storage")
     for service in brokers:
+        launch(service)
+    for service in of_kind(missing, "postgres"):
+        if not postgres.prepare(service, folder_of_secrets(state)):
+            raise failure("postgres", service, "could not make its storage")
         launch(service)
     save(state)
 
@@ -243,6 +263,8 @@ def bring_down(name):
 def discard(state):
     with undisturbed():
         stop(state["services"].values())
+        for service in of_kind(state["services"], "postgres"):
+            postgres.forget(service)
         data = Path(state["data"])
         if data.name.startswith(TEMPORARY_PREFIX):  # else somebody has edited the file
             shutil.rmtree(data, ignore_errors=True)
