@@ -21,6 +21,7 @@ pub struct Outages {
     state: String,
     /// Brokers and members.
     several: [usize; 2],
+    has_postgres: bool,
     _one: MutexGuard<'static, ()>,
 }
 
@@ -34,10 +35,12 @@ impl Outages {
         let one = ONE.lock().await;
         let name = read(&state)["name"].as_str().expect("a name").to_owned();
         let several = ["kafka", "mongodb"].map(|kind| named(&state, kind).len());
+        let has_postgres = !named(&state, "postgres").is_empty();
         Self {
             name,
             state,
             several,
+            has_postgres,
             _one: one,
         }
     }
@@ -58,12 +61,19 @@ impl Outages {
         name.clone()
     }
 
-    /// Kills a service, such as `kafka` or `mongodb-2`, and waits until it has ended: until then it would
-    /// look as if it were up.
+    /// Kills a service, such as `kafka` or `mongodb-2`, with what it has started, as the end of its machine would, and
+    /// waits until it has ended: until then it would look as if it were up.
     pub async fn begin(&self, service: &str) {
         let pid = self.pid(service);
+        self.signal(service, Signal::STOP); // it starts no more
+        let started = started_by(pid);
+        for child in &started {
+            _ = kill_process(*child, Signal::KILL); // an error: it has ended already
+        }
         self.signal(service, Signal::KILL);
-        self.until_ended(service, pid).await;
+        for pid in started.into_iter().chain([pid]) {
+            self.until_ended(service, pid).await;
+        }
     }
 
     /// Lets a service write no byte more to any file, as if its disk were full, and waits until it has
@@ -91,10 +101,16 @@ impl Outages {
     /// Stops one without ending it: it holds its connections and does not answer.
     pub fn freeze(&self, service: &str) {
         self.signal(service, Signal::STOP);
+        for child in started_by(self.pid(service)) {
+            _ = kill_process(child, Signal::STOP);
+        }
     }
 
     /// Lets it go on.
     pub fn thaw(&self, service: &str) {
+        for child in started_by(self.pid(service)) {
+            _ = kill_process(child, Signal::CONT);
+        }
         self.signal(service, Signal::CONT);
     }
 
@@ -216,6 +232,7 @@ impl Outages {
         // Should they have to be made anew, as many as there were.
         let [brokers, members] = self.several.map(|n| n.to_string());
         up.args(["--brokers", &brokers, "--members", &members]);
+        up.args(self.has_postgres.then_some("--postgres"));
         up
     }
 }
@@ -226,6 +243,20 @@ impl Drop for Outages {
             _ = self.up().output(); // for the tests that come next
         }
     }
+}
+
+/// The processes that a process has started: PostgreSQL has one for each of its clients.
+fn started_by(parent: Pid) -> Vec<Pid> {
+    let all = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = all.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    let of_parent = pids.filter(|pid| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        // Behind the name, which may have spaces: the state, and the parent.
+        let behind = stat.rsplit(')').next().unwrap_or_default();
+        let its_parent = behind.split_whitespace().nth(1);
+        its_parent.and_then(|p| p.parse().ok()) == Some(parent.as_raw_nonzero().get())
+    });
+    of_parent.filter_map(Pid::from_raw).collect()
 }
 
 fn named(state: &str, kind: &str) -> Vec<String> {

@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     net::{Ipv4Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
+    process::Command,
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicU32, Ordering},
@@ -13,7 +14,10 @@ use std::{
 
 use aguacero::config::{Config, Stream, Via};
 use tempfile::TempDir;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    task::spawn_blocking,
+};
 
 use crate::{
     archive::Archive,
@@ -21,6 +25,7 @@ use crate::{
     declaration::{via_of_all, with_routes_by, with_topics_called},
     eventually::once,
     kafka::{Kafka, Record},
+    postgres::Postgres,
     process::{Kind, NotReady, Process},
     services::{Services, address_of},
     shown::Redis,
@@ -45,6 +50,8 @@ pub struct Builder {
     settings: BTreeMap<String, String>,
     without: BTreeSet<Kind>,
     consumers: usize,
+    tables: usize,
+    table_database: Option<String>,
     pods: usize,
     is_wired: bool,
     has_clocks: bool,
@@ -67,6 +74,8 @@ pub enum Link {
     MongoDb,
     /// Of redis-writers and consumers to Redis.
     Redis,
+    /// Of `consumer tables` to PostgreSQL.
+    Postgres,
 }
 
 /// A pipeline that runs. Dropped, it is killed; if a test failed, it shows the ends of all logs.
@@ -83,6 +92,8 @@ pub struct Pipeline {
     pub pods: Vec<Pod>,
     /// From Kafka into MongoDB.
     pub consumers: Vec<Process>,
+    /// From Kafka into PostgreSQL, if it has them.
+    pub tables: Vec<Process>,
     /// Pages for people, if it has them.
     pub console: Option<Process>,
     /// The file, as every process has read it.
@@ -93,9 +104,12 @@ pub struct Pipeline {
     pub archive: Archive,
     /// This pipeline's own database of Redis.
     pub redis: Redis,
+    /// This pipeline's own database of PostgreSQL, if it has tables.
+    pub postgres: Option<Postgres>,
     /// What the processes are connected by, if it is wired.
     pub wires: Vec<(Link, Wire)>,
     database: String,
+    owner_of_tables: BTreeMap<String, String>,
     prefix: String,
     via: Option<Via>,
     group: String,
@@ -142,6 +156,21 @@ impl Builder {
     #[must_use]
     pub fn consumers(mut self, consumers: usize) -> Self {
         self.consumers = consumers;
+        self
+    }
+
+    /// With so many `consumer tables`, each with a lasting name of its own, and a database of its own in PostgreSQL.
+    #[must_use]
+    pub fn tables(mut self, tables: usize) -> Self {
+        self.tables = tables;
+        self
+    }
+
+    /// Its tables are in the database of this name, which is there, and stays: where there are rights, in the only
+    /// one that they are given in.
+    #[must_use]
+    pub fn tables_in(mut self, database: &str) -> Self {
+        self.table_database = Some(database.to_owned());
         self
     }
 
@@ -230,6 +259,15 @@ impl Builder {
         let database = self.settings.get(&variable("mongodb.database"));
         let database = database.cloned().unwrap_or(format!("e2e-{id}"));
         let group = format!("{test}-{id}");
+        let postgres = match self.tables {
+            0 => None,
+            _ => {
+                let name = self.table_database.clone();
+                let name = name.unwrap_or(format!("e2e-{id}"));
+                Some(Postgres::open(&services, &name).await)
+            }
+        };
+        let mut postgres_seen = postgres.as_ref().map(|p| p.url().to_owned());
 
         let mut wires = Vec::new();
         let (mut brokers, mut mongodb, mut redis_seen) = (
@@ -260,6 +298,13 @@ impl Builder {
                 mongodb = format!("mongodb://{}/?directConnection=true", wire.address);
                 wires.push((Link::MongoDb, wire));
             }
+            if let Some(postgres) = &postgres
+                && let Some(address) = address_of(postgres.url())
+            {
+                let wire = Wire::to_port(address).await;
+                postgres_seen = Some(postgres.url_by(&wire.address.to_string()));
+                wires.push((Link::Postgres, wire));
+            }
         }
         let mut environment = BTreeMap::new();
         for (key, value) in [
@@ -271,6 +316,10 @@ impl Builder {
         ] {
             environment.insert(variable(key), value);
         }
+        if let Some(url) = postgres_seen {
+            environment.insert(variable("postgres.url"), url);
+            environment.insert(variable("tables.group"), format!("{group}-tables"));
+        }
         environment.extend(wasm_files());
         environment.extend(self.settings.clone());
         let new = |name: &str, kind: Kind, settings: &[(&str, &str)]| {
@@ -278,12 +327,16 @@ impl Builder {
             seen.extend(environment.clone());
             process(name, kind, folder.path(), &file, seen, settings)
         };
-        let consumer = |i: usize| match self.consumers {
-            1 => new("consumer", Kind::Consumer, &[]),
-            _ => {
-                let name = format!("consumer-{i}");
-                new(&name, Kind::Consumer, &[("consumer.instance", &name)])
-            }
+        let several = |kind: Kind, count: usize| -> Vec<Process> {
+            let one = |i: usize| match count {
+                1 => new(kind.name(), kind, &[]),
+                _ => {
+                    let name = format!("{}-{i}", kind.name());
+                    let instance = format!("{}.instance", kind.name());
+                    new(&name, kind, &[(&instance, &name)])
+                }
+            };
+            (0..count).map(one).collect()
         };
         let mut vias = config.vias();
         if vias.is_empty() {
@@ -340,7 +393,8 @@ impl Builder {
             });
         }
         let first = pods.remove(0);
-        let consumers: Vec<_> = (0..self.consumers).map(consumer).collect();
+        let consumers = several(Kind::Consumer, self.consumers);
+        let tables = several(Kind::Tables, self.tables);
         let console = self.has_console.then(|| {
             let listen = free_address().to_string();
             let mut settings = vec![
@@ -370,13 +424,16 @@ impl Builder {
             address: first.address,
             pods,
             consumers,
+            tables,
             console,
             kafka: Kafka::with(config.kafka.clone()),
             archive: Archive::open(&config.mongodb, &database).await,
             config,
             redis,
+            postgres,
             wires,
             database,
+            owner_of_tables: services.owner_of_tables(),
             prefix,
             via,
             group,
@@ -401,6 +458,8 @@ impl Pipeline {
             settings: BTreeMap::new(),
             without: BTreeSet::new(),
             consumers: 1,
+            tables: 0,
+            table_database: None,
             pods: 1,
             is_wired: false,
             has_clocks: false,
@@ -425,7 +484,29 @@ impl Pipeline {
         (self.config.topics, self.config.streams) = (declared.topics, declared.streams);
     }
 
+    /// `consumer tables VERB` as who owns the database, to which [`Process::command`] has no right where there are rights.
+    ///
+    /// # Panics
+    /// This pipeline has no tables.
+    #[must_use]
+    pub fn tables_as_owner(&self, verb: &str) -> Command {
+        let mut command = self.tables[0].command(&format!("tables {verb}"));
+        command.envs(&self.owner_of_tables);
+        command
+    }
+
+    /// Makes the tables that are declared.
+    pub async fn apply_tables(&self) {
+        let mut apply = self.tables_as_owner("apply");
+        let output = spawn_blocking(move || apply.output()).await;
+        let output = output.expect("joined").expect("a program that runs");
+        assert!(output.status.success(), "tables apply: {output:?}");
+    }
+
     async fn try_start(&mut self, without: &BTreeSet<Kind>) -> Result<(), NotReady> {
+        if !self.tables.is_empty() && !without.contains(&Kind::Tables) {
+            self.apply_tables().await;
+        }
         let mut starting = Vec::new();
         for process in self.processes_mut() {
             if !without.contains(&process.kind()) {
@@ -531,6 +612,7 @@ impl Pipeline {
             .chain([&self.redis_writer, &self.gateway])
             .chain(pods)
             .chain(&self.consumers)
+            .chain(&self.tables)
             .chain(&self.console)
     }
 
@@ -549,6 +631,7 @@ impl Pipeline {
             .chain([&mut self.redis_writer, &mut self.gateway])
             .chain(pods)
             .chain(&mut self.consumers)
+            .chain(&mut self.tables)
             .chain(&mut self.console)
             .collect()
     }
@@ -571,9 +654,10 @@ impl Pipeline {
     /// the test's is busy with dropping this.
     fn forget(&self) {
         let topics: Vec<_> = self.config.topics.iter().map(|t| t.name.clone()).collect();
-        let (kafka, archive) = (
+        let (kafka, archive, postgres) = (
             self.kafka.clone(),
             (self.config.mongodb.clone(), self.database.clone()),
+            self.postgres.clone(),
         );
         let forgetting = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
@@ -582,6 +666,9 @@ impl Pipeline {
             runtime.expect("a runtime").block_on(async {
                 kafka.forget(&topics).await;
                 Archive::open(&archive.0, &archive.1).await.forget().await;
+                if let Some(postgres) = postgres {
+                    postgres.forget().await;
+                }
             });
         });
         _ = forgetting.join();
@@ -628,7 +715,7 @@ fn process(
     settings: &[(&str, &str)],
 ) -> Process {
     let admin = free_address();
-    let table = kind.program().replace('-', "_");
+    let table = kind.name().replace('-', "_");
     environment.insert(variable(&format!("{table}.admin")), admin.to_string());
     for (key, value) in settings {
         environment.insert(variable(key), (*value).to_owned());

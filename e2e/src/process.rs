@@ -41,6 +41,8 @@ pub enum Kind {
     RedisWriter,
     /// From Kafka into MongoDB.
     Consumer,
+    /// From Kafka into PostgreSQL: a command of the consumer's program.
+    Tables,
     /// Pages for people.
     Console,
 }
@@ -93,8 +95,8 @@ impl Kind {
     /// As whom it talks to the stores: what produces does the same, whatever it runs in.
     pub(crate) fn user(self) -> &'static str {
         match self {
-            Self::WasmProducer => Self::KafkaProducer.program(),
-            other => other.program(),
+            Self::WasmProducer => Self::KafkaProducer.name(),
+            other => other.name(),
         }
     }
 
@@ -106,8 +108,25 @@ impl Kind {
             Self::KafkaProducer => "kafka-producer",
             Self::WasmProducer => "wasm-producer",
             Self::RedisWriter => "redis-writer",
-            Self::Consumer => "consumer",
+            Self::Consumer | Self::Tables => "consumer",
             Self::Console => "console",
+        }
+    }
+
+    /// What it is called, in the configuration too: the program's name, unless it is one of several that this can be.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Tables => "tables",
+            other => other.program(),
+        }
+    }
+
+    /// The verbs by which its program becomes it.
+    fn verbs(self) -> &'static str {
+        match self {
+            Self::Tables => "tables run",
+            _ => "run",
         }
     }
 
@@ -167,7 +186,7 @@ impl Process {
             .open(&self.log)
             .expect("a log in our own folder");
         let child = self
-            .command("run")
+            .command(self.kind.verbs())
             .stdin(Stdio::null())
             .stdout(clone(&log))
             .stderr(log)
@@ -414,7 +433,9 @@ impl Process {
             .unwrap_or_default()
     }
 
-    pub(crate) fn log_tail(&self) -> String {
+    /// The end of that, under its name.
+    #[must_use]
+    pub fn log_tail(&self) -> String {
         let log = self.log();
         let lines: Vec<_> = log.lines().collect();
         let tail = &lines[lines.len().saturating_sub(TAIL_LINES)..];

@@ -5,7 +5,9 @@ use std::{collections::BTreeMap, env, net::SocketAddr, path::Path};
 use anyhow::Context as _;
 use serde_json::Value;
 
-/// The addresses of Kafka, MongoDB and Redis.
+const POSTGRES: &str = "AGUACERO_POSTGRES_URL";
+
+/// The addresses of Kafka, MongoDB and Redis, and of PostgreSQL where it was asked for.
 #[derive(Debug, Clone)]
 pub struct Services {
     /// `host:port`
@@ -14,11 +16,13 @@ pub struct Services {
     pub mongodb: String,
     /// Redis' URL, with any database.
     pub redis: String,
+    /// PostgreSQL's URL, with the database of `scripts/services`, if it was told `--postgres`.
+    pub postgres: Option<String>,
     /// For each broker that has a listener to be reached through a proxy: where it tells clients to
     /// connect to, and where it listens.
     pub kafka_wires: Vec<(SocketAddr, SocketAddr)>,
     /// What else the environment says of them, by variable: TLS, and the user who may do everything. Empty
-    /// unless `scripts/services` was told `--secure`.
+    /// unless `scripts/services` was told `--secure`, but for who owns the database in PostgreSQL.
     pub access: BTreeMap<String, String>,
 }
 
@@ -30,16 +34,22 @@ impl Services {
             brokers: variable("AGUACERO_KAFKA_BROKERS"),
             mongodb: variable("AGUACERO_MONGODB_URI"),
             redis: variable("AGUACERO_REDIS_URL"),
+            postgres: env::var(POSTGRES).ok().filter(|url| !url.is_empty()),
             kafka_wires: kafka_wires().unwrap_or_default(),
             access: access(),
         }
     }
 
-    /// [`Self::access`] for one of the programs, which has a user of its own, with no more rights than it needs.
+    /// [`Self::access`] for one of the programs, which has a user of its own, with no more rights than it needs, where
+    /// there are passwords.
     #[must_use]
     pub fn access_of(&self, program: &str) -> BTreeMap<String, String> {
+        let has_password = |store: &str| {
+            let file = format!("{store}_PASSWORD_FILE");
+            self.access.contains_key(&file)
+        };
         let of_program = |(name, value): (&String, &String)| {
-            let value = if name.ends_with("_USERNAME") {
+            let value = if name.strip_suffix("_USERNAME").is_some_and(has_password) {
                 program.to_owned()
             } else if name.ends_with("_PASSWORD_FILE") {
                 Path::new(value)
@@ -67,7 +77,15 @@ impl Services {
         Ok(state["services"].take())
     }
 
-    /// The process of a service that `scripts/services` has started: `kafka`, `mongodb` or `redis`.
+    /// [`Self::access`] to PostgreSQL alone: as who owns the database.
+    #[must_use]
+    pub fn owner_of_tables(&self) -> BTreeMap<String, String> {
+        let all = self.access.iter();
+        let of_postgres = all.filter(|(name, _)| name.starts_with("AGUACERO_POSTGRES_"));
+        of_postgres.map(|(n, v)| (n.clone(), v.clone())).collect()
+    }
+
+    /// The process of a service that `scripts/services` has started: `kafka`, `mongodb`, `redis` or `postgres`.
     ///
     /// # Errors
     /// As of [`Self::started`], or there is no such service.
@@ -90,16 +108,19 @@ impl Services {
 }
 
 fn access() -> BTreeMap<String, String> {
-    const ADDRESSES: [&str; 3] = [
+    const ADDRESSES: [&str; 4] = [
         "AGUACERO_KAFKA_BROKERS",
         "AGUACERO_MONGODB_URI",
         "AGUACERO_REDIS_URL",
+        POSTGRES,
     ];
     let is_access = |name: &str| {
-        let of_store = ["KAFKA_", "MONGODB_", "REDIS_"].iter().any(|store| {
-            name.strip_prefix("AGUACERO_")
-                .is_some_and(|n| n.starts_with(store))
-        });
+        let of_store = ["KAFKA_", "MONGODB_", "REDIS_", "POSTGRES_"]
+            .iter()
+            .any(|store| {
+                name.strip_prefix("AGUACERO_")
+                    .is_some_and(|n| n.starts_with(store))
+            });
         of_store && !ADDRESSES.contains(&name)
     };
     env::vars().filter(|(name, _)| is_access(name)).collect()

@@ -140,9 +140,9 @@ impl Service {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Killed(kind) => write!(f, "{} killed", kind.program()),
-            Self::Frozen(kind) => write!(f, "{} frozen", kind.program()),
-            Self::Restarted(kind) => write!(f, "{} restarted", kind.program()),
+            Self::Killed(kind) => write!(f, "{} killed", kind.name()),
+            Self::Frozen(kind) => write!(f, "{} frozen", kind.name()),
+            Self::Restarted(kind) => write!(f, "{} restarted", kind.name()),
             Self::ServiceKilled(service) => write!(f, "{} killed", service.name()),
             Self::ServiceFrozen(service) => write!(f, "{} frozen", service.name()),
             Self::RedisEmptied => f.write_str("redis emptied"),
@@ -163,7 +163,7 @@ impl fmt::Display for Fault {
             Self::RedisFull => f.write_str("redis full"),
             Self::KafkaDiskFull => f.write_str("kafka's disk full"),
             Self::TopicRecreated => f.write_str("topic recreated"),
-            Self::ClockStepped(kind) => write!(f, "{}'s clock back", kind.program()),
+            Self::ClockStepped(kind) => write!(f, "{}'s clock back", kind.name()),
             Self::Cut(link) => write!(f, "{} cut", ends(*link)),
             Self::Held(link) => write!(f, "{} held", ends(*link)),
         }
@@ -189,6 +189,7 @@ fn ends(link: Link) -> &'static str {
         Link::Kafka => "any - kafka",
         Link::MongoDb => "consumer - mongodb",
         Link::Redis => "any - redis",
+        Link::Postgres => "tables - postgres",
     }
 }
 

@@ -138,6 +138,7 @@ async fn is_turned_away<const N: usize, const M: usize>(
         Kind::KafkaProducer | Kind::WasmProducer => &mut pipeline.producer,
         Kind::RedisWriter => &mut pipeline.redis_writer,
         Kind::Consumer => pipeline.consumer(),
+        Kind::Tables => &mut pipeline.tables[0],
         Kind::Console => unreachable!("it is served while the stores are away"),
     };
     process.start();
