@@ -35,18 +35,60 @@ impl Cpu {
 
 /// What process `pid` has had so far; in steps of 10 ms.
 pub fn of(pid: u32) -> anyhow::Result<Cpu> {
+    let [user, system, ..] = times(pid)?;
+    Ok(Cpu { user, system })
+}
+
+/// What process `pid` has had so far with those that it has started, whether they run or have ended.
+pub fn of_family(pid: u32) -> anyhow::Result<Duration> {
+    let mut sum: Duration = times(pid)?.iter().sum();
+    for entry in std::fs::read_dir("/proc")?.flatten() {
+        let child = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse().ok());
+        if let Some(child) = child.filter(|child| parent(*child) == Some(pid)) {
+            // One that ends meanwhile is counted by its parent the next time.
+            sum += times(child).map_or(Duration::ZERO, |times| times.iter().sum());
+        }
+    }
+    Ok(sum)
+}
+
+/// What those have had that this process has started, and that have ended.
+pub fn of_children() -> anyhow::Result<Duration> {
+    let [_, _, user, system] = times(std::process::id())?;
+    Ok(user + system)
+}
+
+fn parent(pid: u32) -> Option<u32> {
+    fields(pid)
+        .ok()?
+        .split_ascii_whitespace()
+        .nth(1)?
+        .parse()
+        .ok()
+}
+
+/// Of itself in its own code and in the kernel, and the same of children that have ended.
+fn times(pid: u32) -> anyhow::Result<[Duration; 4]> {
+    // utime, stime, cutime and cstime are fields 14 to 17, of which the first two are not here.
+    let fields = fields(pid)?;
+    let per_second = rustix::param::clock_ticks_per_second() as f64;
+    let times: Vec<_> = fields
+        .split_ascii_whitespace()
+        .skip(11)
+        .take(4)
+        .filter_map(|ticks| ticks.parse::<u64>().ok())
+        .map(|ticks| Duration::from_secs_f64(ticks as f64 / per_second))
+        .collect();
+    let times = times.try_into().ok();
+    times.with_context(|| format!("/proc/{pid}/stat: {fields}"))
+}
+
+/// Of `/proc/PID/stat`, what comes behind the name, which may hold anything.
+fn fields(pid: u32) -> anyhow::Result<String> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))
         .with_context(|| format!("process {pid} is gone"))?;
-    // The name, in parentheses, may hold anything; utime and stime are fields 14 and 15.
-    let fields = stat.rsplit(')').next().unwrap_or_default();
-    let mut fields = fields.split_ascii_whitespace().skip(11);
-    let per_second = rustix::param::clock_ticks_per_second() as f64;
-    let mut time = || {
-        let ticks: u64 = fields.next()?.parse().ok()?;
-        Some(Duration::from_secs_f64(ticks as f64 / per_second))
-    };
-    let (user, system) = time()
-        .zip(time())
-        .with_context(|| format!("/proc/{pid}/stat: {stat}"))?;
-    Ok(Cpu { user, system })
+    Ok(stat.rsplit(')').next().unwrap_or_default().to_owned())
 }
