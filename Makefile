@@ -1,13 +1,13 @@
 # The list of commands; `make` alone prints it. The scripts do the work and install what they need.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up look down test lint cluster cluster-up cluster-down cluster-test chaos rolling-restarts fuzz siege \
-        perf perf-quick kafka-study routes fan-in images clean
+.PHONY: help demo up look down test lint cluster cluster-up cluster-down cluster-test chaos chaos-tables rolling-restarts fuzz siege \
+        perf perf-quick kafka-study routes fan-in tables-throughput images clean
 
 help: ## print this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: ## 10,000 weather tweets through everything, and the count of each store (KEEP=1 leaves it up; APP=votes: votes, two routes)
+demo: ## 10,000 weather tweets through everything, and the count of each store (KEEP=1 leaves it up; APP=votes: votes, two routes; APP=guild: street vendors)
 	@scripts/demo
 
 up: ## services and the processes, to stay; again, the processes anew (PORT=8080 APP=votes CONFIG=aguacero.toml)
@@ -25,7 +25,7 @@ test: ## lints, tests on real Kafka, MongoDB and Redis, and the instructions of 
 lint: ## rustfmt and clippy, warnings denied
 	@scripts/test lint
 
-cluster: ## a real Kubernetes on this machine, 10,000 tweets through its Ingress, and every count (APP=votes, KEEP=1, CONTEXT=kind-…)
+cluster: ## a real Kubernetes on this machine, 10,000 tweets through its Ingress, and every count (APP=votes, APP=guild, KEEP=1, CONTEXT=kind-…)
 	@scripts/cluster run
 
 cluster-up: ## that Kubernetes alone, to stay: scripts/cluster kubectl …
@@ -41,6 +41,9 @@ images: ## container images of all processes, their sizes and what is in them (A
 
 chaos: ## kills, outages and mixtures of them under load, judged (ARGS="--rounds 40 --brokers 3 --members 3")
 	@scripts/chaos $(ARGS)
+
+chaos-tables: ## kills of consumer tables and of PostgreSQL under load: is each event one row? (about 20 minutes; ARGS="--kills 20 --postgres-kills 5")
+	@scripts/chaos --tables $(ARGS)
 
 rolling-restarts: ## gateways restarted under load: is one request lost? (ARGS="--restarts 1000 --gateways 2")
 	@scripts/rolling-restarts $(ARGS)
@@ -65,6 +68,9 @@ routes: ## gRPC beside WebAssembly, and what makes the difference: docs/routes.m
 
 fan-in: ## one gateway, ten and fifty before three brokers: the figures of docs/scale.md (about 10 minutes)
 	@scripts/fan-in $(ARGS)
+
+tables-throughput: ## a million rows by consumer tables, beside COPY of the same rows (about 5 minutes; ARGS="--rows 100000 --rounds 5")
+	@scripts/tables-throughput $(ARGS)
 
 clean: ## remove what was built
 	@cargo clean

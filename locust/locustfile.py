@@ -9,6 +9,7 @@ import json
 import logging
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 
 import figures
@@ -37,7 +38,8 @@ def add_options(parser):
     group.add_argument("--requests", metavar="N", type=int, default=10_000, env_var="AGUACERO_REQUESTS",
                        help="send exactly so many requests, then quit (default: 10000)")
     group.add_argument("--routes", metavar="PATH[=WEIGHT],…", action="append", default=[],
-                       help="where to post: a path, or several with their weights; may be given again (default: /input)")
+                       help="where to post: a path, or several with their weights; may be given again (default: where each "
+                            "record says, {\"/ventas\": {…}}; else /input)")
     group.add_argument("--host-header", metavar="NAME", default="", help="the name to ask for, where --host is an address: "
                        "an Ingress goes by it (default: that of --host)")
     group.add_argument("--lenient", action="store_true",
@@ -53,8 +55,7 @@ def prepare(environment, runner, **_):
     if options.requests < 1:
         give_up("--requests must be at least 1")
     try:
-        loaded = records.read(options.records, options.lenient)
-        to = routes.parse(options.routes or [DEFAULT_ROUTE])
+        run = runs(options)
     except (records.Refused, ValueError) as refusal:
         give_up(refusal)
 
@@ -65,11 +66,22 @@ def prepare(environment, runner, **_):
     @environment.events.test_start.add_listener
     def begin(**_):
         global active
-        active = ActiveRun(environment, Run(loaded, options.requests, to))
+        active = ActiveRun(environment, run())
 
     @environment.events.quitting.add_listener
     def close(**_):
         environment.process_exit_code = active.close(options.summary) if active else 1
+
+
+def runs(options):
+    """Makes a run of what is to be sent, as often as somebody starts one."""
+    loaded = records.read(options.records, options.lenient)
+    parts = routes.addressed(loaded)
+    if parts is None:
+        return partial(Run, loaded, options.requests, routes.parse(options.routes or [DEFAULT_ROUTE]))
+    if options.routes:
+        raise ValueError(f"each record of {options.records} says where it goes: leave --routes out")
+    return partial(Run.addressed, parts, options.requests)
 
 
 def give_up(message):

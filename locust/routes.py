@@ -1,8 +1,13 @@
-"""Where records are sent: paths, each with a weight, as `/votes/grpc=3,/votes/wasm=1` says."""
+"""Where records are sent: paths, each with a weight, as `/votes/grpc=3,/votes/wasm=1` says; or where each record says itself."""
 
+import json
+import re
+from collections import Counter
 from dataclasses import dataclass
 
 WEIGHT_MAX = 1_000_000
+ADDRESS = re.compile(r'\{\s*"(/[^"\\]*)"\s*:\s*(?=\{)')
+ADDRESS_END = re.compile(r"\s*\}")
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,32 @@ def route(text):
     if equals and not (weight.isascii() and weight.isdigit() and 1 <= int(weight) <= WEIGHT_MAX):
         raise ValueError(f"the weight of {path} is {weight!r}, and should be a number from 1 to {WEIGHT_MAX:,}")
     return Route(path, int(weight) if equals else 1)
+
+
+def addressed(records):
+    """Of records that are written {"/ventas": {…}}: the path of each, and the bytes that are sent there. None if they are
+    not; a ValueError has words if only some are."""
+    parts = list(map(address, records))
+    if None not in parts:
+        return parts
+    if any(parts):
+        raise ValueError(f"record {parts.index(None) + 1} does not say where it goes, and others do: "
+                         'write each as {"/ventas": {…}}, or none')
+    return None
+
+
+def address(record):
+    text = record.decode("utf-8")
+    begin = ADDRESS.match(text)
+    if not begin:
+        return None
+    _, end = json.JSONDecoder(parse_int=str, parse_float=str).raw_decode(text, begin.end())
+    return (begin[1], text[begin.end() : end].encode("utf-8")) if ADDRESS_END.fullmatch(text, end) else None
+
+
+def of(parts):
+    """The routes of addressed records: each has as much weight as records."""
+    return [Route(path, count) for path, count in Counter(path for path, _ in parts).items()]
 
 
 class Turns:

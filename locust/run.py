@@ -5,7 +5,7 @@ from array import array
 from collections import Counter
 
 from figures import in_ms, percentile, percentiles
-from routes import Turns
+from routes import Turns, of
 
 RECENT = 20_000
 
@@ -43,16 +43,25 @@ class Tally:
 class Run:
     """Shared by all users. They are greenlets of one thread, so nothing here needs a lock."""
 
-    def __init__(self, records, requests, routes):
+    def __init__(self, records, requests, routes, places=None):
+        """`places`: for each record, that of its route; without them the routes take turns."""
         self.records = records
         self.requests = requests
         self.routes = routes
+        self.places = places
         self.turns = Turns(routes)
         self.sent = 0
         self.all = Tally()
         self.of_route = [Tally() for _ in routes]
         self.started = self.ended = None
         self.cpu_started = self.cpu_ended = 0.0
+
+    @classmethod
+    def addressed(cls, parts, requests):
+        """Of records that each say where they go, as routes.addressed() has them."""
+        routes = of(parts)
+        at = {route.path: place for place, route in enumerate(routes)}
+        return cls([record for _, record in parts], requests, routes, [at[path] for path, _ in parts])
 
     def next(self):
         """The record to send now and the place of its route, or None when all are sent. No record is sent twice before
@@ -61,8 +70,9 @@ class Run:
             return None
         if self.started is None:
             self.started, self.cpu_started = time.perf_counter(), time.process_time()
+        index = self.sent % len(self.records)
         self.sent += 1
-        return self.records[(self.sent - 1) % len(self.records)], self.turns.next()
+        return self.records[index], self.places[index] if self.places else self.turns.next()
 
     def answered(self, route, milliseconds, failure=None):
         self.ended, self.cpu_ended = time.perf_counter(), time.process_time()

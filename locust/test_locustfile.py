@@ -86,6 +86,17 @@ class TheRun(unittest.TestCase):
         self.assertEqual((self.paths, len(figures["routes"])), ({"/input": 10}, 1))
         self.assertNotIn("p99.9", done.stdout)
 
+    def test_records_that_say_where_they_go_are_sent_there(self):
+        file = b"[" + b",\n".join(b'{"/%b": %b}' % (path, record) for path, record in zip([b"a", b"b", b"b"], WRITTEN)) + b"]"
+        done, figures, bodies = self.locust(lambda count: (200, {}), "--requests", "3", file=file)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(self.paths, {"/a": 1, "/b": 2})
+        self.assertEqual(Counter(bodies), Counter(WRITTEN[:3]))
+        self.assertEqual([(route["path"], route["requests"]) for route in figures["routes"]], [("/a", 1), ("/b", 2)])
+        done, _, bodies = self.locust(lambda count: (200, {}), "--routes", "/c", file=file)
+        self.assertEqual((done.returncode, bodies), (2, []))
+        self.assertIn("leave --routes out", done.stderr)
+
     def test_a_route_that_is_none_is_refused_before_anything_is_sent(self):
         done, _, bodies = self.locust(lambda count: (200, {}), "--routes", "/a=none")
         self.assertEqual((done.returncode, bodies), (2, []))

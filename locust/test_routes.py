@@ -38,6 +38,27 @@ class Turns(unittest.TestCase):
         self.assertEqual([turns.next() for _ in range(4)], [0, 1, 0, 1])
 
 
+class Addressed(unittest.TestCase):
+    WRITTEN = [b'{"/ventas": {"a":  "\\u00f1"}}', b'{ "/miembros" :\n{} }', b'{"/ventas":{"b": {"/ventas": {}}}}']
+
+    def test_each_record_goes_where_it_says_with_its_own_bytes(self):
+        parts = routes.addressed(self.WRITTEN)
+        self.assertEqual(parts, [("/ventas", b'{"a":  "\\u00f1"}'), ("/miembros", b"{}"), ("/ventas", b'{"b": {"/ventas": {}}}')])
+        self.assertEqual(routes.of(parts), [Route("/ventas", 2), Route("/miembros", 1)])
+        run = Run.addressed(parts, 4)
+        sent = [run.next() for _ in range(5)]
+        self.assertEqual(sent, [(parts[0][1], 0), (parts[1][1], 1), (parts[2][1], 0), (parts[0][1], 0), None])
+
+    def test_records_that_say_nothing_are_as_they_were(self):
+        for record in (b'{"texto": {}}', b'{"/a": 1}', b'{"/a": {}, "/b": {}}', b'{"/a": {}, "b": 1}', b"{}", b'{"": {}}',
+                       b'{"/\\u0061": {}}'):
+            self.assertIsNone(routes.addressed([record]), record)
+
+    def test_a_file_where_only_some_do_is_refused_with_the_first_that_does_not(self):
+        with self.assertRaisesRegex(ValueError, "record 2 does not say"):
+            routes.addressed([self.WRITTEN[0], b'{"texto": "a"}'])
+
+
 class Told(unittest.TestCase):
     def run_of(self, weights, requests):
         run = Run([b"1", b"2", b"3"], requests, routes.parse([weights]))

@@ -90,7 +90,7 @@ class TheGenerator(unittest.TestCase):
         for index in range(3_000):
             country, letters = words.COUNTRIES[index % 20]
             author = generate.Author(dice, country, generate.flag_of(letters))
-            yield getattr(author, kind)(dice.log_normal(*generate.LENGTHS[kind]))
+            yield getattr(author, kind)(generate.log_normal(dice, *generate.LENGTHS[kind]))
 
     def assert_close(self, measured, wanted):
         for got, want in zip(measured, wanted):

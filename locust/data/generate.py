@@ -8,21 +8,15 @@ countries follows what was measured on real ones (see LENGTHS and the constants 
 the records are written as Python clients do, in ASCII with \\uXXXX, names of fields included.
 """
 
-import argparse
-import json
 import math
-import unicodedata
-from bisect import bisect
-from itertools import accumulate
-from pathlib import Path
-from random import Random
 from statistics import NormalDist
 
+import making
 import words
+from making import Dice
 
 SEED = 20261121
 RECORDS = 10_000
-OUT = Path(__file__).resolve().parent / "tweets.json"
 
 # Characters: log-normal, as mu and sigma of the logarithm, and the bounds that nobody exceeds.
 LENGTHS = {"personal": (4.10, 0.60, 10, 235), "news": (5.07, 0.34, 60, 320)}
@@ -60,24 +54,9 @@ ODD = [
 ]
 
 
-class Dice:
-    """Chances drawn from `Random.random` alone, the one method whose sequence is promised for all versions."""
-
-    def __init__(self, seed):
-        self.random = Random(seed).random
-
-    def chance(self, share):
-        return self.random() < share
-
-    def below(self, count):
-        return int(self.random() * count)
-
-    def pick(self, choices):
-        return choices[self.below(len(choices))]
-
-    def log_normal(self, mu, sigma, least, most):
-        value = math.exp(mu + sigma * NormalDist().inv_cdf(1 - self.random()))
-        return round(min(max(value, least), most))
+def log_normal(dice, mu, sigma, least, most):
+    value = math.exp(mu + sigma * NormalDist().inv_cdf(1 - dice.random()))
+    return round(min(max(value, least), most))
 
 
 class Author:
@@ -197,40 +176,28 @@ def flag_of(letters):
 def tweets(count, seed=SEED):
     """Pairs of a text and a country."""
     dice = Dice(seed)
-    until = list(accumulate(1 / rank for rank in range(1, len(words.COUNTRIES) + 1)))
-    odd = odd_places(count)
+    odd = making.places(ODD, count, ODD_NEEDS_RECORDS)
     written, seen = [], set()
     for index in range(count):
-        country, letters = words.COUNTRIES[bisect(until, dice.random() * until[-1])]
+        country, letters = dice.zipf(words.COUNTRIES)
         if index in odd:
             written.append(odd[index])
         elif written and dice.chance(REPEATED_SHARE):
             written.append((dice.pick(written)[0], country))
         else:
             text = unseen_text(Author(dice, country, flag_of(letters)), seen)
-            written.append((text, misspelt(dice, country) if dice.chance(MISSPELT_COUNTRY_SHARE) else country))
+            written.append((text, dice.pick(making.misspellings(country)) if dice.chance(MISSPELT_COUNTRY_SHARE) else country))
     return written
-
-
-def odd_places(count):
-    """The odd records, spread evenly over the file."""
-    odd = ODD if count >= ODD_NEEDS_RECORDS else []
-    return {(place + 1) * count // (len(odd) + 1): record for place, record in enumerate(odd)}
 
 
 def unseen_text(author, seen):
     kind = "news" if author.dice.chance(NEWS_SHARE) else "personal"
     while True:
-        length = author.dice.log_normal(*LENGTHS[kind])
+        length = log_normal(author.dice, *LENGTHS[kind])
         text = author.news(length) if kind == "news" else author.personal(length)
         if text not in seen:
             seen.add(text)
             return text
-
-
-def misspelt(dice, country):
-    plain = "".join(c for c in unicodedata.normalize("NFD", country) if not unicodedata.combining(c))
-    return dice.pick([plain, country.lower(), country.upper(), plain.lower(), country + " "])
 
 
 def encoded(dice, texto, country):
@@ -242,25 +209,13 @@ def encoded(dice, texto, country):
     if dice.chance(0.1):
         members.reverse()
     escaped = dice.chance(ESCAPED_SHARE)
-    compact = not escaped and dice.chance(0.5)  # as JavaScript writes it
-    return json.dumps(dict(members), ensure_ascii=escaped, separators=(",", ":") if compact else (", ", ": "))
+    return making.encoded(dict(members), escaped, compact=not escaped and dice.chance(0.5))
 
 
 def document(count=RECORDS, seed=SEED):
-    """The whole file: an array with one record a line."""
     dice = Dice(seed + 1)
-    return "[\n" + ",\n".join(encoded(dice, *tweet) for tweet in tweets(count, seed)) + "\n]\n"
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--records", type=int, default=RECORDS)
-    parser.add_argument("--seed", type=int, default=SEED)
-    parser.add_argument("--out", type=Path, default=OUT)
-    options = parser.parse_args()
-    options.out.write_bytes(document(options.records, options.seed).encode("utf-8"))
-    print(f"{options.records} records, {options.out.stat().st_size / 2**20:.2f} MiB: {options.out}")
+    return making.array(encoded(dice, *tweet) for tweet in tweets(count, seed))
 
 
 if __name__ == "__main__":
-    main()
+    making.main(__doc__, document, "tweets.json", RECORDS, SEED)

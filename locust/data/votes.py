@@ -7,20 +7,16 @@ Every value is a string, also years and ranks, which people write as 9.5, 1st or
 band's albums follow a Zipf law. Every record fits the stream of examples/votes.toml, the odd ones too.
 """
 
-import argparse
-import json
 import unicodedata
 from bisect import bisect
-from itertools import accumulate
-from pathlib import Path
 
+import making
 from bands import BANDS, EDITIONS
-from generate import Dice
+from making import Dice
 
 SEED = 20261129
 # A prime, so that whatever the weights of the routes are, a record goes by another one in the next round.
 RECORDS = 1_499
-OUT = Path(__file__).resolve().parent / "votes.json"
 
 RANK_FORMS = ("{n}", "{n}.5", "{nth}", "#{n}", "{n}/10", "{n}º", "n.º {n}")
 RANK_SHARES = (0.60, 0.74, 0.84, 0.90, 0.95, 0.98, 1.0)  # added up
@@ -52,32 +48,26 @@ ODD = [
 ]
 
 
-def zipf(dice, choices):
-    until = list(accumulate(1 / place for place in range(1, len(choices) + 1)))
-    return choices[bisect(until, dice.random() * until[-1])]
-
-
 def rank(dice):
-    n = zipf(dice, [*range(1, 11)]) if dice.chance(0.5) else 1 + dice.below(10)
+    n = dice.zipf([*range(1, 11)]) if dice.chance(0.5) else 1 + dice.below(10)
     form = RANK_FORMS[bisect(RANK_SHARES, dice.random() * RANK_SHARES[-1])]
     return form.format(n=n, nth=f"{n}{ORDINALS.get(n, 'th')}")
 
 
 def misspelt(dice, name):
-    plain = "".join(c for c in unicodedata.normalize("NFD", name) if not unicodedata.combining(c))
-    return dice.pick([plain, name.lower(), name.upper(), plain.lower(), name + " ", unicodedata.normalize("NFD", name)])
+    return dice.pick([*making.misspellings(name), unicodedata.normalize("NFD", name)])
 
 
 def votes(count=RECORDS, seed=SEED):
     """Name, album, year and rank of each."""
     dice = Dice(seed)
-    odd = odd_places(count)
+    odd = making.places(ODD, count, ODD_NEEDS_RECORDS)
     return [odd[index] if index in odd else vote(dice) for index in range(count)]
 
 
 def vote(dice):
-    name, albums = zipf(dice, BANDS)
-    album, year = zipf(dice, albums)
+    name, albums = dice.zipf(BANDS)
+    album, year = dice.zipf(albums)
     year = str(year)
     if dice.chance(EDITION_SHARE):
         album += dice.pick(EDITIONS)
@@ -88,34 +78,15 @@ def vote(dice):
     return name, album, year, rank(dice)
 
 
-def odd_places(count):
-    """The odd votes, spread evenly over the file."""
-    odd = ODD if count >= ODD_NEEDS_RECORDS else []
-    return {(place + 1) * count // (len(odd) + 1): record for place, record in enumerate(odd)}
-
-
 def encoded(dice, vote):
-    """One record as some client would write it."""
-    escaped = dice.chance(ESCAPED_SHARE)
-    separators = (",", ":") if dice.chance(COMPACT_SHARE) else (", ", ": ")
-    return json.dumps(dict(zip(("name", "album", "year", "rank"), vote)), ensure_ascii=escaped, separators=separators)
+    record = dict(zip(("name", "album", "year", "rank"), vote))
+    return making.encoded(record, dice.chance(ESCAPED_SHARE), dice.chance(COMPACT_SHARE))
 
 
 def document(count=RECORDS, seed=SEED):
-    """The whole file: an array with one record a line."""
     dice = Dice(seed + 1)
-    return "[\n" + ",\n".join(encoded(dice, vote) for vote in votes(count, seed)) + "\n]\n"
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--records", type=int, default=RECORDS)
-    parser.add_argument("--seed", type=int, default=SEED)
-    parser.add_argument("--out", type=Path, default=OUT)
-    options = parser.parse_args()
-    options.out.write_bytes(document(options.records, options.seed).encode("utf-8"))
-    print(f"{options.records} records, {options.out.stat().st_size / 2**10:.0f} KiB: {options.out}")
+    return making.array(encoded(dice, vote) for vote in votes(count, seed))
 
 
 if __name__ == "__main__":
-    main()
+    making.main(__doc__, document, "votes.json", RECORDS, SEED)

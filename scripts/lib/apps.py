@@ -9,11 +9,12 @@ class App:
     sends: str  # in words
     config: str  # this and the records: below the root of the project
     records: str
-    stream: str  # of that configuration, the one that is reckoned up
-    routes: str  # as scripts/locust takes them; ROUTES replaces them
-    fields: tuple  # those that are compared with what was sent
+    stream: str  # of that configuration, the one that is reckoned up; "" all of them, and each record says where it goes
+    routes: str  # as scripts/locust takes them; ROUTES replaces them, unless each record says where it goes
+    fields: tuple  # those that are compared with what was sent; all of them where there are several streams
     values: str  # what these are called
     keys: dict  # what the keys of a counter are called
+    programs: tuple = ()  # beside those that the configuration needs
 
 
 APPS = {app.name: app for app in (
@@ -22,6 +23,7 @@ APPS = {app.name: app for app in (
     App("votes", "votes for bands", "examples/votes.toml", "locust/data/votes.json", "votes", "/votes/grpc=1,/votes/wasm=1",
         ("name", "album", "year", "rank"), "votes",
         {"by_name": "bands", "by_album": "albums", "by_rank": "ranks", "by_name_rank": "bands' ranks"}),
+    App("guild", "records of a guild's day", "examples/guild.toml", "locust/data/guild.json", "", "", (), "", {}, ("guild",)),
 )}
 
 

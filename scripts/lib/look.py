@@ -1,13 +1,16 @@
-"""What is stored and counted, on one screen: for each declared stream its counters and its newest documents."""
+"""What is stored and counted, on one screen: for each declared stream its counters, its newest documents and its table."""
 
+import contextlib
 import json
 import shutil
 import textwrap
 
+import psycopg
 import pymongo
 import redis
-
+import streams
 from pipeline import Failure
+from psycopg import sql
 
 TOP_KEYS = 10
 NEWEST = 3
@@ -19,14 +22,25 @@ def look(declared, env):
     width = shutil.get_terminal_size((100, 24)).columns
     mongodb = pymongo.MongoClient(env["AGUACERO_MONGODB_URI"], serverSelectionTimeoutMS=SECONDS_MAX * 1000)
     counters = redis.Redis.from_url(env["AGUACERO_REDIS_URL"], decode_responses=True, socket_timeout=SECONDS_MAX)
-    with mongodb, counters:
+    with mongodb, counters, contextlib.ExitStack() as stack:
         try:
+            has_tables = bool(streams.tables(declared))
+            tables = stack.enter_context(connected(env)) if has_tables else None
             database = mongodb[declared["database"]]
             for stream in declared["streams"]:
-                print("\n".join([*counted(stream, counters, width), *newest(stream, database, width)]), end="\n\n")
+                lines = [*counted(stream, counters, width), *newest(stream, database, width), *rows(stream, tables)]
+                print("\n".join(lines), end="\n\n")
             print(letters(database[declared["dead_letters"]]), flush=True)
-        except (pymongo.errors.PyMongoError, redis.RedisError) as error:
-            raise Failure(f"MongoDB or Redis did not answer: {error}") from None
+            if has_tables:
+                print(table_letters(tables, declared["tables_group"]), flush=True)
+        except (pymongo.errors.PyMongoError, redis.RedisError, psycopg.Error) as error:
+            raise Failure(f"{'MongoDB, Redis or PostgreSQL' if has_tables else 'MongoDB or Redis'} did not answer: {error}") from None
+
+
+def connected(env):
+    """To PostgreSQL, where each statement is a transaction of its own, as what does not exist yet ends one."""
+    return psycopg.connect(env["AGUACERO_POSTGRES_URL"], user=env["AGUACERO_POSTGRES_USERNAME"], connect_timeout=SECONDS_MAX,
+                           autocommit=True)
 
 
 def counted(stream, counters, width):
@@ -59,11 +73,33 @@ def newest(stream, database, width):
         yield shown(f"    {at:%Y-%m-%d %H:%M:%S} UTC  {text}", width)
 
 
+def rows(stream, tables):
+    if stream["table"]:
+        count = queried(tables, sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(*stream["table"].split("."))))
+        yield f"  rows in table {stream['table']}: {count[0][0]:,}" if count else f"  table {stream['table']}: not made yet"
+
+
 def letters(collection):
     """Not each has a stream: some records do not say whose they are."""
-    counts = {group["_id"]: group["n"] for group in collection.aggregate([{"$group": {"_id": "$stream", "n": {"$sum": 1}}}])}
+    return told("dead letters", {group["_id"]: group["n"] for group in collection.aggregate([{"$group": {"_id": "$stream", "n": {"$sum": 1}}}])})
+
+
+def table_letters(tables, group):
+    """The same of what PostgreSQL has refused."""
+    count = "SELECT stream, count(*) FROM aguacero.dead_letters WHERE consumer_group = %s GROUP BY stream ORDER BY stream"
+    return told("dead letters of tables", dict(queried(tables, count, [group])))
+
+
+def queried(tables, statement, values=None):
+    """All rows; none of what does not exist."""
+    with contextlib.suppress(psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
+        return tables.execute(statement, values).fetchall()
+    return []
+
+
+def told(what, counts):
     words = [f"{stream or 'of no stream'} {count:,}" for stream, count in counts.items()]
-    return f"dead letters: {sum(counts.values()):,}" + (f" ({', '.join(words)})" if words else "")
+    return f"{what}: {sum(counts.values()):,}" + (f" ({', '.join(words)})" if words else "")
 
 
 def wrapped(label, text, width):

@@ -90,8 +90,9 @@ class Pipeline:
     processes = property(lambda self: self.state["processes"])
 
     def environment(self):
-        """Where each process listens and finds the others."""
-        admin = {f"AGUACERO_{variable(process)}_ADMIN": entry["admin"] for process, entry in self.processes.items()}
+        """Where each process of the configuration listens and finds the others."""
+        admin = {f"AGUACERO_{variable(process)}_ADMIN": self.processes[process]["admin"]
+                 for process in streams.processes(self.state["declared"])}
         sockets = {f"AGUACERO_{variable(process)}_SOCKET": f"{self.folder}/{process}.sock"
                    for process in self.processes if process in WITH_SOCKETS}
         listen = {"AGUACERO_GATEWAY_LISTEN": self.listen, "AGUACERO_CONSOLE_LISTEN": self.state["console"]}
@@ -100,20 +101,52 @@ class Pipeline:
     # ---------------------------------------------------------------- start
 
     def start(self, programs, services):
-        """Starts all, with `services` being the variables that say where Kafka, MongoDB and Redis are."""
+        """Starts all, with `services` being the variables that say where Kafka, MongoDB, Redis and PostgreSQL are."""
+        self.save()
+        if "tables" in self.processes:
+            self.apply_tables(programs["tables"], services)
+        for process in list(self.processes):
+            _, verbs = streams.command(process)
+            self.launch(process, [programs[process], *verbs], services)
+
+    def launch(self, process, command, services, output=None):
+        """Starts one of them; what it prints is in its log too, unless there is a file for it."""
+        with open(self.processes[process]["log"], "ab") as log, open(output or os.devnull, "ab") as out:
+            child = subprocess.Popen([*command, "--config", self.state["config"]], cwd=ROOT, env=self.variables(services),
+                                     stdin=subprocess.DEVNULL, stdout=out if output else log, stderr=log, start_new_session=True)
+        self.children[process] = child
+        self.processes[process].update(pid=child.pid, born=born(child.pid))
+        self.save()
+
+    def launch_more(self, process, command, services):
+        """One that reads what the others leave, such as a processor of the guild. What it prints has a file of its own."""
+        port, = free_ports(1)
+        self.processes[process] = {"pid": 0, "born": "", "admin": f"127.0.0.1:{port}", "log": f"{self.folder}/{process}.log"}
+        self.save()
+        self.launch(process, [*command, "--admin", f"127.0.0.1:{port}"], services, self.output(process))
+
+    def output(self, process):
+        return self.folder / f"{process}.out"
+
+    def apply_tables(self, program, services):
+        """Makes what is declared: without it the process `tables` does not start."""
+        applied = self.ask([program, "tables", "apply"], services)
+        if applied.returncode != 0:
+            raise Failure(f"The tables could not be made:\n{applied.stdout}{applied.stderr}".rstrip())
+
+    def ask(self, command, services):
+        """Runs a command that ends; its words are in what this returns."""
+        return subprocess.run([*command, "--config", self.state["config"]], cwd=ROOT, env=self.variables(services), text=True,
+                              errors="replace", stdin=subprocess.DEVNULL, capture_output=True)
+
+    def variables(self, services):
+        """The environment of a program."""
         env = {**os.environ, **services, **self.environment()}
         env.pop("PORT", None)  # of the demo's gateway; the console would take it for its own
-        self.save()
-        for process in self.processes:
-            with open(self.processes[process]["log"], "ab") as log:
-                child = subprocess.Popen([programs[process], "run", "--config", self.state["config"]], cwd=ROOT, env=env,
-                                         stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
-            self.children[process] = child
-            self.processes[process].update(pid=child.pid, born=born(child.pid))
-            self.save()
+        return env
 
-    def wait_ready(self):
-        waiting_for = list(self.processes)
+    def wait_ready(self, processes=None):
+        waiting_for = list(processes or self.processes)
         deadline = time.monotonic() + READY_SECONDS_MAX
         with Waiting("waiting for the processes to be ready") as waiting:
             while waiting_for:

@@ -43,18 +43,23 @@ class Counts:
         return f"Kafka {self.kafka:,}  MongoDB {self.mongodb:,}  Redis {self.total:,}  {sums}".rstrip()
 
 
-def expected(app, stream, sent, requests):
-    """How often the values of each event, and each key of each counter, are sent: the records in turn, again from the first
-    after the last."""
+def repeated(sent, requests):
+    """Each record with how often it is sent: in turn, again from the first after the last."""
     rounds, rest = divmod(requests, len(sent))
+    times = ((record, rounds + (index < rest)) for index, record in enumerate(sent))
+    return [(record, count) for record, count in times if count]
+
+
+def expected(app, stream, sent):
+    """How often the values of each event, and each key of each counter, are sent; `sent` as repeated() has it."""
     values, counters = Counter(), {name: Counter() for name in stream["counters"]}
-    for index, record in enumerate(sent):
-        times = rounds + (index < rest)
-        if times:
-            decoded = json.loads(record)
-            values[values_of(decoded, app, stream)] += times
-            for counter, by in stream["counters"].items():
-                counters[counter][key_of(decoded, [stream["fields"][name] for name in by])] += times
+    for record, times in sent:
+        decoded = json.loads(record)
+        values[values_of(decoded, app, stream)] += times
+        for counter, by in stream["counters"].items():
+            key = key_of(decoded, [stream["fields"][name] for name in by])
+            if key is not None:
+                counters[counter][key] += times
     return values, counters
 
 
@@ -69,7 +74,9 @@ def value_of(document, names):
 
 
 def key_of(document, fields):
-    """What an event counts under, as core/src/counts.rs has it."""
+    """What an event counts under, as core/src/counts.rs has it; None if a field is absent or null."""
+    if any(all(document.get(name) is None for name in names) for names in fields):
+        return None
     values = [value_of(document, names) for names in fields]
     return values[0] if len(values) == 1 else "|".join(value.replace("\\", "\\\\").replace("|", "\\|") for value in values)
 
@@ -97,7 +104,7 @@ class Reckoning:
     def rows(self):
         """What is to be equal, and to what: labels, counts and what they should be. And an example of each difference."""
         requests, counts = self.requests, self.counts
-        values, counters = expected(self.app, self.stream, self.sent, requests)
+        values, counters = expected(self.app, self.stream, repeated(self.sent, requests))
         wrong, example = differing(values, self.values)
         examples = {f"of the {self.app.values}": example} if wrong else {}
         rows = [

@@ -12,6 +12,7 @@ sys.path += [str(SCRIPTS / "cluster.d"), str(SCRIPTS / "services.d"), str(SCRIPT
 
 import apps  # noqa: E402
 import build  # noqa: E402
+import guild_stores  # noqa: E402
 import kubectl  # noqa: E402
 import monitoring  # noqa: E402
 import node  # noqa: E402
@@ -116,14 +117,26 @@ class Apps(unittest.TestCase):
                 self.assertTrue(overlay.name.endswith(end))
 
     def test_only_the_images_of_its_processes_are_built(self):
-        self.assertEqual(run.images_of(apps.APPS["weather"]), ["kafka-producer", "redis-writer", "consumer", "gateway", "console"])
+        weather = ["kafka-producer", "redis-writer", "consumer", "gateway", "console"]
+        self.assertEqual(run.images_of(apps.APPS["weather"]), weather)
+        self.assertEqual(run.images_of(apps.APPS["guild"]), [*weather, "guild"])
+
+    def test_only_an_app_with_tables_has_postgresql(self):
+        self.assertEqual([app.name for app in apps.APPS.values() if "postgres" in run.stores_of(app)], ["guild"])
 
     def test_what_it_is_called_and_where_it_goes_is_checked(self):
-        for variables, words in (({"APP": "vote"}, "should be one of"), ({"ROUTES": "votes"}, "begin with a slash")):
+        for variables, words in (({"APP": "vote"}, "should be one of"), ({"ROUTES": "votes"}, "begin with a slash"),
+                                 ({"APP": "guild", "ROUTES": "/ventas"}, "leave ROUTES out")):
             with mock.patch.dict(run.os.environ, variables), self.assertRaisesRegex(run.Failure, words):
                 run.chosen()
         with mock.patch.dict(run.os.environ, {"APP": "votes", "ROUTES": "/votes/wasm"}):
             self.assertEqual(run.chosen(), (apps.APPS["votes"], "/votes/wasm"))
+        with mock.patch.dict(run.os.environ, {"APP": "guild", "ROUTES": ""}):
+            self.assertEqual(run.chosen(), (apps.APPS["guild"], ""))
+
+    def test_its_paths_are_those_of_its_routes_or_streams(self):
+        self.assertEqual([run.paths(app) for app in apps.APPS.values()], [
+            ["/input"], ["/votes/grpc", "/votes/wasm"], ["/miembros", "/ventas", "/reportes", "/ubicaciones"]])
 
 
 class Stored(unittest.TestCase):
@@ -153,7 +166,34 @@ class Answers(unittest.TestCase):
         self.assertEqual(stores.parse_redis("{}\n{}\n{}\n"), [{}, {}, {}])
 
     def test_kafka(self):
-        self.assertEqual(stores.sum_of_offsets("messages:0:10\nsome warning: 7\nmessages:1:5\n", "messages"), 15)
+        self.assertEqual(stores.parse_offsets("messages:0:10\nsome warning: 7\nmessages:1:5\n", "messages"), {0: 10, 1: 5})
+
+
+class Guild(unittest.TestCase):
+    """What is asked of Kafka and PostgreSQL for the guild's day."""
+
+    def test_records_are_whole_whatever_their_header_has(self):
+        header = b"aguacero:\x01\x1e\n\t:\xff\x06ventas"
+        record = guild_stores.PART.encode().join([b"CreateTime:1700000000123", b"Partition:1", b"Offset:42", header, b"other:x", b'{"a": "\xc3\xb1"}'])
+        self.assertEqual(guild_stores.parse_records(2 * (record + guild_stores.RECORD.encode())),
+                         2 * [(1, 42, 1700000000123, header.removeprefix(b"aguacero:"), b'{"a": "\xc3\xb1"}')])
+
+    def test_rows_are_as_the_calculation_has_them(self):
+        columns = [{"name": "id", "type": "uuid"}, {"name": "visto", "type": "timestamptz"}, {"name": "ubicacion", "type": "point"},
+                   {"name": "stock", "type": "integer"}, {"name": "otra", "type": "point"}]
+        asked = mock.Mock(ask=mock.Mock(return_value='["7a", 1700000000123, "(-33.45,-70.66)", 5, null]\n'))
+        self.assertEqual(guild_stores.rows(asked, "s.carritos", columns), [("7a", 1700000000123, (-33.45, -70.66), 5, None)])
+        query = asked.ask.call_args.args[2][-1]
+        self.assertEqual(query, 'SELECT json_build_array("id", round(extract(epoch FROM "visto") * 1000)::bigint, "ubicacion", "stock", "otra") '
+                                "FROM s.carritos")
+
+    def test_who_has_not_read_all_is_told(self):
+        declared = {"tables_group": "aguacero-tables", "streams": [{"name": "ventas", "topic": "ventas"}, {"name": "miembros", "topic": "miembros"}]}
+        read = [["aguacero-tables", "ventas", 0, 5], ["aguacero-tables", "miembros", 0, 3], ["aguacero-daily-sales", "ventas", 0, 5],
+                ["aguacero-daily-sales", "miembros", 0, 2], ["aguacero-stock", "ventas", 0, 5]]
+        asked = mock.Mock(ask=mock.Mock(return_value="\n".join(map(str, read)).replace("'", '"')),
+                          offsets=lambda topic, _: {"ventas": {0: 5, 1: 0}, "miembros": {0: 3}}[topic])
+        self.assertEqual(list(guild_stores.unread(asked, declared)), ["aguacero-daily-sales has read 2 of 3 in miembros/0"])
 
 
 class Ports(unittest.TestCase):

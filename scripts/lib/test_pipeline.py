@@ -14,11 +14,13 @@ from pipeline import Failure, Pipeline
 READY = """
 import http.server, os, signal, sys
 name = sys.argv[0].rpartition("/")[2].upper().replace("-", "_")
+if "apply" in sys.argv: sys.exit(os.environ.get("APPLY"))
 if os.environ.get("STUBBORN"): signal.signal(signal.SIGTERM, signal.SIG_IGN)
 if os.environ.get("BROKEN") == name: sys.exit("no such topic")
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self): self.send_response(200); self.end_headers()
-host, port = os.environ[f"AGUACERO_{name}_ADMIN"].split(":")
+told = dict(zip(sys.argv, sys.argv[1:]))
+host, port = (told.get("--admin") or os.environ[f"AGUACERO_{name}_ADMIN"]).split(":")
 http.server.HTTPServer((host, int(port)), Handler).serve_forever()
 """
 
@@ -27,6 +29,7 @@ class Processes(unittest.TestCase):
     def setUp(self):
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
+        self.folder = folder.name
         states = mock.patch.object(pipeline, "STATES", Path(folder.name, "states"))
         states.start()
         self.addCleanup(states.stop)
@@ -34,8 +37,8 @@ class Processes(unittest.TestCase):
         self.programs = {process: self.program(Path(folder.name, process)) for process in self.pipeline.processes}
         self.addCleanup(lambda: self.pipeline.stop())
 
-    def program(self, path):
-        path.write_text(f"#!{sys.executable}\n{READY}")
+    def program(self, path, first=""):
+        path.write_text(f"#!{sys.executable}\n{first}\n{READY}")
         path.chmod(0o755)
         return path
 
@@ -80,6 +83,43 @@ class Processes(unittest.TestCase):
             "AGUACERO_WASM_PRODUCER_MODULE": str(pipeline.MODULE),
             "AGUACERO_WASM_PRODUCER_SHA256_FILE": f"{pipeline.MODULE}.sha256",
         })
+
+    def with_tables(self):
+        """The weather with a table, and where its programs are."""
+        folder = Path(self.folder)
+        config = folder / "tables.toml"
+        config.write_text((pipeline.ROOT / "aguacero.toml").read_text() + "\n[streams.weather.table]\ncolumns = []\n")
+        planned = Pipeline.plan("tables", config)
+        self.addCleanup(planned.stop)
+        return planned, {process: self.program(folder / process) for process in planned.processes}
+
+    def test_tables_are_made_before_the_process_that_fills_them_is_started(self):
+        self.assertNotIn("tables", self.pipeline.processes)
+        planned, programs = self.with_tables()
+        planned.start(programs, {})
+        planned.wait_ready()
+        self.assertTrue(planned.is_alive("tables"))
+        self.assertEqual(planned.environment()["AGUACERO_TABLES_ADMIN"], planned.processes["tables"]["admin"])
+        told = Path(f"/proc/{planned.processes['tables']['pid']}/cmdline").read_text().split("\0")
+        self.assertIn(["tables", "run"], [told[at:at + 2] for at in range(len(told))])
+
+    def test_where_tables_cannot_be_made_nothing_is_started_and_the_reason_is_told(self):
+        planned, programs = self.with_tables()
+        with self.assertRaisesRegex(Failure, "would lose data"):
+            planned.start(programs, {"APPLY": "would lose data"})
+        self.assertFalse(any(map(planned.is_alive, planned.processes)))
+
+    def test_one_that_is_started_later_has_an_output_of_its_own_and_is_stopped_with_the_others(self):
+        self.pipeline.start(self.programs, {})
+        program = self.program(Path(self.folder, "stock"), 'print("reparto 1", flush=True)')
+        self.pipeline.launch_more("stock", [program], {})
+        self.pipeline.wait_ready(["stock"])
+        self.assertEqual(self.pipeline.output("stock").read_text(), "reparto 1\n")
+        self.assertFalse([name for name in self.pipeline.environment() if "STOCK" in name])
+        found = Pipeline.load("test")
+        self.assertTrue(found.is_alive("stock"))
+        found.stop()
+        self.assertFalse(self.pipeline.is_alive("stock"))
 
     def test_what_a_producer_has_stored_is_read_from_its_metrics(self):
         text = ('# TYPE aguacero_producer_records_total counter\naguacero_producer_records_total{outcome="failed"} 2\n'

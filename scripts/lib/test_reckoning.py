@@ -12,7 +12,9 @@ from pathlib import Path
 import apps
 import reckoning
 import streams
-from reckoning import Counts, Reckoning
+from reckoning import Counts, Reckoning, records
+
+import routes  # whose folder reckoning has added
 
 ROOT = Path(__file__).resolve().parents[2]
 STREAM = {
@@ -35,7 +37,7 @@ def summary(grpc, wasm):
 class Expected(unittest.TestCase):
     def test_records_are_sent_in_turn_under_any_of_a_fields_names(self):
         records = ['{"texto": "a", "país": "Perú"}', '{"text": "b", "country": "Chile"}']
-        values, counters = reckoning.expected(apps.APPS["weather"], WEATHER, records, 3)
+        values, counters = reckoning.expected(apps.APPS["weather"], WEATHER, reckoning.repeated(records, 3))
         self.assertEqual(values, Counter({("a",): 2, ("b",): 1}))
         self.assertEqual(counters, {"by_country": Counter({"Perú": 2, "Chile": 1})})
 
@@ -49,6 +51,15 @@ class Expected(unittest.TestCase):
     def test_a_number_counts_as_its_text(self):
         self.assertEqual(reckoning.key_of({"rank": 1}, [["rank"]]), "1")
 
+    def test_without_a_field_there_is_no_key(self):
+        fields = [["name", "nombre"], ["rank"]]
+        self.assertIsNone(reckoning.key_of({"nombre": "a"}, fields))
+        self.assertIsNone(reckoning.key_of({"name": None, "rank": "1"}, fields))
+        self.assertEqual(reckoning.key_of({"name": False, "rank": 0}, fields), "false|0")
+        sent = [('{"name": "a", "rank": null}', 2), ('{"name": "a", "rank": "1"}', 3)]
+        _, counters = reckoning.expected(apps.APPS["votes"], STREAM, sent)
+        self.assertEqual(counters, {"by_name": {"a": 5}, "by_name_rank": {"a|1": 3}})
+
     def test_what_is_missing_or_too_many_is_counted(self):
         self.assertEqual(reckoning.differing(Counter(a=2, b=1), {"a": 1, "b": 1, "c": 1}), (2, "a"))
         self.assertEqual(reckoning.differing(Counter(a=2), {"a": 2}), (0, None))
@@ -57,7 +68,7 @@ class Expected(unittest.TestCase):
 class Shown(unittest.TestCase):
     def setUp(self):
         sent = [json.dumps(vote) for vote in VOTES]
-        values, counters = reckoning.expected(apps.APPS["votes"], STREAM, sent, 10)
+        values, counters = reckoning.expected(apps.APPS["votes"], STREAM, reckoning.repeated(sent, 10))
         counts = Counts(kafka=10, mongodb=10, total=10, counters=counters, overflow={})
         stored = {"grpc": ("kafka-producer", 6), "wasm": ("wasm-producer", 4)}
         self.good = Reckoning(apps.APPS["votes"], STREAM, sent, 10, summary(6, 4), counts, values, stored)
@@ -104,7 +115,12 @@ class TheTable(unittest.TestCase):
     def test_what_an_app_names_is_there(self):
         for app in apps.APPS.values():
             self.assertTrue((ROOT / app.records).exists(), app.records)
-            stream = streams.stream(streams.declared(ROOT / app.config), app.stream)
+            declared = streams.declared(ROOT / app.config)
+            if not app.stream:
+                paths = {path for path, _ in routes.addressed(records.read(ROOT / app.records))}
+                self.assertEqual(paths, {path for stream in declared["streams"] for path in stream["routes"]})
+                continue
+            stream = streams.stream(declared, app.stream)
             self.assertTrue(set(app.fields) <= set(stream["fields"]), app.name)
             self.assertTrue(set(app.keys) <= set(stream["counters"]), app.name)
 

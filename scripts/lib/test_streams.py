@@ -7,7 +7,7 @@ import unittest
 from pathlib import Path
 from unittest import mock
 
-from streams import declared, listen, processes, processes_of_file, stream
+from streams import command, declared, listen, processes, processes_of_file, stream, tables
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -18,16 +18,47 @@ class Declared(unittest.TestCase):
         found = declared(ROOT / "aguacero.toml")
         self.assertEqual((found["database"], found["dead_letters"]), ("aguacero", "dead_letters"))
         self.assertEqual(found["streams"], [{
-            "name": "weather", "routes": {"/input": "grpc"}, "topic": "messages", "collection": "messages",
-            "fields": {"texto": ["texto", "text"], "país": ["país", "pais", "country"]}, "counters": {"by_country": ["país"]}}])
+            "name": "weather", "routes": {"/input": "grpc"}, "topic": "messages", "collection": "messages", "table": None,
+            "fields": {"texto": ["texto", "text"], "país": ["país", "pais", "country"]}, "counters": {"by_country": ["país"]},
+            "reserved": {}}])
         self.assertEqual(stream(found, "weather"), found["streams"][0])
         self.assertIsNone(stream(found, "votes"))
 
     def test_a_stream_without_counters_and_archive(self):
         reports = declared(ROOT / "examples" / "guild.toml")["streams"][2]
-        del reports["fields"]
+        del reports["fields"], reports["row"]
         self.assertEqual(reports, {"name": "reportes", "routes": {"/reportes": "grpc"}, "topic": "reportes",
-                                   "collection": "reportes", "counters": {}})
+                                   "collection": "reportes", "counters": {}, "table": "public.reportes",
+                                   "reserved": {"extraviados": 2}})
+
+    def test_what_the_rows_of_the_guild_have(self):
+        found = declared(ROOT / "examples" / "guild.toml")
+        self.assertEqual([stream["table"] for stream in found["streams"]],
+                         ["public.miembros", "public.ventas", "public.reportes", "public.carritos"])
+        self.assertEqual(stream(found, "reportes")["row"], {"on_conflict": "insert", "primary_key": ["id"], "columns": [
+            {"name": "id", "value": "id", "type": "uuid"}, {"name": "llegada", "value": "arrival", "type": "timestamptz"},
+            {"name": "ubicacion", "field": "Coordenadas", "type": "point"}]})
+        self.assertEqual(stream(found, "ubicaciones")["row"]["on_conflict"], "update")
+
+    def test_a_column_s_type_is_what_it_holds_unless_it_is_declared(self):
+        found = declared(ROOT / "examples" / "guild.toml")
+        types = {column["name"]: column["type"] for name in ("miembros", "ventas") for column in stream(found, name)["row"]["columns"]}
+        self.assertEqual([types[name] for name in ("rut", "premium", "cantidad", "hora", "ubicacion", "particion")],
+                         ["text", "text", "integer", "text", "point", "integer"])
+
+    def test_a_table_is_called_like_its_stream_or_by_its_own_name_in_its_schema(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "file.toml")
+            stream = '[streams.{0}]\ntopic = "t"\nroutes = [{{ path = "/{0}" }}]\n'
+            path.write_text("".join(map(stream.format, "abcd")) + "[streams.a.table]\ncolumns = []\n"
+                            '[streams.b.table]\nname = "ventas"\n[streams.c.table]\nname = "guild.ventas"\n')
+            found = declared(path)
+            self.assertEqual([stream["table"] for stream in found["streams"]], ["public.a", "public.ventas", "guild.ventas", None])
+            self.assertEqual(tables(found), ["public.a", "public.ventas", "guild.ventas"])
+            self.assertEqual((found["postgres_database"], found["tables_group"]), ("aguacero", "aguacero-tables"))
+            path.write_text(path.read_text() + '[postgres]\nurl = "postgres://db:5432/guild?x=1"\n[tables]\ngroup = "g"\n')
+            found = declared(path)
+            self.assertEqual((found["postgres_database"], found["tables_group"]), ("guild", "g"))
 
     def test_a_gateway_with_a_certificate_is_called_by_https(self):
         self.assertEqual(declared(ROOT / "aguacero.toml")["scheme"], "http")
@@ -45,8 +76,14 @@ class Processes(unittest.TestCase):
         self.assertEqual(self.of("wasm"), ["wasm-producer", *others])
         self.assertEqual(self.of("wasm", "grpc"), ["kafka-producer", "wasm-producer", *others])
 
+    def test_tables_are_a_process_only_where_one_is_declared(self):
+        self.assertEqual(processes({"streams": [{"routes": {}, "table": "public.a"}, {"routes": {}, "table": None}]}),
+                         ["redis-writer", "consumer", "tables", "gateway", "console"])
+        self.assertEqual(command("tables"), ("consumer", ["tables", "run"]))
+        self.assertEqual(command("consumer"), ("consumer", ["run"]))
+
     @unittest.skipIf(sys.version_info < (3, 11), "no tomllib")
-    def test_the_weather_needs_no_wasm_producer(self):
+    def test_the_weather_needs_no_wasm_producer_and_no_tables(self):
         self.assertEqual(processes_of_file(ROOT / "aguacero.toml"), self.of("grpc"))
 
     def test_a_file_with_mistakes_is_left_to_the_gateway_to_tell(self):
