@@ -1,4 +1,4 @@
-# One image for each process: docker build --target gateway . (or kafka-producer, wasm-producer, redis-writer, consumer, console).
+# One image for each process: docker build --target gateway . (or kafka-producer, wasm-producer, redis-writer, consumer, console, guild).
 # `make images` builds all.
 # Bases are arguments: BUILD_BASE needs Rust, C and C++ compilers, pkg-config and OpenSSL's headers; RUN_BASE glibc and libgcc.
 ARG BUILD_BASE=rust:1.95-trixie
@@ -15,14 +15,14 @@ FROM source AS build
 RUN --mount=type=cache,id=aguacero-registry,target=/usr/local/cargo/registry \
     --mount=type=cache,id=aguacero-target,target=/src/target \
     set -eu; export CARGO_HOME=/usr/local/cargo; \
-    cargo build --locked --release -p gateway -p kafka-producer -p wasm-producer -p redis-writer -p consumer -p console --bins; \
-    for program in gateway kafka-producer wasm-producer redis-writer consumer console; do \
+    cargo build --locked --release -p gateway -p kafka-producer -p wasm-producer -p redis-writer -p consumer -p console -p guild --bins; \
+    for program in gateway kafka-producer wasm-producer redis-writer consumer console guild; do \
         install -D --strip "target/release/$program" "/out/$program/usr/local/bin/$program"; \
     done
 # Libraries that the programs are linked to, and that the base to run on has not (distroless has no zlib).
 RUN --mount=type=bind,from=run,target=/run-base \
     set -eu; \
-    for program in gateway kafka-producer wasm-producer redis-writer consumer console; do \
+    for program in gateway kafka-producer wasm-producer redis-writer consumer console guild; do \
         ldd "/out/$program/usr/local/bin/$program" > /tmp/linked; \
         sed -n 's/.*=> \(\/[^ ]*\) .*/\1/p' /tmp/linked > /tmp/libraries; \
         while read -r library; do \
@@ -101,3 +101,11 @@ COPY --from=build /out/console/ /
 EXPOSE 8090 9184
 ENTRYPOINT ["/usr/local/bin/console"]
 CMD ["run"]
+
+FROM process AS guild
+LABEL org.opencontainers.image.title="guild" \
+      org.opencontainers.image.description="The processors of the guild of street vendors: daily sales, stock, locations"
+COPY --from=build /out/guild/ /
+EXPOSE 9187 9188 9189
+ENTRYPOINT ["/usr/local/bin/guild"]
+CMD ["--help"]

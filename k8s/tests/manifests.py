@@ -58,7 +58,12 @@ def configuration(overlay):
 
 def has_wasm(overlay):
     """Whether a stream asks for the wasm-producer."""
-    return any(route["via"] == "wasm" for stream in configuration(overlay)["streams"].values() for route in stream["routes"])
+    return any(route.get("via") == "wasm" for stream in configuration(overlay)["streams"].values() for route in stream["routes"])
+
+
+def has_tables(overlay):
+    """Whether a stream has a table in PostgreSQL."""
+    return any("table" in stream for stream in configuration(overlay)["streams"].values())
 
 
 def has_operator(overlay):

@@ -34,11 +34,24 @@ class Configuration(unittest.TestCase):
         self.assertEqual(stream, example["streams"]["votes"])
         self.assertEqual(topic, {**base["topics"]["messages"], "partitions": example["topics"]["votes"]["partitions"]})
 
+    def test_the_guild_is_that_of_the_example_and_the_rest_that_of_the_base(self):
+        guild, base, example = (tomllib.loads(path.read_text("utf-8")) for path in (
+            K8S / "components" / "guild" / "aguacero.toml", K8S / "base" / "aguacero.toml", ROOT / "examples" / "guild.toml"))
+        streams, topics = ({name: guild[kind].pop(name) for name in example[kind]} for kind in ("streams", "topics"))
+        for table in ("postgres", "tables"):
+            self.assertTrue(guild.pop(table))
+        self.assertEqual(guild, base)
+        for stream in streams.values():
+            self.assertEqual(stream.pop("access"), "open")
+        self.assertEqual(streams, example["streams"])
+        self.assertEqual(topics, {name: {**base["topics"]["messages"], **topic} for name, topic in example["topics"].items()})
+
     def test_strimzis_topics_and_users_of_the_components_are_those_of_the_configuration(self):
-        votes = K8S / "components" / "votes" / "aguacero.toml"
-        for overlay, options in (("gke-votes", []), ("gke-operator", ["--operator"])):
+        votes, guild = (K8S / "components" / name / "aguacero.toml" for name in ("votes", "guild"))
+        for overlay, file, options in (("gke-votes", votes, []), ("gke-operator", votes, ["--operator"]), ("gke-guild", guild, ["--guild"]),
+                                       ("gke-guild-operator", guild, ["--guild", "--operator"])):
             for kind, name in (("topics", "KafkaTopic"), ("users", "KafkaUser")):
-                made = subprocess.run([ROOT / "scripts" / "strimzi", kind, votes, *options], text=True, stdout=subprocess.PIPE, check=True)
+                made = subprocess.run([ROOT / "scripts" / "strimzi", kind, file, *options], text=True, stdout=subprocess.PIPE, check=True)
                 wanted = {each["metadata"]["name"]: each["spec"] for each in yaml.safe_load_all(made.stdout)}
                 self.assertEqual({each["metadata"]["name"]: each["spec"] for each in of_kind(overlay, name)}, wanted)
 

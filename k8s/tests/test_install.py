@@ -20,7 +20,8 @@ from test_rights import script  # noqa: E402
 
 INSTALL = [K8S / "install", "--dry-run"]
 REAL = ["--address", "34.1.2.3", "--registry", "europe-west1-docker.pkg.dev/somebody/aguacero"]
-WAYS = {"gke": [], "gke-tls": ["--tls", "me@example.org"], "gke-gateway-api": ["--gateway-api"], "gke-votes": ["--overlay", "gke-votes"]}
+WAYS = {"gke": [], "gke-tls": ["--tls", "me@example.org"], "gke-gateway-api": ["--gateway-api"], "gke-votes": ["--overlay", "gke-votes"],
+        "gke-guild": ["--overlay", "gke-guild"]}
 
 
 def check(configuration, **variables):
@@ -47,6 +48,14 @@ class Install(unittest.TestCase):
             self.assertIn("k8s/secrets", named)
             for name in named:
                 self.assertTrue((ROOT / name).exists(), name)
+
+    def test_every_workload_of_an_overlay_is_waited_for(self):
+        for overlay, way in WAYS.items():
+            _, commands, _ = dry_run(*REAL, *way)
+            waited = set(re.findall(r"rollout status -n project --timeout=600s (\S+)", commands))
+            made = {f"{each['kind']}/{each['metadata']['name']}".lower() for each in yaml.safe_load_all(rendered(overlay))
+                    if each["kind"] in ("Deployment", "StatefulSet")}
+            self.assertEqual(waited, made, overlay)
 
     def test_the_real_address_and_registry_replace_every_example(self):
         for overlay, way in WAYS.items():
@@ -265,7 +274,7 @@ class Compose(unittest.TestCase):
 class ClusterConfiguration(unittest.TestCase):
     def test_the_gateway_takes_it(self):
         """The others want the files of their Secrets as well."""
-        for file in (K8S / "base" / "aguacero.toml", K8S / "components" / "votes" / "aguacero.toml"):
+        for file in (K8S / "base" / "aguacero.toml", *(K8S / "components" / name / "aguacero.toml" for name in ("votes", "guild"))):
             status, told = check(file)
             self.assertEqual(status, 0, told)
             self.assertNotIn("warning", told)
@@ -287,6 +296,7 @@ class ClusterConfiguration(unittest.TestCase):
         self.assertIn(f"ARG VERSION={version}\n", dockerfile)
         for name in ("gateway", "kafka-producer", "wasm-producer", "redis-writer", "consumer", "console"):
             self.assertIn(f"image: registry.example/aguacero/{name}:{version}\n", rendered("gke-votes"))
+        self.assertIn(f"image: registry.example/aguacero/guild:{version}\n", rendered("gke-guild"))
 
 
 if __name__ == "__main__":

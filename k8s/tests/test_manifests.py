@@ -13,7 +13,7 @@ import kubernetes_validate
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from manifests import (  # noqa: E402
-    K8S, OVERLAYS, configuration, containers, findings, has_operator, has_wasm, objects, of_kind, pods, title,
+    K8S, OVERLAYS, configuration, containers, findings, has_operator, has_tables, has_wasm, objects, of_kind, pods, title,
 )
 import rights  # noqa: E402
 
@@ -27,16 +27,26 @@ STAYS = {
         ([], "roots cannot be written and each emptyDir has a bound; what is left is the log, which the kubelet rotates"),
     "container-image-pull-policy": ([], "a tag never moves, and a pod starts again when the registry is away"),
     "container-security-context-user-group-id":
-        (["StatefulSet redis", "StatefulSet mongodb", "StatefulSet kafka", "Job kafka-rights"], "the user that the stores' images have"),
-    "deployment-replicas": (["Deployment console"], "it keeps nothing and nobody waits for it; two would read the stores twice"),
+        (["StatefulSet redis", "StatefulSet mongodb", "StatefulSet postgres", "StatefulSet kafka", "Job kafka-rights"], "the user that the stores' images have"),
+    "deployment-replicas":
+        (["Deployment console", "Deployment stock", "Deployment locations"],
+         "nobody waits for them; two consoles would read the stores twice, and two processors share what one shows"),
     "deployment-has-host-podantiaffinity": ([], "topologySpreadConstraints do it, and also with more pods than nodes"),
     "statefulset-has-host-podantiaffinity": ([], "likewise"),
-    "networkpolicy-targets-pod": (["NetworkPolicy kafka", "NetworkPolicy kafka-from-console", "NetworkPolicy kafka-exporter", "NetworkPolicy strimzi-operators",
-                                   "NetworkPolicy http01-solver"], "their pods are made by operators"),
+    "networkpolicy-targets-pod": (["NetworkPolicy kafka", "NetworkPolicy kafka-from-console", "NetworkPolicy kafka-from-tables", "NetworkPolicy kafka-from-guild",
+                                   "NetworkPolicy kafka-exporter", "NetworkPolicy strimzi-operators", "NetworkPolicy http01-solver"], "their pods are made by operators"),
     "pod-probes-identical":
         (["StatefulSet kafka", "StatefulSet mongodb"], "an open port is all that can be asked for without a client and a password"),
-    "statefulset-has-servicename": (["StatefulSet redis"], "one pod, which nobody calls by a name of its own"),
+    "statefulset-has-servicename": (["StatefulSet redis", "StatefulSet postgres", "StatefulSet daily-sales"],
+                                    "one pod, which nobody calls by a name of its own"),
 }
+
+
+# Connections of what goes with tables, and some that nobody makes.
+TABLES = [("tables", "kafka", 9093), ("tables", "postgres", 5432), ("daily-sales", "kafka", 9093), ("daily-sales", "postgres", 5432),
+          ("stock", "kafka", 9093), ("stock", "postgres", 5432), ("locations", "kafka", 9093)]
+NOT_OF_TABLES = [("locations", "postgres", 5432), ("tables", "mongodb", 27017), ("tables", "redis", 6379), ("consumer", "postgres", 5432),
+                 ("gateway", "postgres", 5432), ("console", "postgres", 5432), ("stock", "tables", 9186), ("postgres", "kafka", 9093)]
 
 
 class Valid(unittest.TestCase):
@@ -153,12 +163,46 @@ class LeastPrivilege(unittest.TestCase):
             "consumer": {"/etc/aguacero", "/secrets/kafka", "/secrets/redis", "/secrets/mongodb"},
             "console": {"/etc/aguacero", "/secrets/redis", "/secrets/mongodb"},
         }
+        of_tables = {
+            "apply": {"/etc/aguacero", "/secrets/postgres"},
+            "tables": {"/etc/aguacero", "/secrets/kafka", "/secrets/postgres"},
+            "migrate": {"/etc/aguacero", "/secrets/postgres"},
+            "daily-sales": {"/etc/aguacero", "/secrets/kafka", "/secrets/postgres", "/reports"},
+            "stock": {"/etc/aguacero", "/secrets/kafka", "/secrets/postgres"},
+            "locations": {"/etc/aguacero", "/secrets/kafka"},
+        }
         for overlay in OVERLAYS:
             more = {"console": {"/secrets/kafka", "/secrets/operator"}} if has_operator(overlay) else {}
             found = {container["name"]: {mount["mountPath"] for mount in container["volumeMounts"]}
-                     for _, _, spec in pods(overlay) for container in containers(spec) if container["name"] in wanted}
+                     for _, _, spec in pods(overlay) for container in containers(spec) if container["name"] in {**wanted, **of_tables}}
             self.assertEqual(found, {name: mounts | more.get(name, set()) for name, mounts in wanted.items()
-                                     if name != "wasm-producer" or has_wasm(overlay)}, overlay)
+                                     if name != "wasm-producer" or has_wasm(overlay)}
+                             | (of_tables if has_tables(overlay) else {}), overlay)
+
+    def test_who_makes_tables_is_their_owner_and_who_fills_them_is_not(self):
+        """The user that each says it is, and whose password it has."""
+        wanted = {"apply": {"postgres": "aguacero"}, "tables": {"kafka": "tables", "postgres": "tables"}, "migrate": {"postgres": "aguacero"},
+                  "daily-sales": {"kafka": "guild", "postgres": "guild"}, "stock": {"kafka": "guild", "postgres": "guild"},
+                  "locations": {"kafka": "guild"}}
+        for overlay in filter(has_tables, OVERLAYS):
+            defaults = configuration(overlay)
+            for _, _, spec in pods(overlay):
+                for container in containers(spec):
+                    if container["name"] not in wanted:
+                        continue
+                    env = {each["name"]: each.get("value") for each in container["env"]}
+                    for store, user in wanted[container["name"]].items():
+                        with self.subTest(overlay=overlay, container=container["name"], store=store):
+                            told = env.get(f"AGUACERO_{store}_USERNAME".upper(), defaults[store]["username"])
+                            self.assertEqual((told, self.password_of(spec, container, f"/secrets/{store}")), (user, user))
+
+    def password_of(self, spec, container, path):
+        """Whose it is that a container finds there."""
+        name, = [mount["name"] for mount in container["volumeMounts"] if mount["mountPath"] == path]
+        sources = next(volume for volume in spec["volumes"] if volume["name"] == name)["projected"]["sources"]
+        (secret, key), = [(source["secret"]["name"], item["key"]) for source in sources for item in source["secret"]["items"]
+                          if item["path"] == "password"]
+        return key if secret.endswith("-users") else secret
 
     def test_the_console_has_users_of_its_own(self):
         """Its password is that of the user that it says it is."""
@@ -183,7 +227,8 @@ class LeastPrivilege(unittest.TestCase):
             kafka = [each["metadata"]["name"] for each in of_kind(overlay, "KafkaUser")] or [
                 item["path"] for name, _, spec in pods(overlay) if name == "Job kafka-rights" for volume in spec["volumes"]
                 if volume["name"] == "secrets" for source in volume["projected"]["sources"] for item in source["secret"]["items"]]
-            wanted = {"kafka-producer", "consumer"} | ({"console"} if has_operator(overlay) else set())
+            wanted = {"kafka-producer", "consumer"} | ({"console"} if has_operator(overlay) else set()) | (
+                {"tables", "guild"} if has_tables(overlay) else set())
             self.assertEqual(set(kafka), wanted, overlay)
 
 
@@ -213,7 +258,7 @@ class WhatIsNamedIsThere(unittest.TestCase):
                     named = {source["name"] for source in sources}
                     if "secret" in volume and not volume["secret"].get("optional"):
                         named.add(volume["secret"]["secretName"])
-                    for secret in named - {rights.PRODUCER, rights.CONSUMER, rights.CONSOLE}:
+                    for secret in named - {rights.PRODUCER, rights.CONSUMER, rights.CONSOLE, rights.TABLES, rights.GUILD}:
                         with self.subTest(overlay=overlay, pod=name, secret=secret):
                             self.assertIn(f'"{secret}"', text)
 
@@ -246,14 +291,16 @@ class WhatIsNamedIsThere(unittest.TestCase):
                                          ("console", "gateway", 8080), ("console", "gateway", 9180), ("console", "gateway", 9181),
                                          ("console", "gateway", 9182), ("console", "consumer", 9183),
                                          *([("console", "gateway", 9185)] if has_wasm(overlay) else []),
-                                         *([("console", "kafka", 9093)] if has_operator(overlay) else [])]:
+                                         *([("console", "kafka", 9093)] if has_operator(overlay) else []),
+                                         *(TABLES if has_tables(overlay) else [])]:
                 with self.subTest(overlay=overlay, source=source, target=target):
                     self.assertTrue(self.lets(overlay, source, target, port, "Egress"))
                     self.assertTrue(self.lets(overlay, source, target, port, "Ingress"))
             for source, target, port in [("gateway", "mongodb", 27017), ("redis", "mongodb", 27017), ("mongodb", "kafka", 9093),
                                          ("rights", "redis", 6379), ("consumer", "gateway", 8080), ("gateway", "console", 8090),
                                          *([] if has_wasm(overlay) else [("console", "gateway", 9185)]),
-                                         *([] if has_operator(overlay) else [("console", "kafka", 9093)])]:
+                                         *([] if has_operator(overlay) else [("console", "kafka", 9093)]),
+                                         *(NOT_OF_TABLES if has_tables(overlay) else TABLES)]:
                 with self.subTest(overlay=overlay, source=source, not_to=target):
                     self.assertFalse(self.lets(overlay, source, target, port, "Egress"))
                     self.assertFalse(self.lets(overlay, source, target, port, "Ingress"))
@@ -340,6 +387,8 @@ class Figures(unittest.TestCase):
                 + config["kafka_producer"]["drain_timeout_ms"] + config["redis_writer"]["drain_timeout_ms"]
                 + (config["wasm_producer"]["drain_timeout_ms"] if has_wasm(overlay) else 0),
                 "StatefulSet consumer": config["consumer"]["drain_timeout_ms"] + 2_000,
+                "StatefulSet tables": config.get("tables", {}).get("drain_timeout_ms", 10_000),
+                **{f"{kind} {name}": 10_000 for kind, name in (("StatefulSet", "daily-sales"), ("Deployment", "stock"), ("Deployment", "locations"))},
             }
             for name, _, spec in pods(overlay):
                 if name in ends:
@@ -372,7 +421,7 @@ class Figures(unittest.TestCase):
     def test_no_more_consumers_than_partitions(self):
         for overlay in OVERLAYS:
             topics = configuration(overlay)["topics"]
-            partitions = min(topic["partitions"] for topic in topics.values())
+            partitions = max(topic["partitions"] for topic in topics.values())
             consumer, = [each for each in of_kind(overlay, "StatefulSet") if each["metadata"]["name"] == "consumer"]
             scaled = of_kind(overlay, "ScaledObject")
             self.assertEqual("replicas" in consumer["spec"], not scaled, "replicas belong to one alone")
@@ -383,6 +432,14 @@ class Figures(unittest.TestCase):
                 for trigger in triggers:
                     self.assertEqual(trigger["consumerGroup"], self.config["consumer"].get("group", "aguacero-archive"))
 
+    def test_as_many_pods_for_tables_as_a_topic_has_partitions_and_one_of_each_processor(self):
+        for overlay in filter(has_tables, OVERLAYS):
+            config = configuration(overlay)
+            replicas = {each["metadata"]["name"]: each["spec"].get("replicas") for each in of_kind(overlay, "StatefulSet", "Deployment")}
+            fewest = min(config["topics"][stream["topic"]]["partitions"] for stream in config["streams"].values() if "table" in stream)
+            self.assertLessEqual(replicas["tables"], fewest)
+            self.assertEqual([replicas[name] for name in ("postgres", "daily-sales", "stock", "locations")], [1] * 4)
+
     def test_replicas_of_the_gateway_belong_to_its_autoscaler(self):
         for overlay in OVERLAYS:
             deployment, = [each for each in of_kind(overlay, "Deployment") if each["metadata"]["name"] == "gateway"]
@@ -392,7 +449,8 @@ class Figures(unittest.TestCase):
     def test_what_has_several_pods_is_disrupted_one_at_a_time(self):
         for overlay in OVERLAYS:
             budgets = {each["metadata"]["name"]: each["spec"] for each in of_kind(overlay, "PodDisruptionBudget")}
-            several = {"gateway", "consumer", "mongodb"} | ({"kafka"} if overlay.startswith("local") else set())
+            several = {"gateway", "consumer", "mongodb"} | ({"kafka"} if overlay.startswith("local") else set()) | (
+                {"tables"} if has_tables(overlay) else set())
             self.assertEqual(set(budgets), several)
             for spec in budgets.values():
                 self.assertEqual(spec["maxUnavailable"], 1)

@@ -1,7 +1,8 @@
-"""The users and rights that the cluster's pods make, on a real Redis and a real MongoDB with the settings of k8s/base."""
+"""The users and rights that the cluster's pods make, on a real Redis, MongoDB and PostgreSQL with the settings of k8s/."""
 
 import contextlib
 import os
+import shlex
 import socket
 import ssl
 import subprocess
@@ -18,12 +19,16 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 BASE = ROOT / "k8s" / "base"
 KAFKA = ROOT / "k8s" / "overlays" / "local" / "kafka"
-sys.path[:0] = [str(ROOT / "scripts" / "services.d"), str(ROOT / "scripts" / "lib"), str(BASE / "rights"), str(KAFKA)]
+TABLES = ROOT / "k8s" / "components" / "tables"
+GUILD = ROOT / "k8s" / "components" / "guild"
+sys.path[:0] = [str(ROOT / "scripts" / "services.d"), str(ROOT / "scripts" / "lib"), str(BASE / "rights"), str(KAFKA), str(TABLES)]
 
 import kafka_commands  # noqa: E402
 import mongodb  # noqa: E402
 import mongodb_rights  # noqa: E402
 import mongodb_wire as wire  # noqa: E402
+import postgres  # noqa: E402
+import postgres_roles  # noqa: E402
 import redis  # noqa: E402
 import redis_users  # noqa: E402
 import rights  # noqa: E402
@@ -69,7 +74,8 @@ class Stores(unittest.TestCase):
         made = script(ROOT / "k8s" / "secrets")
         issued = cls.folder / "issued"
         issued.mkdir()
-        cls.secrets = {**made.passwords({}, True), **made.make_certificates(issued, "project", True)}
+        cls.secrets = {**made.passwords({}, True), **made.make_certificates(issued, "project", True),
+                       **made.make_postgres_certificates(issued, "project", True)}
         cls.running = []
 
     @classmethod
@@ -236,6 +242,107 @@ class Mongodb(Stores):
         return reply
 
 
+class Postgres(Stores):
+    """With the files of components/tables, as the init containers and the container of its pod use them."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        folder, cls.port = cls.folder, free(1)[0]
+        path, cls.env = postgres.find()
+        for name in ("data", "run", "roles", "tls", "passwords"):
+            (folder / name).mkdir()
+        cls.path, cls.env = postgres.within_reach(Path(path), cls.env, folder / "data")
+        cls.env = {**cls.env, "PATH": f"{cls.path.parent}:{os.environ['PATH']}"}
+        # A pod's files, for this machine.
+        places = {"/data/": f"{folder}/data/", "/secrets/postgres": f"{folder}/tls", "/run/postgres": f"{folder}/run",
+                  "/run/roles": f"{folder}/roles", "/passwords": f"{folder}/passwords", "/etc/postgres": str(folder),
+                  "listen_addresses = '*'": f"listen_addresses = '127.0.0.1'\nport = {cls.port}"}
+        for name in ("storage.sh", "postgresql.conf", "pg_hba.conf"):
+            told = (TABLES / name).read_text()
+            for old, new in places.items():
+                told = told.replace(old, new)
+            (folder / name).write_text(told)
+        for key, told in {**cls.secrets["postgres-tls"], **cls.secrets["postgres-ca"]}.items():
+            (folder / "tls" / key).write_text(told)
+            (folder / "tls" / key).chmod(0o600)
+        cls.begin()
+
+    @classmethod
+    def begin(cls):
+        """What the pod does when it starts."""
+        folder = cls.folder
+        for user, secret in cls.secrets["postgres-users"].items():
+            (folder / "passwords" / user).write_text(secret)
+        with contextlib.redirect_stdout(None):
+            postgres_roles.main(GUILD / "aguacero.toml", folder / "passwords", folder / "roles" / "roles.sql")
+        if who := postgres.user():
+            for path in (folder, *folder.glob("*"), *folder.glob("[rtp]*/*")):
+                os.chown(path, who.pw_uid, who.pw_gid)
+        done, log = cls.start([*postgres.as_user(), "sh", "-eu", folder / "storage.sh"], cls.env)
+        if done.wait(DEADLINE_S):
+            raise AssertionError(f"the storage was not made:\n{text(log)}")
+        cls.server, log = cls.start([*postgres.as_user(), "postgres", f"--config-file={folder}/postgresql.conf"], cls.env)
+        deadline = time.monotonic() + DEADLINE_S
+        while subprocess.run(["pg_isready", "--quiet", f"--host={folder}/run", f"--port={cls.port}"], env={**os.environ, **cls.env}).returncode:
+            if cls.server.poll() is not None or time.monotonic() > deadline:
+                raise AssertionError(f"PostgreSQL does not answer:\n{text(log)}")
+            time.sleep(0.05)
+
+    def says(self, user, sql, password=None, ssl="sslmode=verify-full"):
+        """What psql prints, or the first line of why it prints nothing."""
+        where = f"host=localhost hostaddr=127.0.0.1 port={self.port} dbname=aguacero user={user} {ssl} sslrootcert={self.folder}/tls/ca.crt"
+        done = subprocess.run(["psql", "--no-psqlrc", "--tuples-only", "--no-align", where, f"--command={sql}"], text=True,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              env={**os.environ, **self.env, "PGPASSWORD": password or self.secrets["postgres-users"][user]})
+        return done.stdout.strip() if done.returncode == 0 else done.stderr.strip().splitlines()[0]
+
+    def test_each_user_may_do_what_it_must_and_no_more(self):
+        denied = "ERROR:  permission denied"
+        for user, sql, answer in [
+            ("aguacero", "CREATE TABLE ventas (id integer PRIMARY KEY)", "CREATE TABLE"),
+            ("aguacero", "CREATE TABLE aguacero.offsets (next bigint)", "CREATE TABLE"),
+            ("aguacero", "CREATE TABLE guild.state (sold bigint)", "CREATE TABLE"),
+            ("guild", "CREATE TABLE guild.other ()", denied),
+            ("aguacero", "CREATE ROLE somebody", denied),
+            ("tables", "INSERT INTO ventas VALUES (1) ON CONFLICT (id) DO UPDATE SET id = 1", "INSERT 0 1"),
+            ("tables", "INSERT INTO aguacero.offsets VALUES (1)", "INSERT 0 1"),
+            ("tables", "UPDATE aguacero.offsets SET next = 2", "UPDATE 1"),
+            ("tables", "SELECT next FROM aguacero.offsets", "2"),
+            ("tables", "DELETE FROM ventas", denied),
+            ("tables", "TRUNCATE ventas", denied),
+            ("tables", "CREATE TABLE other ()", denied),
+            ("tables", "CREATE TABLE aguacero.other ()", denied),
+            ("tables", "CREATE SCHEMA other", denied),
+            ("tables", "DROP TABLE ventas", "ERROR:  must be owner"),
+            ("tables", "SELECT * FROM guild.state", denied),
+            ("guild", "INSERT INTO aguacero.offsets VALUES (3)", "INSERT 0 1"),
+            ("guild", "INSERT INTO guild.state VALUES (3)", "INSERT 0 1"),
+            ("guild", "DELETE FROM guild.state", "DELETE 1"),
+            ("guild", "DELETE FROM aguacero.offsets", denied),
+            ("guild", "CREATE TABLE aguacero.other ()", denied),
+            ("guild", "CREATE TABLE other ()", denied),
+            ("guild", "SELECT * FROM ventas", denied),
+            ("admin", "SELECT count(*) FROM ventas", "1"),
+        ]:
+            with self.subTest(user=user, sql=sql):
+                self.assertEqual(self.says(user, sql)[:len(answer)], answer)
+
+    def test_who_has_no_password_or_speaks_no_tls_does_not_come_in(self):
+        self.assertIn("password authentication failed", self.says("tables", "SELECT 1", "wrong"))
+        self.assertIn("no pg_hba.conf entry", self.says("tables", "SELECT 1", ssl="sslmode=disable"))
+
+    def test_started_again_it_has_what_it_had_and_the_passwords_of_now(self):
+        self.says("aguacero", "CREATE TABLE kept AS SELECT 7 AS seven")
+        before = self.secrets["postgres-users"]["tables"]
+        self.server.kill()  # what it recovers from, the init container recovers
+        self.server.wait()
+        self.secrets["postgres-users"]["tables"] = "another"
+        self.begin()
+        self.assertEqual(self.says("tables", "SELECT seven FROM kept"), "7")
+        self.assertIn("password authentication failed", self.says("tables", "SELECT 1", before))
+
+
 class Kafka(unittest.TestCase):
     def test_the_job_gives_what_scripts_rights_prints(self):
         with tempfile.TemporaryDirectory() as name:
@@ -255,6 +362,29 @@ class Kafka(unittest.TestCase):
                 self.assertEqual(given, wanted)
                 self.assertEqual("User:console" in commands, bool(options))
                 self.assertNotIn("sesame", commands)
+
+    def test_the_job_gives_the_guild_what_strimzi_would(self):
+        """But for making topics, which Strimzi does."""
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            (folder / "work").mkdir()
+            for user in (rights.PRODUCER, rights.CONSUMER, rights.TABLES, rights.GUILD):
+                (folder / user).write_text("sesame\n")
+            kafka_commands.main(GUILD / "aguacero.toml", folder, folder / "work")
+            commands = (folder / "work" / "commands.sh").read_text()
+        made = subprocess.run([ROOT / "scripts" / "strimzi", "users", GUILD / "aguacero.toml", "--guild"], text=True, stdout=subprocess.PIPE,
+                              check=True).stdout
+        wanted = {(each["metadata"]["name"], acl["resource"]["type"], acl["resource"]["name"], operation)
+                  for each in yaml.safe_load_all(made) for acl in each["spec"]["authorization"]["acls"] for operation in acl["operations"]}
+        given = set()
+        for line in commands.splitlines():
+            words = shlex.split(line.partition(" --add ")[2])
+            options = list(zip(words[::2], words[1::2]))
+            of = {key: [value for name, value in options if name == f"--{key}"] for key in ("allow-principal", "operation", "topic", "group")}
+            given |= {(user.removeprefix("User:"), kind, resource, operation) for user in of["allow-principal"] for kind in ("topic", "group")
+                      for resource in of[kind] for operation in of["operation"] if operation != "Create"}
+        self.assertEqual(given, wanted)
+        self.assertEqual({user for user, *_ in wanted}, {"kafka-producer", "consumer", "tables", "guild"})
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ PROGRAMS = {
     "keda-admission-webhooks": ("keda", "/keda-admission-webhooks"),
     "prometheus": ("prometheus", "/bin/prometheus"),
 }
-STORES = ("kafka", "mongodb", "redis")
+STORES = ("kafka", "mongodb", "redis")  # of every app; where there are tables, "postgres" too
 
 
 def name_of(image):
@@ -46,7 +46,8 @@ def build(image):
     if image == "base":
         return images.base()
     images.distroless()
-    return {"pause": pause, "envoy": envoy, "kafka": kafka_image, "mongodb": mongodb_image, "redis": redis}[image]()
+    return {"pause": pause, "envoy": envoy, "kafka": kafka_image, "mongodb": mongodb_image, "redis": redis,
+            "postgres": postgres}[image]()
 
 
 def made(image, recipe, inputs, fill=lambda folder: None, args=None):
@@ -82,6 +83,10 @@ def pause():
 
 def redis():
     return made("redis", "redis", [])
+
+
+def postgres():
+    return made("postgres", "postgres", [])
 
 
 def envoy():

@@ -11,6 +11,7 @@ import addons
 import apps
 import cluster_state
 import container_images
+import guild_stores
 import images
 import lifecycle
 import monitoring
@@ -27,7 +28,7 @@ from settings import NAMESPACE, ROOT
 from stores import Stores
 
 OVERLAYS = ROOT / "k8s" / "overlays"
-WEATHER = apps.named(None)
+WEATHER, GUILD = apps.named(None), apps.named("guild")
 READY_SECONDS_MAX = 420
 STUCK_SECONDS_MAX = 150  # a container that ends again and again; what it waits for may come within that
 SETTLE_SECONDS_MAX = 90
@@ -63,7 +64,10 @@ def chosen():
     try:
         app = apps.named(os.environ.get("APP"))
         to = os.environ.get("ROUTES") or app.routes
-        routes.parse([to])
+        if not app.routes and to:
+            raise ValueError(f"Each record of APP={app.name} says where it goes: leave ROUTES out")
+        if to:
+            routes.parse([to])
     except ValueError as error:
         raise Failure(str(error)) from None
     return app, to
@@ -118,7 +122,7 @@ def deploy(target, lap, app=WEATHER):
         command = [ROOT / "scripts" / "images", "--engine=buildah", *processes]
         if subprocess.run(command, stdout=subprocess.DEVNULL).returncode != 0:
             raise Failure("scripts/images failed; it says why above")
-    stores = [*(images.build(image) for image in (*images.STORES, "base")), monitoring.image()]
+    stores = [*(images.build(image) for image in (*stores_of(app), "base")), monitoring.image()]
     lap("Aguacero's images are built")
     load_into(target, [*(f"localhost/aguacero/{process}:dev" for process in processes), *stores])
     lap("and loaded")
@@ -133,8 +137,15 @@ def deploy(target, lap, app=WEATHER):
 
 
 def images_of(app):
-    """Those of the processes that the app's configuration needs."""
-    return streams.processes(streams.declared(ROOT / app.config))
+    """Those of the processes that the app's configuration needs (of one that is a command of another's, that one's), and of
+    its processors."""
+    needed = streams.processes(streams.declared(ROOT / app.config))
+    return [*dict.fromkeys(streams.command(process)[0] for process in needed), *app.programs]
+
+
+def stores_of(app):
+    has_tables = streams.tables(streams.declared(ROOT / app.config))
+    return [*images.STORES, *(["postgres"] if has_tables else [])]
 
 
 def overlay_of(target, app):
@@ -196,12 +207,14 @@ def hopeless(target):
 # ---------------------------------------------------------------- load and reckoning
 
 def load_and_reckon(target, app, to, sent, requests, users):
-    stores = Stores(target, app)
-    if before := stores.documents():
+    if before := guild_stores.documents(target, app) if app is GUILD else Stores(target, app).documents():
         raise Failure(f"{before:,} documents are archived already, of a run before. To begin anew:\n"
                       f"scripts/cluster kubectl delete namespace {NAMESPACE}")
     with ingress(target) as (url, host):
         summary = run_locust(url, host, app, to, requests, users)
+    if app is GUILD:
+        return guild_stores.reckon(target, app, sent, requests, summary)
+    stores = Stores(target, app)
     counts = settled(stores, summary["accepted"])
     stored = monitoring.stored(target, stores.stream, summary["accepted"])
     return Reckoning(app, stores.stream, sent, requests, summary, counts, stores.values(), stored).show()
@@ -235,10 +248,12 @@ class ingress:
 
 
 def run_locust(url, host, app, to, requests, users):
-    say(f"{users} users send {requests:,} {app.sends} to {url}{f' over {to}' if ',' in to else to} ({host})")
+    where = ["--routes", to] if to else []
+    over = to if to and "," not in to else f" over {to}" if to else ", each to the route that it says"
+    say(f"{users} users send {requests:,} {app.sends} to {url}{over} ({host})")
     with tempfile.TemporaryDirectory(prefix="aguacero-locust-") as folder:
         summary = Path(folder, "summary.json")
-        subprocess.run([ROOT / "scripts" / "locust", "--host", url, "--host-header", host, "--routes", to,
+        subprocess.run([ROOT / "scripts" / "locust", "--host", url, "--host-header", host, *where,
                         "--records", ROOT / app.records, "--requests", str(requests), "--users", str(users),
                         "--spawn-rate", str(min(users, 100)), "--summary", summary],
                        stdout=subprocess.DEVNULL, cwd=ROOT)
@@ -264,10 +279,19 @@ def settled(stores, wanted):
             time.sleep(POLL_SECONDS)
 
 
+def paths(app):
+    if app.routes:
+        return [route.path for route in routes.parse([app.routes])]
+    return [path for stream in streams.declared(ROOT / app.config)["streams"] for path in stream["routes"]]
+
+
 def print_addresses(target, app):
     with ingress(target) as (url, host):
-        for route in routes.parse([app.routes]):
-            print(f"  events     POST {url}{route.path}   (Host: {host})")
+        for path in paths(app):
+            print(f"  events     POST {url}{path}   (Host: {host})")
+    if app is GUILD:
+        print("  processors scripts/cluster kubectl --namespace=project logs --follow deployment/locations   "
+              "(also deployment/stock, statefulset/daily-sales)")
     print("  console    scripts/cluster kubectl --namespace=project port-forward service/console 8090:80")
     print('  kubectl    scripts/cluster kubectl --namespace=project get pods   (or: eval "$(scripts/cluster env)")')
     print("  metrics    scripts/cluster kubectl --namespace=monitoring port-forward service/prometheus 9090")

@@ -1,4 +1,4 @@
-"""What has arrived in the cluster's Kafka, MongoDB and Redis, asked in their own pods: from outside, nothing
+"""What has arrived in the cluster's Kafka, MongoDB and Redis of one stream, asked in their own pods: from outside, nothing
 may come to them. Passwords go by standard input, so that no command line shows them."""
 
 import base64
@@ -92,10 +92,12 @@ class Stores:
 
     def kafka_records(self):
         """The records between the first and the last offset of each partition."""
-        topic = self.stream["topic"]
-        first, last = (sum_of_offsets(self.ask("kafka-0", "kafka", ["sh", "-c", KAFKA, topic, when]), topic)
-                       for when in ("earliest", "latest"))
+        first, last = (sum(self.offsets(self.stream["topic"], when).values()) for when in ("earliest", "latest"))
         return last - first
+
+    def offsets(self, topic, when):
+        """The `earliest` or the `latest` of each partition."""
+        return parse_offsets(self.ask("kafka-0", "kafka", ["sh", "-c", KAFKA, topic, when]), topic)
 
     def ask(self, pod, container, command, given=""):
         done = attempt(self.target, "exec", "--stdin", f"--namespace={NAMESPACE}", pod, f"--container={container}", "--",
@@ -115,6 +117,7 @@ def parse_redis(text):
     return hashes
 
 
-def sum_of_offsets(text, topic):
-    """Of lines such as messages:5:1734."""
-    return sum(int(line.rsplit(":", 1)[1]) for line in text.splitlines() if line.startswith(f"{topic}:"))
+def parse_offsets(text, topic):
+    """By partition, of lines such as messages:5:1734."""
+    found = (line.rsplit(":", 2) for line in text.splitlines() if line.startswith(f"{topic}:"))
+    return {int(partition): int(offset) for _, partition, offset in found}
