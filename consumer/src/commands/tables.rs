@@ -24,9 +24,9 @@ use crate::{
     batch::Source,
     decode::dead_letter::{Reason, beginning},
     metric, postgres, process,
-    retry::{RetryLimit, hosts},
+    retry::{Backoff, RetryLimit, hosts},
     tables::{Rows, migrate},
-    transaction::{self, StoredLetter, TransactionSink, count, list, told},
+    transaction::{self, Said, StoredLetter, TransactionSink, count, list, told},
 };
 
 /// Connections beside those that write: what is asked before a partition is read.
@@ -176,7 +176,7 @@ async fn pass_over(config: Arc<Config>, place: &Place, why: Option<&str>) -> any
     let why = why.unwrap_or("an operator has passed it over").to_owned();
     let detail = cut.map_or(why.clone(), |cut| format!("{why}; {cut}"));
     let done = transaction::pass_over(&mut client, &config, &batch, (detail, to)).await;
-    done.map_err(|error| anyhow::anyhow!("PostgreSQL: {}", told(&error)))?;
+    done.map_err(Said::from)?;
     print(&format!(
         "passed over; its partition goes on at {to} within seconds\n"
     ));
@@ -206,11 +206,23 @@ async fn run(config: Arc<Config>, shutdown: Shutdown) -> anyhow::Result<()> {
     process::run(config, sink, ready, shutdown).await
 }
 
-/// The tables, which are to be as declared.
+/// The tables, which are to be as declared. A server that goes meanwhile is waited for.
 async fn rows(config: &Config, pool: &Pool) -> anyhow::Result<Rows> {
-    let client = client(config, pool, RetryLimit::endless()).await?;
-    let plan = migrate::plan(config, &client).await;
-    let plan = plan.map_err(|error| anyhow::anyhow!("PostgreSQL: {}", told(&error)))?;
+    let mut backoff = Backoff::new();
+    loop {
+        let client = client(config, pool, RetryLimit::endless()).await?;
+        let looked = as_declared(config, &client).await;
+        match looked {
+            Err(error) if error.downcast_ref().is_some_and(|said: &Said| said.is_away) => {
+                backoff.after("a store is away", "looking at the tables", &error).await;
+            }
+            looked => return looked,
+        }
+    }
+}
+
+async fn as_declared(config: &Config, client: &Client) -> anyhow::Result<Rows> {
+    let plan = migrate::plan(config, client).await.map_err(Said::from)?;
     if !plan.mistakes.is_empty() {
         bail!("{}", plan.mistakes.join("\n"));
     }
@@ -220,14 +232,14 @@ async fn rows(config: &Config, pool: &Pool) -> anyhow::Result<Rows> {
             plan.statements.join(";\n")
         );
     }
-    Rows::look(config, &client).await
+    Rows::look(config, client).await
 }
 
 async fn plan(config: &Config) -> anyhow::Result<()> {
     let pool = postgres::pool(&config.postgres, 1)?;
     let client = client(config, &pool, RetryLimit::of_a_command()).await?;
     let plan = migrate::plan(config, &client).await;
-    let plan = plan.map_err(|error| anyhow::anyhow!("PostgreSQL: {}", told(&error)))?;
+    let plan = plan.map_err(Said::from)?;
     for statement in &plan.statements {
         print(&format!("{statement};\n"));
     }
@@ -257,13 +269,12 @@ async fn dead_letters(config: &Config, which: &Which, limit: i64) -> anyhow::Res
     let pool = postgres::pool(&config.postgres, 1)?;
     let client = client(config, &pool, RetryLimit::of_a_command()).await?;
     let group = &config.consumer.group;
-    let said = |error: tokio_postgres::Error| anyhow::anyhow!("PostgreSQL: {}", told(&error));
     let letters = list(&client, group, which.words(), limit).await;
-    let letters = letters.map_err(said)?;
+    let letters = letters.map_err(Said::from)?;
     for letter in &letters {
         print(&line(letter));
     }
-    let all = count(&client, group, which.words()).await.map_err(said)?;
+    let all = count(&client, group, which.words()).await.map_err(Said::from)?;
     let shown = letters.len();
     print(&format!("{all} dead letters, {shown} shown\n"));
     Ok(())
@@ -289,10 +300,9 @@ fn line(letter: &StoredLetter) -> String {
 async fn retry(config: Arc<Config>, which: &Which) -> anyhow::Result<()> {
     let pool = postgres::pool(&config.postgres, 2)?;
     let client = client(&config, &pool, RetryLimit::of_a_command()).await?;
-    let said = |error: tokio_postgres::Error| anyhow::anyhow!("PostgreSQL: {}", told(&error));
     let group = &config.consumer.group;
     let letters = list(&client, group, which.words(), i64::MAX).await;
-    let mut letters = letters.map_err(said)?;
+    let mut letters = letters.map_err(Said::from)?;
     letters.sort_by(|a, b| {
         let key = |l: &StoredLetter| {
             (

@@ -9,14 +9,14 @@ use std::{
 };
 
 use aguacero::config::{Column, ColumnValue, Config, OnConflict, SqlTable, quoted};
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 use deadpool_postgres::{GenericClient, Transaction};
 use tokio_postgres::{Error, types::ToSql};
 use uuid::Uuid;
 
 use crate::{
     batch::Source,
-    transaction::{Apply, Event, told},
+    transaction::{Apply, Event, Said},
 };
 
 /// Each column's type, without its bounds: those are PostgreSQL's to check. A cast to `varchar(5)` cuts what is too long, an
@@ -53,8 +53,7 @@ impl Rows {
                 continue;
             };
             let name = table.name.to_string();
-            let rows = client.query(TYPES, &[&name]).await;
-            let rows = rows.map_err(|error| anyhow::anyhow!("{}", told(&error)))?;
+            let rows = client.query(TYPES, &[&name]).await.map_err(Said::from)?;
             let types: HashMap<String, (String, String)> = rows
                 .iter()
                 .map(|row| (row.get(0), (row.get(1), row.get(2))))
@@ -66,7 +65,8 @@ impl Rows {
             );
             let statement = Statement::of(table, &types);
             let prepared = client.prepare(&statement.sql).await;
-            prepared.map_err(|error| anyhow::anyhow!("table {name}: {}", told(&error)))?;
+            let prepared = prepared.map_err(Said::from);
+            prepared.with_context(|| format!("table {name}"))?;
             statements.insert(stream.index, statement);
         }
         let topics = config.topics.iter().map(|topic| topic.name.clone());

@@ -27,7 +27,7 @@ use crate::batch::Source;
 
 pub use dead_letters::{StoredLetter, count, list, pass_over};
 pub use event::{Cell, Event, Row};
-pub use refusal::{is_refusal, told};
+pub use refusal::{Said, is_refusal, told};
 pub use schema::{SCHEMA, missing};
 pub use sink::{TransactionSink, told_of_pool};
 

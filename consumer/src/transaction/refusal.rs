@@ -15,6 +15,9 @@ const OF_A_ROW: [SqlState; 4] = [
     SqlState::UNTRANSLATABLE_CHARACTER,
 ];
 
+/// Classes of codes of a server that is going, or coming, or full: of connections, of resources, of operators.
+const AWAY: [&str; 3] = ["08", "53", "57"];
+
 /// Whether the error is about the data of a row. Every other may pass: the server is away, somebody locks, a right or a
 /// column is missing.
 #[must_use]
@@ -22,6 +25,28 @@ pub fn is_refusal(error: &Error) -> bool {
     error.code().is_some_and(|code| {
         code.code().starts_with("22") || code.code().starts_with("23") || OF_A_ROW.contains(code)
     })
+}
+
+/// What PostgreSQL says, as an error for people.
+#[derive(Debug, thiserror::Error)]
+#[error("PostgreSQL: {what}")]
+pub struct Said {
+    what: String,
+    /// It says nothing of what was asked: the connection has ended, it sends everybody home, or has no room.
+    pub is_away: bool,
+}
+
+impl From<Error> for Said {
+    fn from(error: Error) -> Self {
+        let is_away = error.code().is_none_or(|code| {
+            let class = code.code().get(..2);
+            class.is_some_and(|class| AWAY.contains(&class))
+        });
+        Self {
+            what: told(&error),
+            is_away,
+        }
+    }
 }
 
 /// What PostgreSQL says, with its detail and where.

@@ -3,7 +3,7 @@
 use crate::{
     proxy::Proxy,
     tables::{OWNER, Tables, host, sales, url},
-    world::{World, eventually},
+    world::{Process, World, eventually},
 };
 
 /// A proxy before the server, by which the process goes.
@@ -134,4 +134,29 @@ async fn a_table_that_somebody_locks_or_may_not_be_written_is_waited_for() {
     assert_eq!(tables.count("ventas").await, 20);
     assert_eq!(tables.dead_letters().await, []);
     running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_goes_while_a_process_looks_at_the_tables_is_waited_for() {
+    let tables = Tables::new(1).await;
+    let postgres = Proxy::to(&host()).await;
+    let last = tables.send(0, &sales(10));
+    // Of what is asked at the start, each: the connection ends at it, until none is left to end at.
+    for step in 0.. {
+        postgres.cut_after(step, b"to_regnamespace", step % 2 == 0);
+        let (mut command, file) = tables.command(&["run"], OWNER);
+        command.env(
+            "AGUACERO_POSTGRES_URL",
+            url(OWNER, &postgres.address, &tables.database),
+        );
+        let process = Process::start((command, file));
+        tables.is_finished(0, last).await;
+        drop(process);
+        if postgres.answers_to_lose() > 0 {
+            assert!(step > 5, "only {step} requests");
+            break;
+        }
+        tables.execute("TRUNCATE aguacero.offsets").await;
+    }
+    assert_eq!(tables.count("ventas").await, 10);
 }

@@ -110,12 +110,14 @@ async fn by_update_the_later_event_by_arrival_wins_wherever_it_lies() {
     let last = tables.send_at(1, ago(1000), (id.plus(2), &of("b", 3)));
     tables.send_at(0, ago(1000), (id.plus(3), &of("b", 4)));
     tables.is_finished(1, last).await;
+    // Of the same millisecond as what is there, and later.
+    tables.send_at(0, ago(5000), (id.plus(8), &of("c", 9)));
     let last = tables.send_at(0, ago(7000), (id.plus(7), &of("b", 8)));
     tables.is_finished(0, last).await;
     let expected = [
         json!({ "cliente": "a", "cantidad": 2 }),
         json!({ "cliente": "b", "cantidad": 8 }),
-        json!({ "cliente": "c", "cantidad": 6 }),
+        json!({ "cliente": "c", "cantidad": 9 }),
     ];
     assert_eq!(tables.rows(BY_CLIENT).await, expected);
     assert_eq!(tables.dead_letters().await, []);
