@@ -319,7 +319,7 @@ class Postgres(Stores):
             ("guild", "INSERT INTO aguacero.offsets VALUES (3)", "INSERT 0 1"),
             ("guild", "INSERT INTO guild.state VALUES (3)", "INSERT 0 1"),
             ("guild", "DELETE FROM guild.state", "DELETE 1"),
-            ("guild", "DELETE FROM aguacero.offsets", denied),
+            ("guild", "TRUNCATE aguacero.offsets", denied),
             ("guild", "CREATE TABLE aguacero.other ()", denied),
             ("guild", "CREATE TABLE other ()", denied),
             ("guild", "SELECT * FROM ventas", denied),
