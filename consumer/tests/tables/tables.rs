@@ -82,7 +82,8 @@ impl Tables {
         let world = World::with(partitions, "", &more).await;
         let database = world.config.mongodb.database.replace('-', "_");
         let server = pool(url(OWNER, &host(), OWNER));
-        let create = format!("CREATE DATABASE {database}");
+        // Nobody else can be in that template, which would be in the way.
+        let create = format!("CREATE DATABASE {database} TEMPLATE template0");
         let client = server.get().await.unwrap();
         client.batch_execute(&create).await.unwrap();
         let here = url(OWNER, &host(), &database);
