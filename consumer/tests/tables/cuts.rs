@@ -43,7 +43,10 @@ async fn a_connection_cut_in_any_step_of_a_transaction_costs_and_doubles_nothing
             steps += 1;
             assert!(steps < STEPS_MAX, "a transaction has an end");
         }
-        assert!(steps > 10, "only {steps} requests, from START TRANSACTION to COMMIT");
+        assert!(
+            steps > 10,
+            "only {steps} requests, from START TRANSACTION to COMMIT"
+        );
     }
     running.stop().await;
 }

@@ -174,8 +174,7 @@ impl Tables {
 
     /// Ends every session but this one, and waits until they have ended.
     pub(crate) async fn end_sessions(&self) {
-        let others =
-            "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
+        let others = "FROM pg_stat_activity WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()";
         let ended = self
             .rows(&format!("SELECT pid, pg_terminate_backend(pid) {others}"))
             .await;
