@@ -211,6 +211,11 @@ pub async fn dead_letters(config: Config, verb: &Verb) -> anyhow::Result<()> {
 }
 
 impl Which {
+    /// Reason and stream, where they are given.
+    pub(super) fn words(&self) -> (Option<&str>, Option<&str>) {
+        (self.reason.as_deref(), self.stream.as_deref())
+    }
+
     fn filter(&self, is_open: Option<bool>) -> Filter {
         Filter {
             reason: self.reason.clone(),

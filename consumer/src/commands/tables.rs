@@ -15,14 +15,17 @@ use aguacero::{
     shutdown::{self, Shutdown},
 };
 use anyhow::{Context as _, bail};
-use clap::{Args, Subcommand};
+use clap::Subcommand;
 use deadpool_postgres::{Client, Pool};
 use tokio::{sync::watch, task::JoinSet};
 
-use super::pass_over::{Place, Stopped, find};
+use super::{
+    dead_letters::Which,
+    pass_over::{Place, Stopped, find},
+};
 use crate::{
     batch::Source,
-    decode::dead_letter::{Reason, beginning},
+    decode::dead_letter::beginning,
     metric, postgres, process,
     retry::{Backoff, RetryLimit, hosts},
     tables::{Rows, migrate},
@@ -77,23 +80,6 @@ pub enum Verb {
         #[command(flatten)]
         file: ConfigFile,
     },
-}
-
-/// Which dead letters.
-#[derive(Debug, Clone, Args)]
-pub struct Which {
-    /// Only of this reason
-    #[arg(long, value_parser = Reason::ALL)]
-    reason: Option<String>,
-    /// Only of this stream
-    #[arg(long)]
-    stream: Option<String>,
-}
-
-impl Which {
-    fn words(&self) -> (Option<&str>, Option<&str>) {
-        (self.reason.as_deref(), self.stream.as_deref())
-    }
 }
 
 /// Does it, with the `files` of a configuration.
@@ -214,7 +200,9 @@ async fn rows(config: &Config, pool: &Pool) -> anyhow::Result<Rows> {
         let looked = as_declared(config, &client).await;
         match looked {
             Err(error) if error.downcast_ref().is_some_and(|said: &Said| said.is_away) => {
-                backoff.after("a store is away", "looking at the tables", &error).await;
+                backoff
+                    .after("a store is away", "looking at the tables", &error)
+                    .await;
             }
             looked => return looked,
         }
@@ -274,7 +262,9 @@ async fn dead_letters(config: &Config, which: &Which, limit: i64) -> anyhow::Res
     for letter in &letters {
         print(&line(letter));
     }
-    let all = count(&client, group, which.words()).await.map_err(Said::from)?;
+    let all = count(&client, group, which.words())
+        .await
+        .map_err(Said::from)?;
     let shown = letters.len();
     print(&format!("{all} dead letters, {shown} shown\n"));
     Ok(())

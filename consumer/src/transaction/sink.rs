@@ -1,7 +1,7 @@
 //! The sink: a batch is one transaction.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -10,7 +10,7 @@ use aguacero::{
     ledger::Position,
     log_limiter,
 };
-use deadpool_postgres::{Pool, Transaction};
+use deadpool_postgres::{Client, Pool, Transaction};
 use tokio::sync::Semaphore;
 use tokio_postgres::Error;
 use uuid::Uuid;
@@ -78,6 +78,22 @@ impl<A: Apply> TransactionSink<A> {
         &self.config.topics[source.topic].name
     }
 
+    async fn client(&self) -> Result<Client, String> {
+        let client = self.pool.get().await;
+        client.map_err(|error| told_of_pool(&error))
+    }
+
+    /// What the store has of a partition.
+    async fn stands(
+        &self,
+        topic: &str,
+        position: &Position,
+    ) -> Result<Option<offsets::Stands>, String> {
+        let client = self.client().await?;
+        let stands = offsets::read(&client, (self.group(), topic), position).await;
+        stands.map_err(|error| told(&error))
+    }
+
     /// One try; none if the store has gone back behind what this process left there. An error is a server that is away.
     async fn attempt(
         &self,
@@ -85,11 +101,7 @@ impl<A: Apply> TransactionSink<A> {
         decoded: &Decoded<Row>,
         last: i64,
     ) -> Result<Option<Written>, String> {
-        let mut client = self
-            .pool
-            .get()
-            .await
-            .map_err(|error| told_of_pool(&error))?;
+        let mut client = self.client().await?;
         let told = |error: Error| told(&error);
         let mut transaction = client.transaction().await.map_err(told)?;
         let at = (self.group(), self.topic(&batch.source));
@@ -167,12 +179,16 @@ impl<A: Apply> TransactionSink<A> {
         for event in &new {
             *written.applied.entry(event.stream).or_default() += 1;
         }
+        let mut free = BTreeMap::new();
         for (i, why) in refused {
             let event = new[i];
             *written.applied.entry(event.stream).or_default() -= 1;
             written.dead.push(letter(event, Reason::Refused, why));
-            let id = Uuid::from_bytes(event.id.0);
-            taken::give_back(&*transaction, keys[&event.stream], &[id]).await?;
+            let ids: &mut Vec<_> = free.entry(event.stream).or_default();
+            ids.push(Uuid::from_bytes(event.id.0));
+        }
+        for (stream, ids) in free {
+            taken::give_back(&*transaction, keys[&stream], &ids).await?;
         }
         dead_letters::write(
             &*transaction,
@@ -224,11 +240,7 @@ impl<A: Apply> TransactionSink<A> {
         if let Some((at, why)) = decoded.stop.take() {
             return Err(format!("the record at offset {at} cannot be judged: {why}"));
         }
-        let mut client = self
-            .pool
-            .get()
-            .await
-            .map_err(|error| told_of_pool(&error))?;
+        let mut client = self.client().await?;
         let told = |error: Error| told(&error);
         let mut transaction = client.transaction().await.map_err(told)?;
         transaction.batch_execute(AT_ONCE).await.map_err(told)?;
@@ -281,17 +293,7 @@ impl<A: Apply> Sink for TransactionSink<A> {
     }
 
     async fn passed_over(&self, source: &Source, at: i64) -> Option<i64> {
-        let asked = async {
-            let client = self
-                .pool
-                .get()
-                .await
-                .map_err(|error| told_of_pool(&error))?;
-            let of = (self.group(), self.topic(source));
-            let read = offsets::read(&client, of, &source.position).await;
-            read.map_err(|error| told(&error))
-        };
-        match asked.await {
+        match self.stands(self.topic(source), &source.position).await {
             Ok(stands) => stands.map(|(next, _)| next).filter(|next| *next > at),
             Err(error) => {
                 log_limiter::repeated(AWAY, "", &error);
@@ -303,16 +305,7 @@ impl<A: Apply> Sink for TransactionSink<A> {
     async fn resume(&self, topic: &str, position: &Position) -> Resume {
         let mut backoff = Backoff::new();
         loop {
-            let asked = async {
-                let client = self
-                    .pool
-                    .get()
-                    .await
-                    .map_err(|error| told_of_pool(&error))?;
-                let read = offsets::read(&client, (self.group(), topic), position).await;
-                read.map_err(|error| told(&error))
-            };
-            match asked.await {
+            match self.stands(topic, position).await {
                 Ok(Some((next, leader_epoch))) => return Resume::At { next, leader_epoch },
                 Ok(None) => return Resume::Beginning,
                 Err(error) => backoff.after(AWAY, "", &error).await,
