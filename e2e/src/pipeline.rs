@@ -152,6 +152,14 @@ impl Builder {
         self.without(Kind::RedisWriter).without(Kind::Consumer)
     }
 
+    /// What waits for a receipt waits until a process that was killed is there again, however long that takes this machine.
+    #[must_use]
+    pub fn waiting_long(self) -> Self {
+        self.with("gateway.ack_timeout_ms", 60_000)
+            .with("gateway.drain_timeout_ms", 60_000)
+            .with("gateway.request_timeout_ms", 90_000)
+    }
+
     /// So many consumers, each with a lasting name of its own.
     #[must_use]
     pub fn consumers(mut self, consumers: usize) -> Self {

@@ -43,7 +43,7 @@ async fn an_event_is_a_row_with_its_values_its_place_and_its_arrival() {
     let running = tables.start().await;
     tables.has_rows("ventas", 1).await;
     let rows = tables
-        .rows("SELECT id, extract(epoch FROM llegada) * 1000 AS ms, particion, lugar, tema, cliente, cantidad FROM ventas")
+        .rows("SELECT id, (extract(epoch FROM llegada) * 1000)::bigint AS ms, particion, lugar, tema, cliente, cantidad FROM ventas")
         .await;
     let row = json!({
         "id": uuid::Uuid::from_bytes(id.0).to_string(),
@@ -55,7 +55,7 @@ async fn an_event_is_a_row_with_its_values_its_place_and_its_arrival() {
         "cantidad": -7,
     });
     assert_eq!(rows, [row]);
-    assert_eq!(rows[0]["ms"].as_f64(), Some(at_ms as f64));
+    assert_eq!(rows[0]["ms"].as_i64(), Some(at_ms));
     tables.world.has_committed(1, offset + 1).await;
     running.stop().await;
 }

@@ -372,7 +372,7 @@ async fn a_producer_killed_under_load_costs_no_event_and_counts_none_twice() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_on_its_way_to_a_killed_producer_is_sent_again() {
-    let mut pipeline = weather().start().await;
+    let mut pipeline = weather().waiting_long().start().await;
     post(&mut pipeline.client(), 0..1).await;
     pipeline.producer.freeze().await;
     let waiting: Vec<_> = (1..=20)

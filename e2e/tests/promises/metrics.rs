@@ -230,6 +230,7 @@ async fn what_is_sent_again_over_a_new_connection_is_counted() {
     let mut pipeline = Pipeline::weather()
         .into_kafka_only()
         .with("gateway.workers", 1)
+        .waiting_long()
         .start()
         .await;
     let request = Request::json("/input", r#"{"texto": "Su lluvia", "país": "Argentina"}"#);
