@@ -6,12 +6,14 @@ from dataclasses import dataclass, replace
 
 import guild_day
 import reconcile
+from guild_kills import Kills
 from guild_reckoning import Found, GuildReckoning, Map, report_lines
 from pipeline import Failure
 from progress import say
 from settling import SECONDS_MAX, settled
 
 PROGRAM = "guild"
+READS = {"daily-sales": ("miembros", "ventas", "reportes"), "stock": ("ventas",)}  # topics
 STOCK_GROUP = "aguacero-stock"
 SHOWN_MS = 60_000  # how long a cart is shown after its last word
 
@@ -23,6 +25,7 @@ class GuildDemo:
     guild: str  # the program
     app: object
     parts: list  # what is sent: a path and a record each
+    kills: int = 0  # of each processor, while it works
 
     def run(self, requests, send):
         """`send` sends it and gives Locust's summary. Returns whether all agrees."""
@@ -31,23 +34,46 @@ class GuildDemo:
         self.stores = {stream["name"]: reconcile.Stores(self.services, declared["database"], stream) for stream in self.streams}
         self.kafka = reconcile.Kafka(self.services)
         self.postgres = reconcile.Postgres(self.services)
+        self.killing = Kills(self.pipeline, self.services, self.kills)
         try:
             self.start("locations")
             summary = send()
+            if self.kills:
+                self.kill_map()
             self.settle_stores(summary)
             arrivals = self.arrivals()
             self.settle_group("the tables", declared["tables_group"], len(arrivals))
             say("what was sent is stored; two of the processors begin only now, and catch up")
-            self.start("daily-sales", "--reports", self.pipeline.folder)
-            self.start("stock", "--autorepo")
+            self.catch_up(arrivals)
             return GuildReckoning(self.app, self.streams, self.parts, requests, summary, self.found(arrivals)).show()
         finally:
             for store in (*self.stores.values(), self.kafka, self.postgres):
                 store.close()
 
-    def start(self, processor, *options):
-        self.pipeline.launch_more(processor, [self.guild, processor, *options], self.services)
-        self.pipeline.wait_ready([processor])
+    def command(self, processor):
+        options = {"daily-sales": ["--reports", self.pipeline.folder], "stock": ["--autorepo"]}
+        return [self.guild, processor, *options.get(processor, [])]
+
+    def start(self, processor):
+        if self.kills:
+            self.killing.start(processor, self.command(processor))
+        else:
+            self.pipeline.launch_more(processor, self.command(processor), self.services)
+            self.pipeline.wait_ready([processor])
+
+    def catch_up(self, arrivals):
+        """The two that begin when all is there."""
+        for processor, topics in READS.items():
+            if not self.kills:
+                self.start(processor)
+                continue
+            records = sum(found.topic in topics for found in arrivals)
+            self.killing.run(processor, self.command(processor), lambda: self.postgres.read(f"aguacero-{processor}"), records)
+
+    def kill_map(self):
+        killed = self.killing.run_map("locations", self.command("locations"))
+        say(f"locations was killed {killed} times")
+        self.map_began_ms = time.time() * 1000
 
     # ------------------------------------------------------------ the stores
 
@@ -106,7 +132,10 @@ class GuildDemo:
 
     def map_at_its_end(self, arrivals):
         """What was shown on it, when all should have disappeared."""
-        last_ms = max((found.at_ms for found in arrivals if found.topic == "reportes"), default=0)
+        shown = [found.at_ms for found in arrivals if found.topic == "reportes"]
+        if self.kills and self.map_began_ms > min(shown, default=self.map_began_ms) + SHOWN_MS:
+            raise Failure("The map was killed for longer than a minute, after which carts are gone: take fewer KILLS or REQUESTS.")
+        last_ms = max(shown, default=0)
         seconds = max(last_ms + SHOWN_MS - time.time() * 1000, 0) / 1000
         output = self.pipeline.output("locations")
         return settled("the carts to disappear, a minute after their last word", lambda: Map(output.read_text()),

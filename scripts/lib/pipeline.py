@@ -35,6 +35,7 @@ MODULE = ROOT / "target" / "wasm" / "producer.wasm"
 WITH_SOCKETS = {*streams.PRODUCERS.values(), "redis-writer"}
 READY_SECONDS_MAX = 60
 DRAIN_SECONDS_MAX = 15
+DEATH_SECONDS_MAX = 5
 SOCKET_PATH_BYTES_MAX = 100  # the kernel takes 107
 STORED = 'aguacero_producer_records_total{outcome="stored"}'
 CONSOLE_PORT = 8090  # or another, if it is taken
@@ -125,6 +126,10 @@ class Pipeline:
         self.save()
         self.launch(process, [*command, "--admin", f"127.0.0.1:{port}"], services, self.output(process))
 
+    def kill(self, process):
+        """By SIGKILL; it is dead after this."""
+        self.signal([process], signal.SIGKILL, DEATH_SECONDS_MAX)
+
     def output(self, process):
         return self.folder / f"{process}.out"
 
@@ -199,7 +204,7 @@ class Pipeline:
         others = [process for process in self.processes if process != "gateway"]
         for group in (["gateway"], others):
             self.signal(group, signal.SIGTERM, DRAIN_SECONDS_MAX)
-            self.signal(group, signal.SIGKILL, 5)
+            self.signal(group, signal.SIGKILL, DEATH_SECONDS_MAX)
         if keep_logs:
             return
         if self.folder.name.startswith("aguacero-"):
