@@ -62,7 +62,6 @@ pub struct Process {
     /// Also the name of its log.
     name: String,
     kind: Kind,
-    program: PathBuf,
     config: PathBuf,
     environment: BTreeMap<String, String>,
     admin: SocketAddr,
@@ -168,7 +167,6 @@ impl Process {
         Self {
             name,
             kind,
-            program: kind.path(),
             config: config.to_owned(),
             environment,
             admin,
@@ -197,7 +195,7 @@ impl Process {
     /// `PROGRAM VERB… --config FILE` in the environment of this process.
     #[must_use]
     pub fn command(&self, verb: &str) -> Command {
-        let mut command = Command::new(&self.program);
+        let mut command = Command::new(self.kind.path());
         for (name, _) in std::env::vars_os() {
             if name
                 .to_str()
@@ -213,7 +211,7 @@ impl Process {
             .arg(&self.config)
             .envs(&self.environment);
         if self.clock().exists() {
-            let clock = self.program.with_file_name("libclock.so");
+            let clock = self.kind.path().with_file_name("libclock.so");
             command
                 .env("LD_PRELOAD", clock)
                 .env("E2E_CLOCK", self.clock());

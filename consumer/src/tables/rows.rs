@@ -1,7 +1,8 @@
-//! Events into rows: one statement for all of a stream's events in a batch.
+//! Events into rows: one statement for all of a stream's events in a batch. `COPY` where it can do what is asked for
+//! ([`copy`]), `INSERT` otherwise.
 //!
-//! Every value goes to PostgreSQL as text, in one array a column, and is cast there to the type that the column has: what
-//! a type takes is PostgreSQL's own judgement, and its message is what a dead letter says.
+//! Every value goes to PostgreSQL as text, and is read there as the type that the column has: what a type takes is
+//! PostgreSQL's own judgement, and its message is what a dead letter says.
 
 use std::{
     borrow::Cow,
@@ -10,10 +11,13 @@ use std::{
 
 use aguacero::config::{Column, ColumnValue, Config, OnConflict, SqlTable, quoted};
 use anyhow::{Context as _, ensure};
+use bytes::Bytes;
 use deadpool_postgres::{GenericClient, Transaction};
+use futures_util::{SinkExt as _, pin_mut};
 use tokio_postgres::{Error, types::ToSql};
 use uuid::Uuid;
 
+use super::copy;
 use crate::{
     batch::Source,
     transaction::{Apply, Event, Said},
@@ -26,6 +30,14 @@ const TYPES: &str = "SELECT attribute.attname::text, type.typname::text, \
      FROM pg_attribute attribute JOIN pg_type type ON type.oid = attribute.atttypid \
      JOIN pg_namespace namespace ON namespace.oid = type.typnamespace \
      WHERE attribute.attrelid = to_regclass($1) AND attribute.attnum > 0 AND NOT attribute.attisdropped";
+
+/// Whether a table takes `COPY` as it takes `INSERT`: it is no view, no rule stands in for the statement, and no policy
+/// judges its rows.
+const TAKES_COPY: &str = "SELECT relkind IN ('r', 'p') AND NOT relhasrules AND NOT row_security_active(oid) \
+     FROM pg_class WHERE oid = to_regclass($1)";
+
+/// The type of a column whose text is a moment, whatever the session's time zone.
+const MOMENT: &str = "timestamptz";
 
 /// Types that hold JSON.
 const JSON: [&str; 2] = ["json", "jsonb"];
@@ -40,6 +52,7 @@ pub struct Rows {
 /// How the rows of a stream are written.
 struct Statement {
     sql: String,
+    is_copy: bool,
     /// What each parameter holds, and whether as JSON.
     columns: Vec<(ColumnValue, bool)>,
 }
@@ -63,7 +76,10 @@ impl Rows {
                 missing.is_none(),
                 "table {name} is not as declared: run `consumer tables apply`"
             );
-            let statement = Statement::of(table, &types);
+            let takes_copy = client.query_opt(TAKES_COPY, &[&name]).await;
+            let takes_copy = takes_copy.map_err(Said::from)?;
+            let takes_copy = takes_copy.is_some_and(|row| row.get(0));
+            let statement = Statement::of(table, &types, takes_copy);
             let prepared = client.prepare(&statement.sql).await;
             let prepared = prepared.map_err(Said::from);
             prepared.with_context(|| format!("table {name}"))?;
@@ -78,14 +94,66 @@ impl Rows {
 }
 
 impl Statement {
-    fn of(table: &SqlTable, types: &HashMap<String, (String, String)>) -> Self {
+    fn of(table: &SqlTable, types: &HashMap<String, (String, String)>, takes_copy: bool) -> Self {
         let columns = table.columns.iter();
-        let is_json = |c: &Column| JSON.contains(&&*types[&c.name].0);
+        let type_of = |c: &Column| &*types[&c.name].0;
+        let moments = columns.clone().filter(|c| c.value == ColumnValue::Arrival);
+        let is_copy = takes_copy
+            && table.on_conflict == OnConflict::Insert
+            && moments.map(type_of).all(|name| name == MOMENT);
         Self {
-            sql: sql(table, |column| &types[&column.name].1),
-            columns: columns.map(|c| (c.value, is_json(c))).collect(),
+            sql: match is_copy {
+                true => copy::sql(&table.name.to_string(), &names(table)),
+                false => sql(table, |column| &types[&column.name].1),
+            },
+            is_copy,
+            columns: columns
+                .map(|c| (c.value, JSON.contains(&type_of(c))))
+                .collect(),
         }
     }
+
+    /// Writes `events`, all of its stream.
+    async fn write(
+        &self,
+        transaction: &Transaction<'_>,
+        events: &[&&Event],
+        place: (&str, i32),
+    ) -> Result<(), Error> {
+        let prepared = transaction.prepare_cached(&self.sql).await?;
+        if self.is_copy {
+            let mut lines = String::new();
+            for event in events {
+                let columns = self.columns.iter();
+                copy::line(
+                    columns.map(|(of, is_json)| match of {
+                        ColumnValue::Arrival => Some(copy::moment(event.document.at_ms).into()),
+                        _ => value(event, (*of, *is_json), place),
+                    }),
+                    &mut lines,
+                );
+            }
+            let rows = transaction.copy_in(&prepared).await?;
+            pin_mut!(rows);
+            rows.send(Bytes::from(lines)).await?;
+            rows.finish().await?;
+            return Ok(());
+        }
+        let columns = self.columns.iter();
+        let arrays: Vec<Vec<_>> = columns
+            .map(|column| events.iter().map(|e| value(e, *column, place)).collect())
+            .collect();
+        let parameters = arrays.iter().map(|array| array as &(dyn ToSql + Sync));
+        let parameters: Vec<_> = parameters.collect();
+        transaction.execute(&prepared, &parameters).await?;
+        Ok(())
+    }
+}
+
+/// The columns, as a list.
+fn names(table: &SqlTable) -> String {
+    let names = table.columns.iter().map(|column| quoted(&column.name));
+    names.collect::<Vec<_>>().join(", ")
 }
 
 /// `INSERT` of as many rows as the arrays hold; `type_of` tells a column's type.
@@ -95,7 +163,7 @@ fn sql<'a>(table: &SqlTable, type_of: impl Fn(&Column) -> &'a str) -> String {
         let all: Vec<_> = all.map(|(i, column)| each(i, column)).collect();
         all.join(", ")
     };
-    let names = list(&|_, column| quoted(&column.name));
+    let names = names(table);
     let arrays = list(&|i, _| format!("${}::text[]", i + 1));
     let given = list(&|i, _| format!("c{i}"));
     let values = list(&|i, column| {
@@ -171,22 +239,11 @@ impl Apply for Rows {
     ) -> Result<(), Error> {
         let place = (&*self.topics[source.topic], source.position.partition);
         for (stream, statement) in &self.statements {
-            let of_stream = || events.iter().filter(|event| event.stream == *stream);
-            if of_stream().next().is_none() {
-                continue;
+            let of_stream = events.iter().filter(|event| event.stream == *stream);
+            let of_stream: Vec<_> = of_stream.collect();
+            if !of_stream.is_empty() {
+                statement.write(transaction, &of_stream, place).await?;
             }
-            let columns = statement.columns.iter();
-            let arrays: Vec<Vec<_>> = columns
-                .map(|column| {
-                    of_stream()
-                        .map(|event| value(event, *column, place))
-                        .collect()
-                })
-                .collect();
-            let parameters = arrays.iter().map(|array| array as &(dyn ToSql + Sync));
-            let parameters: Vec<_> = parameters.collect();
-            let prepared = transaction.prepare_cached(&statement.sql).await?;
-            transaction.execute(&prepared, &parameters).await?;
         }
         Ok(())
     }

@@ -15,6 +15,7 @@ mod dead_letters;
 mod event;
 mod offsets;
 mod refusal;
+mod repeats;
 mod schema;
 mod sink;
 mod taken;

@@ -15,7 +15,9 @@ use tokio::sync::Semaphore;
 use tokio_postgres::Error;
 use uuid::Uuid;
 
-use super::{Apply, StoredLetter, dead_letters, event::Row, offsets, refusal, taken, told};
+use super::{
+    Apply, StoredLetter, dead_letters, event::Row, offsets, refusal, repeats::Repeats, taken, told,
+};
 use crate::{
     batch::{Batch, Source},
     decode::{
@@ -41,6 +43,7 @@ pub struct TransactionSink<A> {
     apply: A,
     /// Of batches that are written at the same time.
     turns: Semaphore,
+    repeats: Repeats,
     /// The offset that this process left in the store, by partition, and the epoch in which it did.
     left: Mutex<HashMap<Position, (u64, i64)>>,
 }
@@ -57,6 +60,16 @@ struct Written {
     not_first: HashMap<usize, u64>,
 }
 
+/// How a try has ended.
+enum Attempt {
+    /// It is committed.
+    Written(Written),
+    /// Another process has taken one of the events in between.
+    TakenMeanwhile,
+    /// The store is behind what this process left there.
+    GoneBack,
+}
+
 impl<A: Apply> TransactionSink<A> {
     /// Of the group `config.consumer.group`.
     #[must_use]
@@ -66,6 +79,7 @@ impl<A: Apply> TransactionSink<A> {
             config,
             pool,
             apply,
+            repeats: Repeats::default(),
             left: Mutex::default(),
         }
     }
@@ -94,13 +108,13 @@ impl<A: Apply> TransactionSink<A> {
         stands.map_err(|error| told(&error))
     }
 
-    /// One try; none if the store has gone back behind what this process left there. An error is a server that is away.
+    /// One try. An error is a server that is away.
     async fn attempt(
         &self,
         batch: &Batch,
         decoded: &Decoded<Row>,
         last: i64,
-    ) -> Result<Option<Written>, String> {
+    ) -> Result<Attempt, String> {
         let mut client = self.client().await?;
         let told = |error: Error| told(&error);
         let mut transaction = client.transaction().await.map_err(told)?;
@@ -110,12 +124,12 @@ impl<A: Apply> TransactionSink<A> {
             .await
             .map_err(told)?;
         if self.has_gone_back(&batch.source, stands) {
-            return Ok(None);
+            return Ok(Attempt::GoneBack);
         }
-        let written = self
-            .apply_new(&mut transaction, batch, decoded)
-            .await
-            .map_err(told)?;
+        let written = match self.apply_new(&mut transaction, batch, decoded).await {
+            Err(error) if taken::is_there(&error) => return Ok(Attempt::TakenMeanwhile),
+            written => written.map_err(told)?,
+        };
         let next = (last + 1, batch.leader_epoch);
         offsets::keep(&transaction, at, &batch.source.position, next)
             .await
@@ -123,7 +137,7 @@ impl<A: Apply> TransactionSink<A> {
         transaction.commit().await.map_err(told)?;
         let left = (batch.source.epoch, last + 1);
         lock(&self.left).insert(batch.source.position.clone(), left);
-        Ok(Some(written))
+        Ok(Attempt::Written(written))
     }
 
     /// Whether somebody has put the database back to an earlier state, or another in its place.
@@ -155,7 +169,10 @@ impl<A: Apply> TransactionSink<A> {
             keys.insert(stream, key);
             let of_stream = decoded.events.iter().enumerate();
             let of_stream: Vec<_> = of_stream.filter(|(_, e)| e.stream == stream).collect();
-            let taken = taken::take(&*transaction, key, &of_stream).await?;
+            let taken =
+                taken::take(transaction, key, &of_stream, self.repeats.are_likely()).await?;
+            self.repeats
+                .were_seen(taken.repeats.len() + taken.conflicts.len() > 0);
             written.repeats.insert(stream, taken.repeats.len() as u64);
             new.extend(taken.new);
             match self.config.streams[stream].on_id_conflict {
@@ -270,8 +287,9 @@ impl<A: Apply> Sink for TransactionSink<A> {
             let mut backoff = Backoff::new();
             let written = loop {
                 match self.attempt(&batch, &decoded, last).await {
-                    Ok(Some(written)) => break written,
-                    Ok(None) => return Outcome::Unsure,
+                    Ok(Attempt::Written(written)) => break written,
+                    Ok(Attempt::TakenMeanwhile) => {}
+                    Ok(Attempt::GoneBack) => return Outcome::Unsure,
                     Err(error) => {
                         metrics::counter!(metric::ARCHIVE_RETRIES).increment(1);
                         backoff.after(AWAY, "", &error).await;

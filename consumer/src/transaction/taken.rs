@@ -1,10 +1,9 @@
 //! Which events were taken: an id of a stream once, for each group.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, hash_map::Entry};
 
-use aguacero::id::EventId;
-use deadpool_postgres::GenericClient;
-use tokio_postgres::Error;
+use deadpool_postgres::{GenericClient, Transaction};
+use tokio_postgres::{Error, error::SqlState};
 use uuid::Uuid;
 
 use super::event::Event;
@@ -14,12 +13,15 @@ const KEY: &str = "SELECT key FROM aguacero.streams WHERE consumer_group = $1 AN
 const NEW_KEY: &str = "INSERT INTO aguacero.streams (consumer_group, stream) VALUES ($1, $2) \
      ON CONFLICT (consumer_group, stream) DO UPDATE SET stream = EXCLUDED.stream RETURNING key";
 
-/// In the order of the ids, so that two transactions with the same ones wait for each other instead of locking each other out.
-const TAKE: &str = "INSERT INTO aguacero.events (stream, id, hash) \
-     SELECT $1, id, hash FROM unnest($2::uuid[], $3::uuid[]) AS new (id, hash) ORDER BY id \
-     ON CONFLICT (stream, id) DO NOTHING RETURNING id";
+/// One look into the index for each id, whatever the planner believes of a table that has just been filled: of `= ANY` it
+/// makes a scan of all that the stream has.
+const THERE: &str = "SELECT new.id, there.hash FROM unnest($2::uuid[]) AS new (id) CROSS JOIN LATERAL \
+     (SELECT hash FROM aguacero.events WHERE stream = $1 AND events.id = new.id LIMIT 1) AS there";
 
-const THERE: &str = "SELECT id, hash FROM aguacero.events WHERE stream = $1 AND id = ANY ($2)";
+/// Without `ON CONFLICT`, which costs PostgreSQL more than twice as much a row: one that is there makes it fail
+/// ([`is_there`]).
+const TAKE: &str = "INSERT INTO aguacero.events (stream, id, hash) \
+     SELECT $1, id, hash FROM unnest($2::uuid[], $3::uuid[]) AS new (id, hash)";
 
 const GIVE_BACK: &str = "DELETE FROM aguacero.events WHERE stream = $1 AND id = ANY ($2)";
 
@@ -47,45 +49,84 @@ pub(super) async fn key(
     Ok(client.query_one(NEW_KEY, &[&group, &stream]).await?.get(0))
 }
 
-/// Takes those of `events`, all of the stream with this key, that are not there.
+/// Takes those of `events`, all of the stream with this key, that are not there. `looks`: asks first which are there,
+/// instead of trying as if none were.
 pub(super) async fn take(
-    client: &impl GenericClient,
+    transaction: &mut Transaction<'_>,
     key: i32,
     events: &[(usize, &Event)],
+    looks: bool,
 ) -> Result<Taken, Error> {
-    let mut first: HashMap<EventId, (usize, [u8; 16])> = HashMap::with_capacity(events.len());
-    for (i, event) in events {
-        first.entry(event.id).or_insert((*i, event.hash));
-    }
-    let (ids, hashes): (Vec<Uuid>, Vec<Uuid>) = first
-        .iter()
-        .map(|(id, (_, hash))| (Uuid::from_bytes(id.0), Uuid::from_bytes(*hash)))
-        .unzip();
-    let take = client.prepare_cached(TAKE).await?;
-    let rows = client.query(&take, &[&key, &ids, &hashes]).await?;
-    let new: HashSet<Uuid> = rows.iter().map(|row| row.get(0)).collect();
-    let old: Vec<Uuid> = ids.into_iter().filter(|id| !new.contains(id)).collect();
-    let mut there = HashMap::new();
-    if !old.is_empty() {
-        let look = client.prepare_cached(THERE).await?;
-        for row in client.query(&look, &[&key, &old]).await? {
-            there.insert(row.get::<_, Uuid>(0), row.get::<_, Uuid>(1).into_bytes());
+    if !looks {
+        let (taken, new) = sorted_out(events, HashMap::new());
+        let savepoint = transaction.transaction().await?;
+        match insert(&savepoint, key, new).await {
+            Ok(()) => {
+                savepoint.commit().await?;
+                return Ok(taken);
+            }
+            Err(error) if is_there(&error) => savepoint.rollback().await?,
+            Err(error) => return Err(error),
         }
     }
-    let mut taken = Taken::default();
-    for (i, event) in events {
-        let id = Uuid::from_bytes(event.id.0);
-        let (is_first, hash) = match first.get(&event.id) {
-            Some((at, hash)) if new.contains(&id) => (at == i, *hash),
-            _ => (false, there.get(&id).copied().unwrap_or(event.hash)),
-        };
-        match () {
-            () if is_first => taken.new.push(*i),
-            () if hash == event.hash => taken.repeats.push(*i),
-            () => taken.conflicts.push(*i),
-        }
-    }
+    let ids: Vec<Uuid> = events.iter().map(|(_, event)| uuid(event)).collect();
+    let look = transaction.prepare_cached(THERE).await?;
+    let rows = transaction.query(&look, &[&key, &ids]).await?;
+    let there = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+    let (taken, new) = sorted_out(events, there);
+    insert(transaction, key, new).await?;
     Ok(taken)
+}
+
+/// What becomes of events, where these ids are there with these hashes; and what is to be inserted.
+fn sorted_out(
+    events: &[(usize, &Event)],
+    mut there: HashMap<Uuid, Uuid>,
+) -> (Taken, Vec<(Uuid, Uuid)>) {
+    let mut taken = Taken::default();
+    let mut new = Vec::with_capacity(events.len());
+    for (i, event) in events {
+        let (id, hash) = (uuid(event), Uuid::from_bytes(event.hash));
+        match there.entry(id) {
+            Entry::Vacant(vacant) => {
+                vacant.insert(hash);
+                new.push((id, hash));
+                taken.new.push(*i);
+            }
+            Entry::Occupied(other) if *other.get() == hash => taken.repeats.push(*i),
+            Entry::Occupied(_) => taken.conflicts.push(*i),
+        }
+    }
+    // Two transactions with the same ones wait for each other instead of locking each other out.
+    new.sort_by_key(|(id, _)| id.as_u128());
+    (taken, new)
+}
+
+async fn insert(
+    transaction: &Transaction<'_>,
+    key: i32,
+    new: Vec<(Uuid, Uuid)>,
+) -> Result<(), Error> {
+    if new.is_empty() {
+        return Ok(());
+    }
+    let (ids, hashes): (Vec<Uuid>, Vec<Uuid>) = new.into_iter().unzip();
+    let take = transaction.prepare_cached(TAKE).await?;
+    transaction.execute(&take, &[&key, &ids, &hashes]).await?;
+    Ok(())
+}
+
+fn uuid(event: &Event) -> Uuid {
+    Uuid::from_bytes(event.id.0)
+}
+
+/// Whether one of the events is there. Who has looked, and is told this, was overtaken by another process, which has
+/// committed: to do it again finds it.
+pub(super) fn is_there(error: &Error) -> bool {
+    error.as_db_error().is_some_and(|said| {
+        *said.code() == SqlState::UNIQUE_VIOLATION
+            && (said.schema(), said.table()) == (Some("aguacero"), Some("events"))
+    })
 }
 
 /// Lets ids go whose events were refused: they may come again once the cause is mended.

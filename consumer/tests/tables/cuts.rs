@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// More requests than a transaction has.
-const STEPS_MAX: usize = 60;
+const STEPS_MAX: usize = 120;
 
 /// Before a request arrives, and after it is done but before its answer comes: of the last one, the transaction is
 /// committed and the process does not know.

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::{
     tables::{STREAM, Tables, ago, sales},
-    world::World,
+    world::{World, eventually},
 };
 
 /// A table by `cliente`; WORD says what a later event does.
@@ -218,5 +218,63 @@ async fn what_was_written_is_told_by_the_metrics() {
         });
         assert_eq!(told.await, count, "{line}");
     }
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_another_process_takes_in_between_is_a_repeat() {
+    let tables = Tables::new(1).await;
+    let first = tables.send(0, &sales(1));
+    let running = tables.start().await;
+    tables.is_finished(0, first).await;
+    let (id, json) = (EventId::new_base(), of("a", 1));
+    let mut other = tables.pool.get().await.unwrap();
+    let transaction = other.transaction().await.unwrap();
+    let take = "INSERT INTO aguacero.events SELECT key, $1, $1 FROM aguacero.streams";
+    let id_there = uuid::Uuid::from_bytes(id.0);
+    transaction.execute(take, &[&id_there]).await.unwrap();
+    let last = tables.send(0, &[(id, json), (id.plus(1), of("b", 2))]);
+    eventually("it waits for the other one", async || {
+        let waiting = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        match tables.rows(waiting).await.len() {
+            1 => Ok(()),
+            n => Err(format!("{n} wait")),
+        }
+    })
+    .await;
+    transaction.commit().await.unwrap();
+    tables.is_finished(0, last).await;
+    assert_eq!(tables.count("ventas").await, 2);
+    let letters = tables.dead_letters().await;
+    assert_eq!(letters.len(), 1, "{letters:?}");
+    assert_eq!(letters[0].0, "id-conflict", "its value was another");
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rules_and_policies_of_a_table_hold_for_its_rows() {
+    let tables = Tables::new(1).await;
+    tables
+        .execute(
+            "CREATE TABLE nombres (cliente text); \
+             CREATE RULE tambien AS ON INSERT TO ventas DO ALSO INSERT INTO nombres VALUES (NEW.cliente)",
+        )
+        .await;
+    let last = tables.send(0, &sales(20));
+    let running = tables.start().await;
+    tables.is_finished(0, last).await;
+    assert_eq!(tables.count("nombres").await, 20);
+    running.stop().await;
+    tables
+        .execute(
+            "DROP RULE tambien ON ventas; ALTER TABLE ventas FORCE ROW LEVEL SECURITY, ENABLE ROW LEVEL SECURITY; \
+             CREATE POLICY ninguno ON ventas FOR INSERT WITH CHECK (cliente <> 'ninguno'); \
+             CREATE POLICY todos ON ventas FOR SELECT USING (true)",
+        )
+        .await;
+    let last = tables.send(0, &sales(20));
+    let running = tables.start().await;
+    tables.is_finished(0, last).await;
+    assert_eq!(tables.count("ventas").await, 40);
     running.stop().await;
 }

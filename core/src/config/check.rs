@@ -329,20 +329,20 @@ fn consumer(table: Table<'_>) -> Consumer {
     let consumer = Consumer {
         settle_step: table.number("settle_step", SETTLE_STEP, 1..=10_000_000),
         audit_interval: table.millis("audit_interval_ms", AUDIT_MS, 1_000..=24 * HOUR_MS),
-        ..polling(&table, local(9183), "aguacero-archive")
+        ..polling(&table, local(9183), "aguacero-archive", 5_000)
     };
     table.done();
     consumer
 }
 
 fn tables(table: Table<'_>) -> Consumer {
-    let consumer = polling(&table, local(9186), "aguacero-tables");
+    let consumer = polling(&table, local(9186), "aguacero-tables", 10_000);
     table.done();
     consumer
 }
 
-/// What every process that reads from Kafka has.
-fn polling(table: &Table<'_>, admin: SocketAddr, group: &str) -> Consumer {
+/// What every process that reads from Kafka has; `records` of a batch at most, unless told.
+fn polling(table: &Table<'_>, admin: SocketAddr, group: &str, records: usize) -> Consumer {
     Consumer {
         admin: table.address("admin", admin),
         group: table.text("group", group, names::group),
@@ -350,7 +350,7 @@ fn polling(table: &Table<'_>, admin: SocketAddr, group: &str) -> Consumer {
         // librdkafka takes no more than its `max.poll.interval.ms`.
         session_timeout: table.millis("session_timeout_ms", 10_000, 1_000..=300_000),
         // MongoDB takes 100,000 writes and 48,000,000 bytes in one command.
-        batch_records_max: table.number("batch_records_max", 5_000, 1..=100_000),
+        batch_records_max: table.number("batch_records_max", records, 1..=100_000),
         batch_bytes_max: table.number("batch_bytes_max", 8 * MIB, 1..=40 * MIB),
         buffer_bytes_max: table.number("buffer_bytes_max", 64 * MIB, 1..=64 * GIB),
         writers: table.number("writers", 2, 1..=256),
