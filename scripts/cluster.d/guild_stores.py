@@ -124,7 +124,7 @@ def map_at_its_end(target):
 def ask(stores, query):
     """The rows of a query that gives one column of JSON."""
     told = stores.ask("postgres-0", "postgres", ["sh", "-c", PSQL, query], stores.secret("postgres-users", "admin"))
-    return [json.loads(line) for line in told.splitlines()]
+    return [json.loads(line) for line in told.split("\n") if line]
 
 
 def rows(stores, table, columns):
