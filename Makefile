@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .PHONY: help demo up look down test lint cluster cluster-up cluster-down cluster-test chaos chaos-tables rolling-restarts fuzz siege \
-        perf perf-quick kafka-study routes fan-in tables-throughput images clean
+        perf perf-quick kafka-study routes fan-in tables-throughput images manuals clean
 
 help: ## print this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,8 +36,12 @@ cluster-down: ## end it, and delete its data
 
 cluster-test: ## rolling updates, kills, scaling, policies and passwords on it, under load (about 25 minutes; ARGS="rolling --out FOLDER")
 	@scripts/cluster test $(ARGS)
+
 images: ## container images of all processes, their sizes and what is in them (ARGS="--registry NAME --tag 0.1.0 --push")
 	@scripts/images $(ARGS)
+
+manuals: ## the user manual and the technical one, in English and Spanish, as PDF: docs/manuals (scripts/manuals test: their commands)
+	@scripts/manuals
 
 chaos: ## kills, outages and mixtures of them under load, judged (ARGS="--rounds 40 --brokers 3 --members 3")
 	@scripts/chaos $(ARGS)
