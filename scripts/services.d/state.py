@@ -15,15 +15,17 @@ from pathlib import Path
 import kafka
 import mongodb
 import postgres
+import rabbitmq
 import redis
 import secret
 from cache import HERE, Failure, last_lines, locked, require, say
 from processes import ended, launch, running, stop
 
-KINDS = {"mongodb": mongodb, "redis": redis, "kafka": kafka, "postgres": postgres}
+KINDS = {"mongodb": mongodb, "redis": redis, "kafka": kafka, "postgres": postgres, "rabbitmq": rabbitmq}
 ADDRESSES = {"kafka": "AGUACERO_KAFKA_BROKERS", "mongodb": "AGUACERO_MONGODB_URI",
-             "redis": "AGUACERO_REDIS_URL", "postgres": "AGUACERO_POSTGRES_URL"}
-COUNTS = {"mongodb": 1, "redis": 1, "kafka": 1, "postgres": 0}  # unless told otherwise
+             "redis": "AGUACERO_REDIS_URL", "postgres": "AGUACERO_POSTGRES_URL",
+             "rabbitmq": "AGUACERO_RABBITMQ_URL"}
+COUNTS = {"mongodb": 1, "redis": 1, "kafka": 1, "postgres": 0, "rabbitmq": 0}  # unless told otherwise
 STATES = HERE.parent.parent / ".run"
 TEMPORARY_PREFIX = "aguacero-"
 
@@ -75,7 +77,7 @@ def bring_up(name, counts, only=None, secure=None):
 
     `counts` says how many there are to be of a kind, or None: as in COUNTS, or as many as there are already. A kind
     of which there is none is added to what is there.
-    If `only` some services are asked for, the others are left as they are."""
+    If `only` some services are asked for, the others are left as they are, and not made if they are not there."""
     with name_lock(name):
         state = load(name)
         if state and not Path(state["data"]).is_dir():  # a reboot, or somebody, emptied the folder
@@ -83,10 +85,10 @@ def bring_up(name, counts, only=None, secure=None):
             state = None
         if state:
             check(state, counts, secure)
-        elif only:
+        elif only and (secure or not set(only) <= set(KINDS)):
             raise Failure(f"{name} is not up, so there is no {' or '.join(only)}")
         is_new = not state
-        state = plan(name, state, counts, secure)
+        state = plan(name, state, counts, secure, only)
         wanted = chosen(state, only)
         missing = {key: service for key, service in wanted.items() if not running(service)}
         begin = time.monotonic()
@@ -160,10 +162,11 @@ def empty(name, secure):
     return state
 
 
-def plan(name, state, counts, secure):
+def plan(name, state, counts, secure, only):
     """The state, or a new one, with what there is to be and is not there."""
     there = state["services"] if state else {}
-    new = {kind: counts.get(kind) or count for kind, count in COUNTS.items() if not of_kind(there, kind)}
+    kinds = {kind: max(COUNTS[kind], 1) for kind in only if kind in COUNTS} if only else COUNTS
+    new = {kind: counts.get(kind) or count for kind, count in kinds.items() if not of_kind(there, kind)}
     new = {kind: count for kind, count in new.items() if count}
     programs = find_programs(new)
     if secure:
