@@ -1,0 +1,107 @@
+//! Lines in, lines out: for scripts, and for tests.
+
+use std::io::{BufRead as _, Write as _};
+
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::mpsc,
+};
+
+use super::{
+    session::Event,
+    talk::{Answer, Talk, told},
+};
+
+/// Until the input ends (and if it is to stay, until SIGTERM); whether nothing was refused and all is with the server.
+///
+/// # Errors
+/// The client's folder cannot be written.
+pub async fn run(
+    talk: &mut Talk,
+    mut events: mpsc::Receiver<Event>,
+    to: Option<String>,
+    stay: bool,
+) -> anyhow::Result<bool> {
+    let mut input = lines(to.map(|name| format!("/to {name}")));
+    let (mut is_well, mut has_ended) = (true, false);
+    let mut terminated = signal(SignalKind::terminate())?;
+    loop {
+        tokio::select! {
+            line = input.recv(), if !has_ended => match line {
+                Some(line) => match while_told(&mut events, &mut is_well, talk.line(&line)).await? {
+                    Answer::Shown(lines) => show(&lines)?,
+                    Answer::Failed(why) => is_well = fail(&why),
+                    Answer::Quit => break,
+                },
+                None if stay => has_ended = true,
+                None => break,
+            },
+            event = events.recv() => match event {
+                Some(event) => is_well &= tell(&event)?,
+                None => return Ok(false), // said already
+            },
+            _ = terminated.recv() => return Ok(is_well),
+        }
+    }
+    if let Err(why) = while_told(&mut events, &mut is_well, talk.all_written()).await {
+        is_well = fail(&why);
+    }
+    Ok(is_well)
+}
+
+/// What is told meanwhile is shown too.
+async fn while_told<T>(
+    events: &mut mpsc::Receiver<Event>,
+    is_well: &mut bool,
+    work: impl Future<Output = T>,
+) -> T {
+    let mut work = std::pin::pin!(work);
+    loop {
+        tokio::select! {
+            biased;
+            Some(event) = events.recv() => match tell(&event) {
+                Ok(was_well) => *is_well &= was_well,
+                Err(_) => *is_well = false, // nobody reads the output
+            },
+            done = &mut work => return done,
+        }
+    }
+}
+
+/// The lines of the input, as they are asked for.
+fn lines(first: Option<String>) -> mpsc::Receiver<String> {
+    let (typed, lines) = mpsc::channel(1);
+    std::thread::spawn(move || {
+        let input = std::io::stdin().lock().lines().map_while(Result::ok);
+        for line in first.into_iter().chain(input) {
+            if typed.blocking_send(line).is_err() {
+                return;
+            }
+        }
+    });
+    lines
+}
+
+/// Whether it is no refusal.
+fn tell(event: &Event) -> std::io::Result<bool> {
+    match told(event) {
+        Some((true, line)) => show(&line)?,
+        Some((false, line)) => eprintln!("{line}"),
+        None => {}
+    }
+    Ok(!matches!(event, Event::Refused(..)))
+}
+
+fn show(lines: &str) -> std::io::Result<()> {
+    if lines.is_empty() {
+        return Ok(());
+    }
+    let mut output = std::io::stdout().lock();
+    writeln!(output, "{lines}")?;
+    output.flush()
+}
+
+fn fail(why: &str) -> bool {
+    eprintln!("{why}");
+    false
+}

@@ -1,0 +1,104 @@
+//! The chat over RabbitMQ: clients and server know the broker alone, and leave each other messages in its queues.
+//!
+//! | queue | durable | what is in it | who takes it |
+//! |---|---|---|---|
+//! | `PREFIX.requests` | no | a `Request`; the answer goes to the reply queue that it names | the server |
+//! | `PREFIX.messages` | yes | a `Message`, persistent; the receipt goes to the reply queue that it names | the server, which acknowledges it when the log is on the disk |
+//! | `PREFIX.inbox.N` | yes | a `Delivery` to client N, persistent | client N, which acknowledges it when it is kept there |
+//! | RabbitMQ's own reply queues (`amq.rabbitmq.reply-to`) | no | a `Reply`, a `Receipt` | the client that asked |
+//!
+//! Whoever puts something into a durable queue asks the broker to confirm it. A queue may give a message twice, after a cut
+//! or a kill: the server then knows the message's id, and the client the delivery's position.
+
+pub mod client;
+mod feed;
+pub mod server;
+
+use lapin::{
+    BasicProperties, Confirmation, Connection, ConnectionProperties,
+    options::{BasicPublishOptions, QueueDeclareOptions},
+    types::{FieldTable, ShortString},
+};
+
+use crate::message::ClientId;
+
+/// The reply queue of the channel that a request is published on.
+const REPLY_TO: &str = "amq.rabbitmq.reply-to";
+/// Of `delivery_mode`: on the broker's disk.
+const PERSISTENT: u8 = 2;
+
+/// What all queues of one chat begin with.
+#[derive(Clone, Debug)]
+struct Prefix(String);
+
+impl Prefix {
+    fn requests(&self) -> ShortString {
+        format!("{}.requests", self.0).into()
+    }
+
+    fn messages(&self) -> ShortString {
+        format!("{}.messages", self.0).into()
+    }
+
+    fn inbox(&self, client: ClientId) -> ShortString {
+        format!("{}.inbox.{client}", self.0).into()
+    }
+}
+
+async fn connect(url: &str, name: String) -> lapin::Result<Connection> {
+    let properties = ConnectionProperties::default().with_connection_name(name.into());
+    Connection::connect(url, properties).await
+}
+
+/// Makes a queue unless it is there.
+async fn declare(channel: &lapin::Channel, queue: ShortString, durable: bool) -> lapin::Result<()> {
+    let options = QueueDeclareOptions {
+        durable,
+        ..QueueDeclareOptions::default()
+    };
+    channel
+        .queue_declare(queue, options, FieldTable::default())
+        .await?;
+    Ok(())
+}
+
+/// Puts a message into a queue; what is returned resolves when the broker has confirmed it, if it was told to.
+async fn publish(
+    channel: &lapin::Channel,
+    queue: ShortString,
+    body: &impl prost::Message,
+    properties: BasicProperties,
+) -> lapin::Result<lapin::PublisherConfirm> {
+    // What is to be kept and comes into no queue is told.
+    let mandatory = properties.delivery_mode().is_some();
+    let options = BasicPublishOptions {
+        mandatory,
+        ..BasicPublishOptions::default()
+    };
+    channel
+        .basic_publish(
+            ShortString::default(),
+            queue,
+            options,
+            &body.encode_to_vec(),
+            properties,
+        )
+        .await
+}
+
+/// The broker has ended it, or could not do its part.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Cut(String);
+
+/// Whether the broker has it, in a queue and on its disk.
+async fn confirmed(confirm: lapin::PublisherConfirm) -> Result<(), Cut> {
+    match confirm.await {
+        Ok(Confirmation::Ack(None)) => Ok(()),
+        Ok(Confirmation::Ack(Some(_))) => Err(Cut("the broker has no such queue any more".into())),
+        Ok(Confirmation::Nack(_) | Confirmation::NotRequested) => {
+            Err(Cut("the broker could not keep a message".into()))
+        }
+        Err(error) => Err(Cut(error.to_string())),
+    }
+}
