@@ -80,17 +80,24 @@ impl Writer {
     /// # Errors
     /// The log could not be written. Nobody of that batch is answered, as nobody knows what is on the disk.
     pub fn run(mut self) -> anyhow::Result<()> {
-        while let Some(first) = self.requests.blocking_recv() {
-            self.take(first);
-            for _ in 1..BATCH_MAX {
-                match self.requests.try_recv() {
-                    Ok(next) => self.take(next),
-                    Err(_) => break,
-                }
-            }
-            self.commit()?;
-        }
+        while self.turn()? {}
         Ok(())
+    }
+
+    /// Waits for a request, and takes with it all that have come meanwhile. Returns whether more can come.
+    fn turn(&mut self) -> anyhow::Result<bool> {
+        let Some(first) = self.requests.blocking_recv() else {
+            return Ok(false);
+        };
+        self.take(first);
+        for _ in 1..BATCH_MAX {
+            match self.requests.try_recv() {
+                Ok(next) => self.take(next),
+                Err(_) => break,
+            }
+        }
+        self.commit()?;
+        Ok(true)
     }
 
     fn take(&mut self, request: Request) {
@@ -165,5 +172,82 @@ impl Writer {
             _ = reply.send(receipt);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hub::Hub;
+
+    fn message(text: String) -> Message {
+        Message {
+            id: Uuid::new_v4(),
+            from: ClientId(1),
+            to: ClientId(1),
+            at_ms: 0,
+            text,
+        }
+    }
+
+    #[test]
+    fn all_that_wait_at_the_same_time_share_one_write_and_none_is_answered_before_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (hub, mut writer) = Hub::open(folder.path()).unwrap();
+        let written = || std::fs::read_to_string(folder.path().join("log.txt")).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        let (reply, mut registered) = oneshot::channel();
+        let request = Request::Register {
+            name: "ana".into(),
+            registration: Uuid::nil(),
+            reply,
+        };
+        hub.requests.blocking_send(request).unwrap();
+        let mut receipts: Vec<_> = (0..100)
+            .map(|n| {
+                runtime
+                    .block_on(hub.submit(message(format!("text {n}"))))
+                    .unwrap()
+            })
+            .collect();
+        assert!(registered.try_recv().is_err() && receipts[0].try_recv().is_err());
+        assert_eq!(written(), "");
+        std::thread::scope(|scope| scope.spawn(|| writer.turn()).join().unwrap()).unwrap();
+        assert_eq!(registered.try_recv().unwrap(), Ok(ClientId(1)));
+        for receipt in &mut receipts {
+            assert_eq!(receipt.try_recv().unwrap().refusal, None);
+        }
+        assert_eq!(written().lines().count(), 101);
+    }
+
+    #[test]
+    fn a_server_that_starts_again_knows_what_it_has_answered() {
+        let folder = tempfile::tempdir().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        let first = message("only once".into());
+        for _ in 0..2 {
+            let (hub, writer) = Hub::open(folder.path()).unwrap();
+            let thread = std::thread::spawn(move || writer.run());
+            runtime.block_on(async {
+                let id = hub.register("ana".into(), Uuid::nil()).await.unwrap();
+                assert_eq!(id, Ok(ClientId(1)));
+                let receipt = hub.submit(first.clone()).await.unwrap().await.unwrap();
+                assert_eq!(receipt.refusal, None);
+                let sent = hub.sent_by(ClientId(1), 0).await.unwrap().unwrap();
+                assert_eq!(sent, [first.clone()]);
+                let mut inbox = hub.inbox(ClientId(1)).unwrap();
+                let deliveries = inbox.next(0, 10).await.unwrap();
+                let told = deliveries
+                    .into_iter()
+                    .map(|delivery| (delivery.position, delivery.message));
+                assert_eq!(told.collect::<Vec<_>>(), [(1, first.clone())]);
+            });
+            drop(hub);
+            thread.join().unwrap().unwrap();
+        }
     }
 }
