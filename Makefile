@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .PHONY: help demo up look down test lint cluster cluster-up cluster-down cluster-test chaos chaos-tables rolling-restarts fuzz siege \
-        perf perf-quick kafka-study routes fan-in tables-throughput images manuals clean
+        perf perf-quick kafka-study routes fan-in tables-throughput chat-compare images manuals clean
 
 help: ## print this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -75,6 +75,9 @@ fan-in: ## one gateway, ten and fifty before three brokers: the figures of docs/
 
 tables-throughput: ## a million rows by consumer tables, beside COPY of the same rows (about 5 minutes; ARGS="--rows 100000 --rounds 5")
 	@scripts/tables-throughput $(ARGS)
+
+chat-compare: ## the chat over gRPC beside the one over RabbitMQ: docs/chat.md (about 7 minutes; ARGS="--rounds 3 --only speed")
+	@scripts/chat-compare $(ARGS)
 
 clean: ## remove what was built
 	@cargo clean

@@ -8,7 +8,7 @@ use tokio::{
     sync::oneshot,
 };
 
-use crate::{client::Broker, grpc, hub::Hub, log::file, rabbitmq, transport::Over};
+use crate::{client::Broker, grpc, hub::Hub, log::file, rabbitmq, text::say, transport::Over};
 
 /// Takes messages, writes them to log.txt and delivers them.
 ///
@@ -59,15 +59,15 @@ pub async fn run(command: Command) -> anyhow::Result<()> {
         match over {
             Over::Grpc => {
                 let bound = grpc::server::bind(listen).await?;
-                println!(
+                say(&format!(
                     "chat over gRPC on {}, log in {}",
                     bound.address(),
                     log.display()
-                );
+                ));
                 bound.serve(hub).await
             }
             Over::Rabbitmq => {
-                let ready = || println!("chat over RabbitMQ, log in {}", log.display());
+                let ready = || say(&format!("chat over RabbitMQ, log in {}", log.display()));
                 rabbitmq::server::RabbitMq::new(broker.broker, broker.prefix)
                     .serve(hub, ready)
                     .await

@@ -1,6 +1,6 @@
 //! Texts and times as one line shows them.
 
-use std::{borrow::Cow, fmt::Write as _};
+use std::{borrow::Cow, fmt::Write as _, io::Write as _};
 
 use jiff::{Timestamp, tz::TimeZone};
 
@@ -76,6 +76,16 @@ pub fn clock(at_ms: i64) -> String {
 #[must_use]
 pub fn read_time(text: &str) -> Option<i64> {
     text.parse().ok().map(Timestamp::as_millisecond)
+}
+
+/// Tells something on the standard output. Nobody may be reading it any more.
+pub fn say(line: &str) {
+    _ = writeln!(std::io::stdout(), "{line}");
+}
+
+/// The same on the standard error.
+pub fn complain(line: &str) {
+    _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// Now, as Unix time in milliseconds.

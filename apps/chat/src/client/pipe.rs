@@ -11,6 +11,7 @@ use super::{
     session::Event,
     talk::{Answer, Talk, told},
 };
+use crate::text::complain;
 
 /// Until the input ends (and if it is to stay, until SIGTERM); whether nothing was refused and all is with the server.
 ///
@@ -86,7 +87,7 @@ fn lines(first: Option<String>) -> mpsc::Receiver<String> {
 fn tell(event: &Event) -> std::io::Result<bool> {
     match told(event) {
         Some((true, line)) => show(&line)?,
-        Some((false, line)) => eprintln!("{line}"),
+        Some((false, line)) => complain(&line),
         None => {}
     }
     Ok(!matches!(event, Event::Refused(..)))
@@ -102,6 +103,6 @@ fn show(lines: &str) -> std::io::Result<()> {
 }
 
 fn fail(why: &str) -> bool {
-    eprintln!("{why}");
+    complain(why);
     false
 }

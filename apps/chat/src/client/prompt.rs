@@ -8,6 +8,7 @@ use super::{
     session::Event,
     talk::{Answer, Talk, told},
 };
+use crate::text::{complain, say};
 
 /// A line, and where the next prompt is to be sent.
 type Typed = (String, oneshot::Sender<String>);
@@ -24,7 +25,7 @@ pub async fn run(
     if let Some(name) = to {
         print(talk.line(&format!("/to {name}")).await?);
     }
-    println!("/help lists what you can do");
+    say("/help lists what you can do");
     let mut editor = DefaultEditor::with_config(Config::builder().auto_add_history(true).build())?;
     let mut printer = editor.create_external_printer()?;
     tokio::spawn(async move {
@@ -50,7 +51,7 @@ pub async fn run(
     let read = tokio::task::spawn_blocking(move || reader.join()).await?;
     read.map_err(|_| anyhow::anyhow!("the prompt has ended unexpectedly"))??;
     let written = talk.all_written().await;
-    Ok(written.inspect_err(|why| eprintln!("{why}")).is_ok())
+    Ok(written.inspect_err(|why| complain(why)).is_ok())
 }
 
 fn read(
@@ -84,7 +85,7 @@ fn prompt(talk: &Talk) -> String {
 
 fn print(answer: Answer) {
     match answer {
-        Answer::Shown(lines) | Answer::Failed(lines) if !lines.is_empty() => println!("{lines}"),
+        Answer::Shown(lines) | Answer::Failed(lines) if !lines.is_empty() => say(&lines),
         _ => {}
     }
 }

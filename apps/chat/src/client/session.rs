@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::folder::{Folder, Outgoing};
 use crate::{
     message::{ClientId, Delivery, Receipt},
-    text::now_ms,
+    text::{complain, now_ms},
     transport::{Channel, FromServer, Mark, QUEUED_MAX, ToServer, Transport, Trouble},
 };
 
@@ -30,6 +30,8 @@ const AGAIN_AFTER: [Duration; 2] = [Duration::from_millis(50), Duration::from_mi
 pub enum Event {
     /// This has come, for the first time.
     Arrived(Delivery),
+    /// This position has come before, and is not kept again.
+    Again(u64),
     /// These positions have never come, and never will: the broker has lost them.
     Missing(u64, u64),
     /// This is in the server's log; it was written so long ago.
@@ -275,7 +277,7 @@ impl Run {
     async fn delivered(&mut self, delivery: Delivery) -> Result<(), End> {
         let last = self.folder.received.last();
         if delivery.position <= last {
-            return Ok(());
+            return self.tell(Event::Again(delivery.position)).await;
         }
         if delivery.position > last + 1 {
             self.tell(Event::Missing(last + 1, delivery.position - 1))
@@ -336,6 +338,6 @@ impl ToTell {
 }
 
 fn failed(error: anyhow::Error) -> End {
-    eprintln!("Error: {error:#}");
+    complain(&format!("Error: {error:#}"));
     End::Session
 }

@@ -221,6 +221,6 @@ pub fn told(event: &Event) -> Option<(bool, String)> {
             false,
             format!("the server cannot be reached ({why}); trying again"),
         ),
-        Event::Written(..) | Event::Connected => return None,
+        Event::Written(..) | Event::Again(_) | Event::Connected => return None,
     })
 }

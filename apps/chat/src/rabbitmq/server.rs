@@ -16,6 +16,7 @@ use super::{Cut, Prefix, connect, declare, feed, publish};
 use crate::{
     hub::Hub,
     message::{ClientId, Receipt, Refused},
+    text::complain,
     wire::{self, proto, proto::reply::Reply, proto::request::Request},
 };
 
@@ -64,7 +65,7 @@ impl RabbitMq {
             }
             let why = format!("{error:#}");
             if why != told {
-                eprintln!("RabbitMQ: {why}; trying again");
+                complain(&format!("RabbitMQ: {why}; trying again"));
                 told = why;
             }
             tokio::time::sleep(AGAIN_AFTER).await;
@@ -192,10 +193,10 @@ async fn submit(
             .and_then(|message| message.try_into().ok());
         let Some(message) = message else {
             // Nobody could be told, as it has no id: whoever looks into the log of the server sees it.
-            eprintln!(
+            complain(&format!(
                 "RabbitMQ: dropped a message of {} bytes that no chat has sent",
                 data.len()
-            );
+            ));
             waiting
                 .send(Waiting {
                     tag,

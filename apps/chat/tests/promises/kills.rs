@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, env, thread};
 use chat::transport::Over;
 
 use crate::{
-    broker,
+    broker::Broker,
     world::{Client, World, once},
 };
 
@@ -85,7 +85,10 @@ impl Member {
 pub(crate) fn each_message_is_delivered_once_and_in_order_whatever_is_killed(over: Over) {
     let messages = of_environment("CHAT_MESSAGES", 10_000) / CLIENTS;
     let kills = of_environment("CHAT_KILLS", 5);
-    let mut world = World::new(over);
+    let broker = (over == Over::Rabbitmq).then(Broker::own);
+    let url = || broker.as_ref().map_or_else(String::new, Broker::url);
+    let mut world = World::by(over, url);
+    world.start_server();
     world.register(&NAMES);
     let mut members: Vec<_> = (0..CLIENTS)
         .map(|number| Member::new(number, messages))
@@ -98,10 +101,10 @@ pub(crate) fn each_message_is_delivered_once_and_in_order_whatever_is_killed(ove
     for kill in 0..kills {
         let progress = (kill + 1) * messages * CLIENTS / (kills + 2);
         once("the next kill", || world.logged().len() >= progress);
-        match (kill % 4, over) {
-            (2, Over::Rabbitmq) => {
-                broker::kill();
-                broker::start();
+        match (kill % 4, &broker) {
+            (2, Some(broker)) => {
+                broker.kill();
+                broker.start();
             }
             (0 | 2, _) => {
                 world.kill_server();

@@ -73,10 +73,15 @@ impl World {
     }
 
     pub(crate) fn without_server(over: Over) -> Self {
+        Self::by(over, broker::url)
+    }
+
+    /// By the broker at this URL, if there is one between them.
+    pub(crate) fn by(over: Over, broker: impl FnOnce() -> String) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let [first, second] = match over {
             Over::Grpc => ["--listen".to_owned(), format!("127.0.0.1:{}", free_port())],
-            Over::Rabbitmq => ["--broker".to_owned(), broker::url()],
+            Over::Rabbitmq => ["--broker".to_owned(), broker()],
         };
         let prefix = folder
             .path()
