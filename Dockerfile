@@ -1,4 +1,4 @@
-# One image for each process: docker build --target gateway . (or kafka-producer, wasm-producer, redis-writer, consumer, console, guild).
+# One image for each process: docker build --target gateway . (or kafka-producer, wasm-producer, redis-writer, consumer, console, guild, chat).
 # `make images` builds all.
 # Bases are arguments: BUILD_BASE needs Rust, C and C++ compilers, pkg-config and OpenSSL's headers; RUN_BASE glibc and libgcc.
 ARG BUILD_BASE=rust:1.95-trixie
@@ -15,14 +15,16 @@ FROM source AS build
 RUN --mount=type=cache,id=aguacero-registry,target=/usr/local/cargo/registry \
     --mount=type=cache,id=aguacero-target,target=/src/target \
     set -eu; export CARGO_HOME=/usr/local/cargo; \
-    cargo build --locked --release -p gateway -p kafka-producer -p wasm-producer -p redis-writer -p consumer -p console -p guild --bins; \
-    for program in gateway kafka-producer wasm-producer redis-writer consumer console guild; do \
+    cargo build --locked --release -p gateway -p kafka-producer -p wasm-producer -p redis-writer -p consumer -p console -p guild -p chat --bins; \
+    for program in gateway kafka-producer wasm-producer redis-writer consumer console guild chat; do \
         install -D --strip "target/release/$program" "/out/$program/usr/local/bin/$program"; \
     done
+# What the chat's processes keep, of the user that they are.
+RUN install -d -m 0700 /out-owned/chat
 # Libraries that the programs are linked to, and that the base to run on has not (distroless has no zlib).
 RUN --mount=type=bind,from=run,target=/run-base \
     set -eu; \
-    for program in gateway kafka-producer wasm-producer redis-writer consumer console guild; do \
+    for program in gateway kafka-producer wasm-producer redis-writer consumer console guild chat; do \
         ldd "/out/$program/usr/local/bin/$program" > /tmp/linked; \
         sed -n 's/.*=> \(\/[^ ]*\) .*/\1/p' /tmp/linked > /tmp/libraries; \
         while read -r library; do \
@@ -108,4 +110,13 @@ LABEL org.opencontainers.image.title="guild" \
 COPY --from=build /out/guild/ /
 EXPOSE 9187 9188 9189
 ENTRYPOINT ["/usr/local/bin/guild"]
+CMD ["--help"]
+
+FROM process AS chat
+LABEL org.opencontainers.image.title="chat" \
+      org.opencontainers.image.description="A chat over gRPC and over RabbitMQ: server and client"
+COPY --from=build /out/chat/ /
+COPY --from=build --chown=65532:65532 /out-owned/chat/ /var/lib/chat/
+EXPOSE 7070
+ENTRYPOINT ["/usr/local/bin/chat"]
 CMD ["--help"]

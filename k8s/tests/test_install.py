@@ -3,9 +3,11 @@
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 import tempfile
+import time
 import tomllib
 import unittest
 from pathlib import Path
@@ -15,8 +17,8 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+from test_rights import script  # noqa: E402, I001  (before manifests, which puts scripts/lib, where there is another one, ahead)
 from manifests import COMPOSE, K8S, KUSTOMIZE, ROOT, rendered, tool  # noqa: E402
-from test_rights import script  # noqa: E402
 
 INSTALL = [K8S / "install", "--dry-run"]
 REAL = ["--address", "34.1.2.3", "--registry", "europe-west1-docker.pkg.dev/somebody/aguacero"]
@@ -269,6 +271,69 @@ class Compose(unittest.TestCase):
         variables = {name: str(value) for name, value in self.compose["x-environment"].items()}
         status, told = check(ROOT / "aguacero.toml", **variables)
         self.assertEqual(status, 0, told)
+
+
+class ChatCompose(unittest.TestCase):
+    """Of apps/chat: its processes, started as its compose.yaml says, but for where they listen and what they keep."""
+
+    FILE = ROOT / "apps" / "chat" / "compose.yaml"
+
+    @classmethod
+    def setUpClass(cls):
+        cls.compose = yaml.safe_load(cls.FILE.read_text())
+        cls.services = cls.compose["services"]
+
+    def test_compose_reads_it(self):
+        done = subprocess.run([tool(*COMPOSE), self.FILE], text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        self.assertEqual(done.returncode, 0, done.stdout)
+
+    def test_each_transport_has_a_server_and_two_clients_that_start_by_themselves(self):
+        for over in ("grpc", "rabbitmq"):
+            started = [service for service in self.services.values() if over in service["profiles"]]
+            commands = sorted(service["command"][0] for service in started if "command" in service)
+            self.assertEqual(commands, ["client", "client", "server"])
+            for service in started:
+                self.assertNotIn("ports", service)
+                for other in service.get("depends_on", []):
+                    self.assertIn(over, self.services[other]["profiles"])
+        volumes = {mount.split(":")[0] for service in self.services.values() for mount in service["volumes"]}
+        self.assertEqual(volumes, set(self.compose["volumes"]))
+        self.assertIn(f"AS {self.compose['x-chat']['build']['target']}\n", (ROOT / "Dockerfile").read_text())
+
+    def test_a_third_joins_the_two(self):
+        with tempfile.TemporaryDirectory() as folder, socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+            probe.close()
+            server = self.start("grpc-server", folder, port)
+            ana = self.start("grpc-ana", folder, port)
+            try:
+                deadline = time.monotonic() + 60
+                while " client 1:ana " not in self.log(folder):
+                    self.assertLess(time.monotonic(), deadline, "ana has not registered")
+                    time.sleep(0.01)
+                carla = self.start("grpc-join", folder, port, "carla", "--to", "ana")
+                _, refused = carla.communicate("hello, I am new\n", timeout=60)
+                self.assertEqual(carla.returncode, 0, refused)
+                self.assertRegex(ana.stdout.readline(), r"^[0-9:]{8} carla: hello, I am new$")
+            finally:
+                for process in (ana, server):
+                    process.kill()
+                    process.communicate()
+
+    def log(self, folder):
+        file = Path(folder, "grpc-server", "log.txt")
+        return file.read_text() if file.exists() else ""
+
+    def start(self, name, folder, port, *arguments):
+        service = self.services[name]
+        own = Path(folder, "others" if "working_dir" in service else name)
+        own.mkdir()
+        told = {key: str(value).replace("grpc-server:7070", f"127.0.0.1:{port}").replace("0.0.0.0:7070", f"127.0.0.1:{port}")
+                .replace("/var/lib/chat", str(own)) for key, value in service["environment"].items()}
+        words = [*service.get("entrypoint", ["chat"])[1:], *service.get("command", []), *arguments]
+        return subprocess.Popen([ROOT / "target" / "debug" / "chat", *words], text=True, cwd=own, env={**os.environ, **told},
+                                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
 class ClusterConfiguration(unittest.TestCase):

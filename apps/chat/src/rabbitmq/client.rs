@@ -60,7 +60,7 @@ impl RabbitMq {
         let channel = self.channel().await?;
         let asked = async {
             let mut replies = replies(&channel).await?;
-            declare(&channel, self.prefix.requests(), false).await?;
+            declare(&channel, self.prefix.requests()).await?;
             let properties = BasicProperties::default()
                 .with_reply_to(REPLY_TO.into())
                 // Who asks again asks something new.
@@ -138,9 +138,9 @@ impl Transport for RabbitMq {
         sending
             .confirm_select(ConfirmSelectOptions::default())
             .await?;
-        declare(&sending, messages.clone(), true).await?;
+        declare(&sending, messages.clone()).await?;
         let receipts = replies(&sending).await?;
-        declare(&receiving, inbox.clone(), true).await?;
+        declare(&receiving, inbox.clone()).await?;
         receiving
             .basic_qos(UNACKNOWLEDGED_MAX, BasicQosOptions::default())
             .await?;

@@ -44,7 +44,7 @@ async fn one(
 ) -> anyhow::Result<()> {
     let (client, mut after) = (inbox.client(), inbox.delivered());
     let queue = prefix.inbox(client);
-    declare(&channel, queue.clone(), true).await?;
+    declare(&channel, queue.clone()).await?;
     loop {
         let deliveries = inbox.next(after, ON_THEIR_WAY_MAX).await?;
         let mut confirms = Vec::with_capacity(deliveries.len());

@@ -1,13 +1,13 @@
 //! The chat over RabbitMQ: clients and server know the broker alone, and leave each other messages in its queues.
 //!
-//! | queue | durable | what is in it | who takes it |
-//! |---|---|---|---|
-//! | `PREFIX.requests` | no | a `Request`; the answer goes to the reply queue that it names | the server |
-//! | `PREFIX.messages` | yes | a `Message`, persistent; the receipt goes to the reply queue that it names | the server, which acknowledges it when the log is on the disk |
-//! | `PREFIX.inbox.N` | yes | a `Delivery` to client N, persistent | client N, which acknowledges it when it is kept there |
-//! | RabbitMQ's own reply queues (`amq.rabbitmq.reply-to`) | no | a `Reply`, a `Receipt` | the client that asked |
+//! | queue | what is in it | who takes it |
+//! |---|---|---|
+//! | `PREFIX.requests` | a `Request`; the answer goes to the reply queue that it names | the server |
+//! | `PREFIX.messages` | a `Message`, persistent; the receipt goes to the reply queue that it names | the server, which acknowledges it when the log is on the disk |
+//! | `PREFIX.inbox.N` | a `Delivery` to client N, persistent | client N, which acknowledges it when it is kept there |
+//! | RabbitMQ's own reply queues (`amq.rabbitmq.reply-to`) | a `Reply`, a `Receipt` | the client that asked |
 //!
-//! Whoever puts something into a durable queue asks the broker to confirm it. A queue may give a message twice, after a cut
+//! Queues are durable. Whoever puts something persistent into one asks the broker to confirm it. A queue may give a message twice, after a cut
 //! or a kill: the server then knows the message's id, and the client the delivery's position.
 
 pub mod client;
@@ -51,11 +51,8 @@ async fn connect(url: &str, name: String) -> lapin::Result<Connection> {
 }
 
 /// Makes a queue unless it is there.
-async fn declare(channel: &lapin::Channel, queue: ShortString, durable: bool) -> lapin::Result<()> {
-    let options = QueueDeclareOptions {
-        durable,
-        ..QueueDeclareOptions::default()
-    };
+async fn declare(channel: &lapin::Channel, queue: ShortString) -> lapin::Result<()> {
+    let options = QueueDeclareOptions::durable();
     channel
         .queue_declare(queue, options, FieldTable::default())
         .await?;

@@ -75,8 +75,8 @@ impl RabbitMq {
     async fn while_connected(&self, hub: &Hub, ready: &impl Fn()) -> anyhow::Result<()> {
         let connection = connect(&self.url, format!("{} server", self.prefix.0)).await?;
         let (requests, messages) = (self.prefix.requests(), self.prefix.messages());
-        let (asked, asks) = consume(&connection, requests, false).await?;
-        let (given, gives) = consume(&connection, messages, true).await?;
+        let (asked, asks) = consume(&connection, requests, true).await?;
+        let (given, gives) = consume(&connection, messages, false).await?;
         ready();
         tokio::try_join!(
             answer(hub, &asked, asks),
@@ -91,16 +91,16 @@ impl RabbitMq {
 async fn consume(
     connection: &Connection,
     queue: ShortString,
-    durable: bool,
+    no_ack: bool,
 ) -> anyhow::Result<(lapin::Channel, Consumer)> {
     let channel = connection.create_channel().await?;
-    declare(&channel, queue.clone(), durable).await?;
+    declare(&channel, queue.clone()).await?;
     channel
         .basic_qos(UNACKNOWLEDGED_MAX, BasicQosOptions::default())
         .await?;
     let options = BasicConsumeOptions {
         exclusive: true,
-        no_ack: !durable,
+        no_ack,
         ..BasicConsumeOptions::default()
     };
     let consumer = channel

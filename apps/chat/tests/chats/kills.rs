@@ -1,6 +1,6 @@
 //! Kills of server, clients and broker, in between of thousands of messages.
 //!
-//! Longer: `CHAT_MESSAGES=100000 CHAT_KILLS=50 scripts/services run --only rabbitmq -- cargo test -p chat --test promises killed -- --nocapture`.
+//! Longer: `CHAT_MESSAGES=100000 CHAT_KILLS=50 scripts/services run --only rabbitmq -- cargo test -p chat --test chats killed -- --nocapture`.
 
 use std::{collections::BTreeMap, env, thread};
 
