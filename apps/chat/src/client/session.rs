@@ -107,12 +107,10 @@ impl Session {
             at_ms: now_ms(),
             text,
         };
+        let room = self.to_send.reserve().await.ok();
+        let room = room.context("the client's folder could not be written")?;
         self.on_their_way.send_modify(|count| *count += 1);
-        self.to_send
-            .send(message)
-            .await
-            .ok()
-            .context("the client's folder could not be written")?;
+        room.send(message);
         Ok(id)
     }
 

@@ -13,8 +13,11 @@ use tokio::{
     net::TcpListener,
     sync::{mpsc, oneshot},
 };
-use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
-use tonic::{Request, Response, Status, Streaming, transport::Server};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{
+    Request, Response, Status, Streaming,
+    transport::{Server, server::TcpIncoming},
+};
 
 use super::{KEEPALIVE, KEEPALIVE_TIMEOUT};
 use crate::{
@@ -69,12 +72,13 @@ impl Bound {
             hub,
             channels: Arc::default(),
         };
+        // A delivery is small, and its receiver says nothing in between: it would wait for an acknowledgement of TCP.
+        let incoming = TcpIncoming::from(self.listener).with_nodelay(Some(true));
         let served = Server::builder()
-            .tcp_nodelay(true)
             .http2_keepalive_interval(Some(KEEPALIVE))
             .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
             .add_service(chat_server::ChatServer::new(service))
-            .serve_with_incoming(TcpListenerStream::new(self.listener));
+            .serve_with_incoming(incoming);
         served.await.context("gRPC")
     }
 }
