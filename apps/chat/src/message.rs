@@ -38,6 +38,15 @@ pub struct Client {
     pub since_ms: i64,
 }
 
+/// What somebody who registers is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Registered {
+    /// Who it is.
+    pub client: ClientId,
+    /// How many messages have come for it, ever: it cannot have more.
+    pub arrived: u64,
+}
+
 /// From one client to another.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {

@@ -3,7 +3,7 @@
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-use crate::message::{Client, ClientId, Delivery, Message, Receipt, Refused};
+use crate::message::{Client, ClientId, Delivery, Message, Receipt, Refused, Registered};
 
 /// Of what goes to the server or comes from it, so many wait in between.
 pub const QUEUED_MAX: usize = 256;
@@ -20,8 +20,8 @@ pub enum Over {
 /// The client's side.
 #[tonic::async_trait]
 pub trait Transport: Send + Sync {
-    /// The id of the client of that name; for the same registration always the same.
-    async fn register(&self, name: &str, registration: Uuid) -> Result<ClientId, Trouble>;
+    /// The client of that name; for the same registration always the same.
+    async fn register(&self, name: &str, registration: Uuid) -> Result<Registered, Trouble>;
 
     /// Clients with ids above `after`; none if there are no more.
     async fn clients(&self, after: ClientId) -> Result<Vec<Client>, Trouble>;

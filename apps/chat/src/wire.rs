@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use crate::message::{Client, ClientId, Delivery, Message, Receipt, Refused};
+use crate::message::{Client, ClientId, Delivery, Message, Receipt, Refused, Registered};
 
 /// Generated from `proto/chat.proto`, which has the comments.
 #[allow(missing_docs, clippy::all)]
@@ -105,6 +105,24 @@ impl From<proto::Client> for Client {
             id: ClientId(client.id),
             name: client.name,
             since_ms: client.since_ms,
+        }
+    }
+}
+
+impl From<Registered> for proto::RegisterReply {
+    fn from(registered: Registered) -> Self {
+        Self {
+            client: registered.client.0,
+            arrived: registered.arrived,
+        }
+    }
+}
+
+impl From<proto::RegisterReply> for Registered {
+    fn from(reply: proto::RegisterReply) -> Self {
+        Self {
+            client: ClientId(reply.client),
+            arrived: reply.arrived,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use tokio::{
     sync::{mpsc, watch},
     time::{Instant, sleep_until},
@@ -62,11 +62,18 @@ impl Session {
         folder: Folder,
         patience: Duration,
     ) -> anyhow::Result<(Self, mpsc::Receiver<Event>)> {
-        let client = patiently(patience, async || {
+        let registered = patiently(patience, async || {
             transport.register(&folder.name, folder.registration).await
         })
         .await;
-        let client = client.with_context(|| format!("{} could not be registered", folder.name))?;
+        let registered = registered.with_context(|| format!("{} could not be registered", folder.name))?;
+        let (client, last) = (registered.client, folder.received.last());
+        ensure!(
+            last <= registered.arrived,
+            "{} has {last} messages, and this server has had {} for it: it is another server, so take another --folder",
+            folder.name,
+            registered.arrived
+        );
         let (to_send, written) = mpsc::channel(QUEUED_MAX);
         let (events, told) = mpsc::channel(QUEUED_MAX);
         let on_their_way = watch::Sender::new(folder.outbox.messages().len());

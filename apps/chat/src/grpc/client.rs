@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::{KEEPALIVE, KEEPALIVE_TIMEOUT};
 use crate::{
-    message::{Client, ClientId, Delivery, Message, Refused},
+    message::{Client, ClientId, Delivery, Message, Refused, Registered},
     transport::{Channel, FromServer, Mark, QUEUED_MAX, ToServer, Transport, Trouble},
     wire::{self, Malformed, proto, proto::chat_client::ChatClient},
 };
@@ -46,13 +46,13 @@ impl Grpc {
 
 #[tonic::async_trait]
 impl Transport for Grpc {
-    async fn register(&self, name: &str, registration: Uuid) -> Result<ClientId, Trouble> {
+    async fn register(&self, name: &str, registration: Uuid) -> Result<Registered, Trouble> {
         let request = proto::RegisterRequest {
             name: name.to_owned(),
             registration: registration.as_bytes().to_vec(),
         };
         let reply = self.calls.clone().register(request).await?;
-        Ok(ClientId(reply.into_inner().client))
+        Ok(reply.into_inner().into())
     }
 
     async fn clients(&self, after: ClientId) -> Result<Vec<Client>, Trouble> {

@@ -94,8 +94,8 @@ impl chat_server::Chat for Service {
     ) -> Result<Response<proto::RegisterReply>, Status> {
         let proto::RegisterRequest { name, registration } = request.into_inner();
         let registration = crate::wire::uuid(&registration)?;
-        let client = self.hub.register(name, registration).await??;
-        Ok(Response::new(proto::RegisterReply { client: client.0 }))
+        let registered = self.hub.register(name, registration).await??;
+        Ok(Response::new(registered.into()))
     }
 
     async fn channel(

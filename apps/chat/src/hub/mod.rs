@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use crate::{
     log::{file, line::Entry},
-    message::{Client, ClientId, Message, Receipt, Refused},
+    message::{Client, ClientId, Message, Receipt, Refused, Registered},
 };
 use ledger::Ledger;
 use shelf::{Inbox, Shelf};
@@ -68,7 +68,7 @@ impl Hub {
         Ok((Self { requests, shelf }, writer))
     }
 
-    /// The id of the client of that name: a new one, or the one that it was given for the same registration.
+    /// The client of that name: a new one, or the one that was made for the same registration.
     ///
     /// # Errors
     /// The name is somebody else's, or none.
@@ -76,15 +76,11 @@ impl Hub {
         &self,
         name: String,
         registration: Uuid,
-    ) -> Result<Result<ClientId, Refused>, Ended> {
+    ) -> Result<Result<Registered, Refused>, Ended> {
         let (reply, answer) = oneshot::channel();
-        self.ask(Request::Register {
-            name,
-            registration,
-            reply,
-        })
-        .await?;
-        answer.await.map_err(|_| Ended)
+        self.ask(Request::Register { name, registration, reply }).await?;
+        let registered = answer.await.map_err(|_| Ended)?;
+        Ok(registered.map(|client| Registered { client, arrived: self.shelf.arrived(client) }))
     }
 
     /// Gives the writer a message, in the order of calls; the receipt comes when it is on the disk, or refused.

@@ -143,6 +143,11 @@ impl Shelf {
         }
     }
 
+    pub(super) fn arrived(&self, client: ClientId) -> u64 {
+        let state = self.state();
+        state.0.get(client.index()).map_or(0, |place| place.received.len() as u64)
+    }
+
     pub(super) fn clients(&self, after: ClientId) -> Vec<Client> {
         let state = self.state();
         let places = state

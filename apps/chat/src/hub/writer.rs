@@ -233,8 +233,8 @@ mod tests {
             let (hub, writer) = Hub::open(folder.path()).unwrap();
             let thread = std::thread::spawn(move || writer.run());
             runtime.block_on(async {
-                let id = hub.register("ana".into(), Uuid::nil()).await.unwrap();
-                assert_eq!(id, Ok(ClientId(1)));
+                let registered = hub.register("ana".into(), Uuid::nil()).await.unwrap();
+                assert_eq!(registered.unwrap().client, ClientId(1));
                 let receipt = hub.submit(first.clone()).await.unwrap().await.unwrap();
                 assert_eq!(receipt.refusal, None);
                 let sent = hub.sent_by(ClientId(1), 0).await.unwrap().unwrap();

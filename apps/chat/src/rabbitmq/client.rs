@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::{PERSISTENT, Prefix, REPLY_TO, confirmed, connect, declare, publish};
 use crate::{
-    message::{Client, ClientId, Message, Receipt, Refused},
+    message::{Client, ClientId, Message, Receipt, Refused, Registered},
     transport::{Channel, FromServer, Mark, QUEUED_MAX, ToServer, Transport, Trouble},
     wire::{self, proto, proto::reply::Reply, proto::request::Request},
 };
@@ -95,13 +95,13 @@ impl RabbitMq {
 
 #[tonic::async_trait]
 impl Transport for RabbitMq {
-    async fn register(&self, name: &str, registration: Uuid) -> Result<ClientId, Trouble> {
+    async fn register(&self, name: &str, registration: Uuid) -> Result<Registered, Trouble> {
         let request = proto::RegisterRequest {
             name: name.to_owned(),
             registration: registration.as_bytes().to_vec(),
         };
         match self.ask(Request::Register(request)).await? {
-            Reply::Register(reply) => Ok(ClientId(reply.client)),
+            Reply::Register(reply) => Ok(reply.into()),
             _ => Err(unknown()),
         }
     }

@@ -141,7 +141,7 @@ async fn reply(hub: &Hub, request: &[u8]) -> anyhow::Result<Reply> {
             Ok(registration) => hub
                 .register(request.name, registration)
                 .await?
-                .map(|client| Reply::Register(proto::RegisterReply { client: client.0 })),
+                .map(|registered| Reply::Register(registered.into())),
             Err(malformed) => Err(Refused(malformed.to_string())),
         },
         Some(Request::ListClients(request)) => {

@@ -46,6 +46,19 @@ pub(crate) fn everybody_is_listed_and_what_each_has_sent(over: Over) {
     assert_eq!(names, ["1 ana", "2 ben", "3 ñandú"]);
 }
 
+pub(crate) fn a_folder_of_another_server_is_told(over: Over) {
+    let there = World::new(over);
+    there.register(&["ana"]);
+    let mut ana = there.client("ana", &["--to", "ana"]);
+    ana.type_line("to myself");
+    ana.shows(" ana: to myself");
+    assert!(ana.end().0.success());
+    let here = World::new(over);
+    let (status, shown) = Client::spawn(&mut here.client_command("ana", there.folder_of("ana"))).end();
+    assert_eq!(status.code(), Some(1));
+    assert!(shown[0].contains("it is another server"), "{shown:?}");
+}
+
 pub(crate) fn a_name_is_one_clients(over: Over) {
     let mut world = World::new(over);
     world.register(&["ana", "ben"]);

@@ -31,6 +31,7 @@ over_both! {
     delivery::a_slow_reader_holds_nobody_up_and_loses_nothing,
     lists::everybody_is_listed_and_what_each_has_sent,
     lists::a_name_is_one_clients,
+    lists::a_folder_of_another_server_is_told,
     pipe::what_is_refused_is_told_and_the_exit_status_says_so,
     pipe::a_server_that_is_away_is_waited_for_and_nothing_typed_is_lost,
     kills::each_message_is_delivered_once_and_in_order_whatever_is_killed,
