@@ -66,7 +66,8 @@ impl Session {
             transport.register(&folder.name, folder.registration).await
         })
         .await;
-        let registered = registered.with_context(|| format!("{} could not be registered", folder.name))?;
+        let registered =
+            registered.with_context(|| format!("{} could not be registered", folder.name))?;
         let (client, last) = (registered.client, folder.received.last());
         ensure!(
             last <= registered.arrived,

@@ -78,9 +78,17 @@ impl Hub {
         registration: Uuid,
     ) -> Result<Result<Registered, Refused>, Ended> {
         let (reply, answer) = oneshot::channel();
-        self.ask(Request::Register { name, registration, reply }).await?;
+        self.ask(Request::Register {
+            name,
+            registration,
+            reply,
+        })
+        .await?;
         let registered = answer.await.map_err(|_| Ended)?;
-        Ok(registered.map(|client| Registered { client, arrived: self.shelf.arrived(client) }))
+        Ok(registered.map(|client| Registered {
+            client,
+            arrived: self.shelf.arrived(client),
+        }))
     }
 
     /// Gives the writer a message, in the order of calls; the receipt comes when it is on the disk, or refused.

@@ -145,7 +145,10 @@ impl Shelf {
 
     pub(super) fn arrived(&self, client: ClientId) -> u64 {
         let state = self.state();
-        state.0.get(client.index()).map_or(0, |place| place.received.len() as u64)
+        state
+            .0
+            .get(client.index())
+            .map_or(0, |place| place.received.len() as u64)
     }
 
     pub(super) fn clients(&self, after: ClientId) -> Vec<Client> {

@@ -54,7 +54,8 @@ pub(crate) fn a_folder_of_another_server_is_told(over: Over) {
     ana.shows(" ana: to myself");
     assert!(ana.end().0.success());
     let here = World::new(over);
-    let (status, shown) = Client::spawn(&mut here.client_command("ana", there.folder_of("ana"))).end();
+    let (status, shown) =
+        Client::spawn(&mut here.client_command("ana", there.folder_of("ana"))).end();
     assert_eq!(status.code(), Some(1));
     assert!(shown[0].contains("it is another server"), "{shown:?}");
 }
