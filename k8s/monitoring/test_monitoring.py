@@ -84,7 +84,7 @@ class Rules(unittest.TestCase):
             with self.subTest(name, region=region):
                 self.assertIn(f"| {region or f'`{name}`'} | {number} |", page)
         joules = value["energy:joules_per_cpu_second:model", None]
-        self.assertIn(f"JOULES_OF_A_SECOND: f64 = {joules};", (ROOT / "benches/src/cpu.rs").read_text())
+        self.assertIn(f"JOULES_OF_A_SECOND: f64 = {joules};", (ROOT / "benches/figures/src/cpu.rs").read_text())
 
     def test_rules_and_dashboards_ask_only_for_metrics_that_there_are(self):
         known = documented() | RECORDED | OTHERS
