@@ -54,7 +54,3 @@ class Mistakes(unittest.TestCase):
 
     def test_a_command_that_a_chapter_has_in_itself(self):
         self.assertEqual(untagged("#sample[```sh\nmake rain\n```]\n\n```toml\na = 1\n```\n"), ["make rain"])
-
-    def test_what_is_not_there_yet_is_told(self):
-        done, wrong = manual_facts.told({"text": "rain", "check": "x", "needs": "no/such/folder"})
-        self.assertEqual((done, wrong), ("NOT LOOKED AT: there is no no/such/folder", []))
