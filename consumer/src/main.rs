@@ -17,9 +17,6 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Whose files it reads.
 const FILES: [FilesOf; 3] = [FilesOf::Kafka, FilesOf::Redis, FilesOf::Mongodb];
 
-/// The same of the tables.
-const FILES_OF_TABLES: [FilesOf; 2] = [FilesOf::Kafka, FilesOf::Postgres];
-
 /// Archives Kafka's records in MongoDB and settles the counters in Redis.
 #[derive(Parser)]
 #[command(name = "consumer", version)]
@@ -81,7 +78,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
             cli::warn(&config);
             rebuild::rebuild(config, &stream, adopt).await
         }
-        Command::Tables(verb) => tables::tables(&verb, &FILES_OF_TABLES).await,
+        Command::Tables(verb) => tables::tables(&verb).await,
         Command::DeadLetters(verb) => {
             let config = cli::load_for(verb.file(), &FILES);
             dead_letters::dead_letters(config, &verb).await

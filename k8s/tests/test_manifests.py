@@ -196,13 +196,11 @@ class LeastPrivilege(unittest.TestCase):
                             told = env.get(f"AGUACERO_{store}_USERNAME".upper(), defaults[store]["username"])
                             self.assertEqual((told, self.password_of(spec, container, f"/secrets/{store}")), (user, user))
 
-    def test_postgresql_has_its_roles_before_its_storage_and_who_makes_tables_every_file_that_is_named(self):
+    def test_postgresql_has_its_roles_before_its_storage(self):
         """A patch that names an init container puts it first."""
         for overlay in filter(has_tables, OVERLAYS):
             specs = {name: spec for name, _, spec in pods(overlay)}
             self.assertEqual([each["name"] for each in specs["StatefulSet postgres"]["initContainers"]], ["roles", "storage"], overlay)
-            apply, = specs["StatefulSet tables"]["initContainers"]
-            self.assertLessEqual({"/secrets/kafka", "/secrets/postgres"}, {mount["mountPath"] for mount in apply["volumeMounts"]}, overlay)
 
     def password_of(self, spec, container, path):
         """Whose it is that a container finds there."""

@@ -32,6 +32,8 @@ use crate::{
     transaction::{self, Said, StoredLetter, TransactionSink, count, list, told},
 };
 
+/// Whose files are read, of some commands only the first.
+const FILES: [FilesOf; 2] = [FilesOf::Postgres, FilesOf::Kafka];
 /// Connections beside those that write: what is asked before a partition is read.
 const CONNECTIONS_BESIDE: usize = 2;
 /// How long `check --connect` waits for PostgreSQL.
@@ -82,14 +84,21 @@ pub enum Verb {
     },
 }
 
-/// Does it, with the `files` of a configuration.
-pub async fn tables(verb: &Verb, files: &[FilesOf]) -> anyhow::Result<()> {
+/// Does it.
+pub async fn tables(verb: &Verb) -> anyhow::Result<()> {
     let file = match verb {
-        Verb::Check(check) => cli::check_with_stores(check, files, explain).await,
+        Verb::Check(check) => cli::check_with_stores(check, &FILES, explain).await,
         Verb::Run(file) | Verb::Plan(file) | Verb::Apply(file) => file,
         Verb::DeadLetters { file, .. } | Verb::Retry { file, .. } | Verb::PassOver { file, .. } => {
             file
         }
+    };
+    // Who makes tables needs no password of Kafka's.
+    let files = match verb {
+        Verb::Plan(_) | Verb::Apply(_) | Verb::DeadLetters { .. } | Verb::Retry { .. } => {
+            &FILES[..1]
+        }
+        Verb::Check(_) | Verb::Run(_) | Verb::PassOver { .. } => &FILES[..],
     };
     let config = of_tables(&cli::load_for(file, files))?;
     match verb {

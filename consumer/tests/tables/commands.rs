@@ -138,3 +138,22 @@ async fn a_server_that_is_not_there_is_told_without_a_password() {
     let line = line.expect("it says that it waits");
     assert!(!line.contains("sesame"), "{line}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_makes_tables_needs_no_file_of_kafkas() {
+    let tables = Tables::bare(1, "", VENTAS).await;
+    let said = |verb: &str| {
+        let (mut command, _file) = tables.command(&[verb], OWNER);
+        command.env("AGUACERO_KAFKA_TLS", "true");
+        command.env("AGUACERO_KAFKA_CA", "/nowhere/ca.crt");
+        let output = command.output().unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8(text).unwrap())
+    };
+    for verb in ["plan", "apply", "dead-letters", "retry"] {
+        let (is_well, said) = said(verb);
+        assert!(is_well, "{verb}: {said}");
+    }
+    let (is_well, said) = said("run");
+    assert!(!is_well && said.contains("/nowhere/ca.crt"), "{said}");
+}
