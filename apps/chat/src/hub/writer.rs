@@ -23,7 +23,7 @@ pub(super) enum Request {
     Register {
         name: String,
         registration: Uuid,
-        reply: oneshot::Sender<Result<ClientId, Refused>>,
+        reply: oneshot::Sender<Registered>,
     },
     Message {
         message: Message,
@@ -44,6 +44,9 @@ pub struct Writer {
     batch: Batch,
 }
 
+/// What comes of a registration.
+type Registered = Result<ClientId, Refused>;
+
 /// Lines that are to be written, and what is done when they are.
 #[derive(Default)]
 struct Batch {
@@ -52,10 +55,7 @@ struct Batch {
     clients: Vec<Client>,
     messages: Vec<(Message, u64)>,
     delivered: Vec<(ClientId, u64)>,
-    registered: Vec<(
-        oneshot::Sender<Result<ClientId, Refused>>,
-        Result<ClientId, Refused>,
-    )>,
+    registered: Vec<(oneshot::Sender<Registered>, Registered)>,
     receipts: Vec<(oneshot::Sender<Receipt>, Receipt)>,
 }
 
@@ -126,7 +126,7 @@ impl Writer {
         }
     }
 
-    fn register(&mut self, name: String, registration: Uuid) -> Result<ClientId, Refused> {
+    fn register(&mut self, name: String, registration: Uuid) -> Registered {
         match self.ledger.register(name, registration, now_ms())? {
             Registration::Known(id) => Ok(id),
             Registration::New(client) => {
@@ -238,7 +238,7 @@ mod tests {
                 let receipt = hub.submit(first.clone()).await.unwrap().await.unwrap();
                 assert_eq!(receipt.refusal, None);
                 let sent = hub.sent_by(ClientId(1), 0).await.unwrap().unwrap();
-                assert_eq!(sent, [first.clone()]);
+                assert_eq!(sent, std::slice::from_ref(&first));
                 let mut inbox = hub.inbox(ClientId(1)).unwrap();
                 let deliveries = inbox.next(0, 10).await.unwrap();
                 let told = deliveries

@@ -157,7 +157,10 @@ mod tests {
     use super::*;
     use crate::message::ClientId;
 
-    fn entries(folder: &Path) -> anyhow::Result<(Appender, Reader, Vec<(Entry, u64)>)> {
+    /// Each with its position.
+    type Entries = Vec<(Entry, u64)>;
+
+    fn entries(folder: &Path) -> anyhow::Result<(Appender, Reader, Entries)> {
         let mut entries = Vec::new();
         let (appender, reader) = open(folder, |entry, offset| {
             entries.push((entry, offset));
