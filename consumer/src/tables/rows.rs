@@ -31,9 +31,12 @@ const TYPES: &str = "SELECT attribute.attname::text, type.typname::text, \
      JOIN pg_namespace namespace ON namespace.oid = type.typnamespace \
      WHERE attribute.attrelid = to_regclass($1) AND attribute.attnum > 0 AND NOT attribute.attisdropped";
 
-/// Whether a table takes `COPY` as it takes `INSERT`: it is no view, no rule stands in for the statement, and no policy
-/// judges its rows.
+/// Whether a table takes `COPY` as it takes `INSERT`: it is no view, no rule stands in for the statement, no policy judges
+/// its rows, and no trigger comes before the statement. What that one raises comes before PostgreSQL has read the first
+/// `Sync` of tokio-postgres 0.7, which sends another one at the end: it is answered twice, and every answer afterwards is
+/// taken for that of the request before.
 const TAKES_COPY: &str = "SELECT relkind IN ('r', 'p') AND NOT relhasrules AND NOT row_security_active(oid) \
+     AND NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = pg_class.oid AND tgtype & 7 = 6) \
      FROM pg_class WHERE oid = to_regclass($1)";
 
 /// The type of a column whose text is a moment, whatever the session's time zone.
@@ -51,8 +54,11 @@ pub struct Rows {
 
 /// How the rows of a stream are written.
 struct Statement {
-    sql: String,
-    is_copy: bool,
+    /// As SQL names it.
+    table: String,
+    insert: String,
+    /// Where every column reads from text what it is to hold, and no row that is there is in the way.
+    copy: Option<String>,
     /// What each parameter holds, and whether as JSON.
     columns: Vec<(ColumnValue, bool)>,
 }
@@ -76,11 +82,9 @@ impl Rows {
                 missing.is_none(),
                 "table {name} is not as declared: run `consumer tables apply`"
             );
-            let takes_copy = client.query_opt(TAKES_COPY, &[&name]).await;
-            let takes_copy = takes_copy.map_err(Said::from)?;
-            let takes_copy = takes_copy.is_some_and(|row| row.get(0));
-            let statement = Statement::of(table, &types, takes_copy);
-            let prepared = client.prepare(&statement.sql).await;
+            let statement = Statement::of(table, &types);
+            // Which PostgreSQL compares with the table, as it does not with `COPY`.
+            let prepared = client.prepare(&statement.insert).await;
             let prepared = prepared.map_err(Said::from);
             prepared.with_context(|| format!("table {name}"))?;
             statements.insert(stream.index, statement);
@@ -94,19 +98,17 @@ impl Rows {
 }
 
 impl Statement {
-    fn of(table: &SqlTable, types: &HashMap<String, (String, String)>, takes_copy: bool) -> Self {
+    fn of(table: &SqlTable, types: &HashMap<String, (String, String)>) -> Self {
         let columns = table.columns.iter();
         let type_of = |c: &Column| &*types[&c.name].0;
         let moments = columns.clone().filter(|c| c.value == ColumnValue::Arrival);
-        let is_copy = takes_copy
-            && table.on_conflict == OnConflict::Insert
+        let is_copy = table.on_conflict == OnConflict::Insert
             && moments.map(type_of).all(|name| name == MOMENT);
+        let name = table.name.to_string();
         Self {
-            sql: match is_copy {
-                true => copy::sql(&table.name.to_string(), &names(table)),
-                false => sql(table, |column| &types[&column.name].1),
-            },
-            is_copy,
+            insert: sql(table, |column| &types[&column.name].1),
+            copy: is_copy.then(|| copy::sql(&name, &names(table))),
+            table: name,
             columns: columns
                 .map(|c| (c.value, JSON.contains(&type_of(c))))
                 .collect(),
@@ -120,25 +122,12 @@ impl Statement {
         events: &[&&Event],
         place: (&str, i32),
     ) -> Result<(), Error> {
-        let prepared = transaction.prepare_cached(&self.sql).await?;
-        if self.is_copy {
-            let mut lines = String::new();
-            for event in events {
-                let columns = self.columns.iter();
-                copy::line(
-                    columns.map(|(of, is_json)| match of {
-                        ColumnValue::Arrival => Some(copy::moment(event.document.at_ms).into()),
-                        _ => value(event, (*of, *is_json), place),
-                    }),
-                    &mut lines,
-                );
-            }
-            let rows = transaction.copy_in(&prepared).await?;
-            pin_mut!(rows);
-            rows.send(Bytes::from(lines)).await?;
-            rows.finish().await?;
-            return Ok(());
+        if let Some(copy) = &self.copy
+            && self.takes_copy(transaction).await?
+        {
+            return self.copy(copy, transaction, events, place).await;
         }
+        let prepared = transaction.prepare_cached(&self.insert).await?;
         let columns = self.columns.iter();
         let arrays: Vec<Vec<_>> = columns
             .map(|column| events.iter().map(|e| value(e, *column, place)).collect())
@@ -146,6 +135,39 @@ impl Statement {
         let parameters = arrays.iter().map(|array| array as &(dyn ToSql + Sync));
         let parameters: Vec<_> = parameters.collect();
         transaction.execute(&prepared, &parameters).await?;
+        Ok(())
+    }
+
+    /// Asked for each batch: somebody may give the table a rule or a policy at any time.
+    async fn takes_copy(&self, transaction: &Transaction<'_>) -> Result<bool, Error> {
+        let prepared = transaction.prepare_cached(TAKES_COPY).await?;
+        let row = transaction.query_opt(&prepared, &[&self.table]).await?;
+        Ok(row.is_some_and(|row| row.get(0)))
+    }
+
+    async fn copy(
+        &self,
+        sql: &str,
+        transaction: &Transaction<'_>,
+        events: &[&&Event],
+        place: (&str, i32),
+    ) -> Result<(), Error> {
+        let mut lines = String::new();
+        for event in events {
+            let columns = self.columns.iter();
+            copy::line(
+                columns.map(|(of, is_json)| match of {
+                    ColumnValue::Arrival => Some(copy::moment(event.document.at_ms).into()),
+                    _ => value(event, (*of, *is_json), place),
+                }),
+                &mut lines,
+            );
+        }
+        let prepared = transaction.prepare_cached(sql).await?;
+        let rows = transaction.copy_in(&prepared).await?;
+        pin_mut!(rows);
+        rows.send(Bytes::from(lines)).await?;
+        rows.finish().await?;
         Ok(())
     }
 }

@@ -78,6 +78,30 @@ async fn it_does_not_run_with_a_column_that_can_never_be_written() {
     );
 }
 
+/// `COPY` would tell of it with the first event only, and of a number that PostgreSQL gives itself never.
+#[tokio::test(flavor = "multi_thread")]
+async fn it_does_not_run_with_a_column_that_postgresql_fills() {
+    for fills in [
+        "GENERATED ALWAYS AS (1) STORED",
+        "NOT NULL GENERATED ALWAYS AS IDENTITY",
+    ] {
+        let stream = match fills.starts_with("NOT NULL") {
+            true => VENTAS.replace(
+                "field = \"cantidad\",",
+                "field = \"cantidad\", not_null = true,",
+            ),
+            false => VENTAS.to_owned(),
+        };
+        let tables = Tables::with(1, &stream).await;
+        let filled =
+            format!("ALTER TABLE ventas DROP COLUMN cantidad, ADD COLUMN cantidad integer {fills}");
+        tables.execute(&filled).await;
+        let (is_well, said) = tables.said(&["run"], OWNER);
+        let says = "cannot insert a non-DEFAULT value into column \"cantidad\"";
+        assert!(!is_well && said.contains(says), "{fills}: {said}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_configuration_without_tables_says_what_to_write() {
     let tables = Tables::bare(1, "", "").await;

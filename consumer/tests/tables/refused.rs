@@ -69,6 +69,34 @@ async fn what_postgresql_refuses_is_kept_whole_while_the_others_of_the_batch_go_
     running.stop().await;
 }
 
+/// What it raises comes before PostgreSQL has looked at any row.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_trigger_before_the_statement_raises_is_a_dead_letter() {
+    let tables = Tables::new(1).await;
+    tables
+        .execute(
+            "CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'closed'; END $$;
+             CREATE TRIGGER no BEFORE INSERT ON ventas FOR EACH STATEMENT EXECUTE FUNCTION no();",
+        )
+        .await;
+    let last = tables.send(0, &sales(7));
+    let running = tables.start().await;
+    tables.is_finished(0, last).await;
+    let letters = tables.dead_letters().await;
+    assert_eq!(letters.len(), 7);
+    assert!(
+        letters
+            .iter()
+            .all(|(_, detail)| detail.contains("closed (P0001)")),
+        "{letters:?}"
+    );
+    tables.execute("DROP TRIGGER no ON ventas").await;
+    let last = tables.send(0, &sales(7));
+    tables.is_finished(0, last).await;
+    assert_eq!(tables.count("ventas").await, 7);
+    running.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_batch_of_refused_events_alone_is_finished() {
     let tables = Tables::new(1).await;

@@ -278,3 +278,31 @@ async fn rules_and_policies_of_a_table_hold_for_its_rows() {
     assert_eq!(tables.count("ventas").await, 40);
     running.stop().await;
 }
+
+/// Nobody has to start the process again for them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_or_a_policy_that_comes_while_the_process_runs_holds_from_then_on() {
+    let tables = Tables::new(1).await;
+    let running = tables.start().await;
+    let last = tables.send(0, &sales(20));
+    tables.is_finished(0, last).await;
+    tables
+        .execute(
+            "CREATE TABLE nombres (cliente text); \
+             CREATE RULE tambien AS ON INSERT TO ventas DO ALSO INSERT INTO nombres VALUES (NEW.cliente)",
+        )
+        .await;
+    let last = tables.send(0, &sales(20));
+    tables.is_finished(0, last).await;
+    assert_eq!(tables.count("nombres").await, 20);
+    tables
+        .execute(
+            "DROP RULE tambien ON ventas; ALTER TABLE ventas FORCE ROW LEVEL SECURITY, ENABLE ROW LEVEL SECURITY; \
+             CREATE POLICY todos ON ventas USING (true)",
+        )
+        .await;
+    let last = tables.send(0, &sales(20));
+    tables.is_finished(0, last).await;
+    assert_eq!(tables.count("ventas").await, 60);
+    running.stop().await;
+}
