@@ -14,6 +14,8 @@ use tokio::{
     task::JoinHandle,
 };
 
+use crate::eventually::eventually;
+
 /// What a connection that is to be cut may still carry, if it carries anything.
 const LAST_WORDS: Duration = Duration::from_millis(50);
 const BUFFER_BYTES: usize = 16 * 1024;
@@ -86,9 +88,12 @@ impl Wire {
         Self::from_port(([127, 0, 0, 1], 0).into(), target).await
     }
 
-    /// To a port, from a given one.
+    /// To a port, from a given one, once nobody listens there: a wire that was dropped does so for another moment.
     pub async fn from_port(from: SocketAddr, target: SocketAddr) -> Self {
-        let listener = TcpListener::bind(from).await.expect("a port");
+        let listener = eventually(&format!("{from} is free"), async || {
+            TcpListener::bind(from).await.map_err(|e| e.to_string())
+        })
+        .await;
         let address = Address::Tcp(listener.local_addr().expect("its address"));
         Self::start(Listener::Tcp(listener), address, Address::Tcp(target))
     }

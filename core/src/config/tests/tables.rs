@@ -434,11 +434,13 @@ mod of_the_process {
         let bounds = |c: &crate::config::Consumer| {
             (
                 c.session_timeout,
-                (c.batch_records_max, c.batch_bytes_max, c.buffer_bytes_max),
+                (c.batch_bytes_max, c.buffer_bytes_max),
                 (c.writers, c.drain_timeout),
             )
         };
         assert_eq!(bounds(tables), bounds(consumer));
+        let records = (tables.batch_records_max, consumer.batch_records_max);
+        assert_eq!(records, (10_000, 5_000));
     }
 
     #[test]
