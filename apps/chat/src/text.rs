@@ -28,7 +28,7 @@ pub fn escaped(text: &str) -> Cow<'_, str> {
 /// Control characters, ends of lines and of paragraphs, marks and overrides of the direction of writing.
 fn is_special(c: char) -> bool {
     c.is_control()
-        || matches!(c, '\\' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        || matches!(c, '\\' | '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// What was [`escaped`]; none if nothing can have been.
@@ -57,7 +57,10 @@ pub fn unescaped(line: &str) -> Option<String> {
     Some(text)
 }
 
-/// Unix time in milliseconds as `2026-11-30T08:34:00.000Z`; what is beyond the calendar is its end.
+/// The year 0, in Unix milliseconds: years before it have no four digits, and [`read_time`] could not read them.
+const FIRST_MS: i64 = -62_167_219_200_000;
+
+/// Unix time in milliseconds as `2026-11-30T08:34:00.000Z`; what is before the year 0 or after 9999 is the end that is nearer.
 #[must_use]
 pub fn time(at_ms: i64) -> String {
     timestamp(at_ms)
@@ -95,9 +98,8 @@ pub fn now_ms() -> i64 {
 }
 
 fn timestamp(at_ms: i64) -> Timestamp {
-    let bounds = Timestamp::MIN.as_millisecond()..=Timestamp::MAX.as_millisecond();
-    Timestamp::from_millisecond(at_ms.clamp(*bounds.start(), *bounds.end()))
-        .unwrap_or(Timestamp::MAX)
+    let last_ms = Timestamp::MAX.as_millisecond();
+    Timestamp::from_millisecond(at_ms.clamp(FIRST_MS, last_ms)).unwrap_or(Timestamp::MAX)
 }
 
 #[cfg(test)]
@@ -120,14 +122,20 @@ mod tests {
         }
 
         #[test]
-        fn a_time_comes_back(at_ms in 0..253_402_300_799_999_i64) {
+        fn a_time_comes_back(at_ms in FIRST_MS..=Timestamp::MAX.as_millisecond()) {
             prop_assert_eq!(read_time(&time(at_ms)), Some(at_ms));
+        }
+
+        #[test]
+        fn any_time_that_a_client_may_claim_can_be_read_again(at_ms in any::<i64>()) {
+            prop_assert!(read_time(&time(at_ms)).is_some(), "{}", time(at_ms));
         }
     }
 
     #[test]
     fn no_terminal_is_told_anything() {
         assert_eq!(escaped("a\u{1b}[2J\u{202e}b"), "a\\u{1b}[2J\\u{202e}b");
+        assert_eq!(escaped("\u{61c}"), "\\u{61c}");
         assert_eq!(escaped("señor, ¿qué?"), "señor, ¿qué?");
     }
 }
