@@ -68,11 +68,18 @@ impl Talk {
             Command::Sent => self.sent().await,
             Command::Say(text) => return self.say(text).await,
             Command::To(name, text) => match (self.find(name).await, text) {
-                (Err(trouble), _) => Answer::Failed(trouble.to_string()),
-                (Ok(None), _) => Answer::Failed(format!(
-                    "nobody is called {}; /who lists everybody",
-                    escaped(name)
-                )),
+                (Err(trouble), _) => {
+                    self.addressee = None;
+                    Answer::Failed(trouble.to_string())
+                }
+                (Ok(None), _) => {
+                    // What follows is not for whom was named before.
+                    self.addressee = None;
+                    Answer::Failed(format!(
+                        "nobody is called {}; /who lists everybody",
+                        escaped(name)
+                    ))
+                }
                 (Ok(Some(id)), text) => {
                     self.addressee = Some((id, name.to_owned()));
                     return match text {

@@ -29,6 +29,15 @@ pub(crate) fn what_is_refused_is_told_and_the_exit_status_says_so(over: Over) {
         );
     }
     let mut ana = world.client("ana", &["--to", "ben"]);
+    ana.type_line("/to nobody");
+    ana.type_line("not for ben");
+    let (status, shown) = ana.end();
+    assert_eq!(status.code(), Some(1));
+    assert_eq!(
+        shown.last().map(String::as_str),
+        Some("to whom? /to NAME says it")
+    );
+    let mut ana = world.client("ana", &["--to", "ben"]);
     ana.type_line(&"x".repeat(4096));
     ana.type_line("/quit");
     ana.type_line("this is behind the end");
