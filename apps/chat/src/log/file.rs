@@ -55,8 +55,9 @@ pub fn open(
     let length = read(&file, &path, &mut each)?;
     if file.metadata().with_context(told)?.len() > length {
         file.set_len(length).with_context(told)?;
-        file.sync_all().with_context(told)?;
     }
+    // A server that was killed may have written lines without waiting for the disk: now they are answered as known.
+    file.sync_all().with_context(told)?;
     File::open(folder)
         .and_then(|folder| folder.sync_all())
         .with_context(told)?;
