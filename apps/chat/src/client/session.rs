@@ -115,7 +115,16 @@ impl Session {
             at_ms: now_ms(),
             text,
         };
-        let room = self.to_send.reserve().await.ok();
+        // Who writes more waits here, so what was taken is kept in the folder at once.
+        let mut on_their_way = self.on_their_way.subscribe();
+        let has_room = async {
+            let waited = on_their_way.wait_for(|count| *count < ON_THEIR_WAY_MAX);
+            waited.await.map(drop)
+        };
+        let room = tokio::select! {
+            _ = has_room => self.to_send.reserve().await.ok(),
+            () = self.to_send.closed() => None,
+        };
         let room = room.context("the client's folder could not be written")?;
         self.on_their_way.send_modify(|count| *count += 1);
         room.send(message);
@@ -186,11 +195,10 @@ impl Run {
     async fn until_dropped(mut self) {
         let mut pause = AGAIN_AFTER[0];
         loop {
-            let trouble = match self
-                .transport
-                .open(self.client, self.folder.received.last())
-                .await
-            {
+            let Ok(opened) = self.open().await else {
+                return;
+            };
+            let trouble = match opened {
                 Ok(channel) => {
                     pause = AGAIN_AFTER[0];
                     if self.events.send(Event::Connected).await.is_err() {
@@ -216,24 +224,31 @@ impl Run {
         }
     }
 
+    /// What is written meanwhile is kept.
+    async fn open(&mut self) -> Result<Result<Channel, Trouble>, End> {
+        let (transport, client) = (self.transport.clone(), self.client);
+        let mut opened = transport.open(client, self.folder.received.last());
+        loop {
+            tokio::select! {
+                opened = &mut opened => return Ok(opened),
+                message = self.written.recv() => self.keep(message)?,
+            }
+        }
+    }
+
     /// What is written meanwhile is kept. Returns whether the session goes on.
     async fn wait(&mut self, pause: Duration) -> bool {
         let until = Instant::now() + pause;
         loop {
-            let has_room = self.has_room();
             tokio::select! {
                 () = sleep_until(until) => return true,
-                message = self.written.recv(), if has_room => {
+                message = self.written.recv() => {
                     if self.keep(message).is_err() {
                         return false;
                     }
                 }
             }
         }
-    }
-
-    fn has_room(&self) -> bool {
-        self.folder.outbox.messages().len() < ON_THEIR_WAY_MAX
     }
 
     /// Nobody writes any more: the session goes on only for what has no receipt, which its owner waits for.
@@ -254,7 +269,6 @@ impl Run {
 
     /// Never waits for the server while it has something to say.
     async fn step(&mut self, channel: &mut Channel, to_tell: &mut ToTell) -> Result<(), End> {
-        let has_room = self.has_room();
         let has_something =
             to_tell.is_seen_due() || to_tell.sent < self.folder.outbox.messages().len();
         tokio::select! {
@@ -274,7 +288,7 @@ impl Run {
                 }
                 Ok(())
             }
-            message = self.written.recv(), if has_room => self.keep(message),
+            message = self.written.recv() => self.keep(message),
             () = sleep_until(to_tell.due.unwrap_or_else(Instant::now)), if to_tell.due.is_some() && !to_tell.is_seen_due() => Ok(()),
         }
     }
@@ -346,4 +360,63 @@ impl ToTell {
 fn failed(error: anyhow::Error) -> End {
     complain(&format!("Error: {error:#}"));
     End::Session
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::{Client, Message, Registered};
+
+    /// Registers, and then never opens a channel.
+    struct Stuck;
+
+    #[tonic::async_trait]
+    impl Transport for Stuck {
+        async fn register(&self, _name: &str, _registration: Uuid) -> Result<Registered, Trouble> {
+            Ok(Registered {
+                client: ClientId(1),
+                arrived: 0,
+            })
+        }
+
+        async fn clients(&self, _after: ClientId) -> Result<Vec<Client>, Trouble> {
+            Ok(Vec::new())
+        }
+
+        async fn sent_by(&self, _client: ClientId, _skip: u64) -> Result<Vec<Message>, Trouble> {
+            Ok(Vec::new())
+        }
+
+        async fn open(&self, _client: ClientId, _after: u64) -> Result<Channel, Trouble> {
+            std::future::pending().await
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_taken_is_in_the_folder_and_who_writes_more_waits() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = Folder::open(place.path(), "ana").unwrap();
+        let patience = Duration::from_secs(120);
+        let (session, _events) = Session::start(Arc::new(Stuck), folder, patience)
+            .await
+            .unwrap();
+        let mut taken = 0;
+        let writing = async {
+            loop {
+                session.send(ClientId(2), "text".into()).await.unwrap();
+                taken += 1;
+            }
+        };
+        let kept = || std::fs::read_to_string(place.path().join("outbox.txt")).unwrap();
+        let full = async {
+            while kept().lines().count() < ON_THEIR_WAY_MAX {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::select! {
+            () = writing => {}
+            full = tokio::time::timeout(patience, full) => full.unwrap(),
+        }
+        assert_eq!(taken, ON_THEIR_WAY_MAX);
+    }
 }
