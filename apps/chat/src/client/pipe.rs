@@ -23,31 +23,49 @@ pub async fn run(
     to: Option<String>,
     stay: bool,
 ) -> anyhow::Result<bool> {
-    let mut input = lines(to.map(|name| format!("/to {name}")));
-    let (mut is_well, mut has_ended) = (true, false);
+    let mut is_well = true;
     let mut terminated = signal(SignalKind::terminate())?;
+    tokio::select! {
+        done = to_the_end(talk, &mut events, to, stay, &mut is_well) => done?,
+        _ = terminated.recv() => {}
+    }
+    Ok(is_well)
+}
+
+async fn to_the_end(
+    talk: &mut Talk,
+    events: &mut mpsc::Receiver<Event>,
+    to: Option<String>,
+    stay: bool,
+    is_well: &mut bool,
+) -> anyhow::Result<()> {
+    let mut input = lines(to.map(|name| format!("/to {name}")));
+    let mut has_ended = false;
     loop {
         tokio::select! {
             line = input.recv(), if !has_ended => match line {
-                Some(line) => match while_told(&mut events, &mut is_well, talk.line(&line)).await? {
+                Some(Ok(line)) => match while_told(events, is_well, talk.line(&line)).await? {
                     Answer::Shown(lines) => show(&lines)?,
-                    Answer::Failed(why) => is_well = fail(&why),
+                    Answer::Failed(why) => *is_well = fail(&why),
                     Answer::Quit => break,
                 },
+                Some(Err(why)) => *is_well = fail(&why),
                 None if stay => has_ended = true,
                 None => break,
             },
             event = events.recv() => match event {
-                Some(event) => is_well &= tell(&event)?,
-                None => return Ok(false), // said already
+                Some(event) => *is_well &= tell(&event)?,
+                None => {
+                    *is_well = false; // said already
+                    return Ok(());
+                }
             },
-            _ = terminated.recv() => return Ok(is_well),
         }
     }
-    if let Err(why) = while_told(&mut events, &mut is_well, talk.all_written()).await {
-        is_well = fail(&why);
+    if let Err(why) = while_told(events, is_well, talk.all_written()).await {
+        *is_well = fail(&why);
     }
-    Ok(is_well)
+    Ok(())
 }
 
 /// What is told meanwhile is shown too.
@@ -69,18 +87,27 @@ async fn while_told<T>(
     }
 }
 
-/// The lines of the input, as they are asked for.
-fn lines(first: Option<String>) -> mpsc::Receiver<String> {
+/// The lines of the input, as they are asked for; or why there is none.
+fn lines(first: Option<String>) -> mpsc::Receiver<Result<String, String>> {
     let (typed, lines) = mpsc::channel(1);
     std::thread::spawn(move || {
-        let input = std::io::stdin().lock().lines().map_while(Result::ok);
-        for line in first.into_iter().chain(input) {
+        let input = (1..).zip(std::io::stdin().lock().split(b'\n'));
+        let input = input.map_while(|(number, line)| Some(text(number, line.ok()?)));
+        for line in first.map(Ok).into_iter().chain(input) {
             if typed.blocking_send(line).is_err() {
                 return;
             }
         }
     });
     lines
+}
+
+fn text(number: u64, mut line: Vec<u8>) -> Result<String, String> {
+    if line.last() == Some(&b'\r') {
+        line.pop();
+    }
+    String::from_utf8(line)
+        .map_err(|_| format!("not sent: line {number} of the input is not UTF-8"))
 }
 
 /// Whether it is no refusal.
