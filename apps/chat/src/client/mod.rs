@@ -98,9 +98,9 @@ pub async fn run(command: Command) -> anyhow::Result<bool> {
         &name,
     )?;
     let (session, events) = Session::start(transport.clone(), folder, patience).await?;
-    let mut talk = Talk::new(transport, session, patience);
+    let talk = Talk::new(transport, session, patience);
     match std::io::stdin().is_terminal() {
         true => prompt::run(talk, events, to).await,
-        false => pipe::run(&mut talk, events, to, stay).await,
+        false => pipe::run(talk, events, to, stay).await,
     }
 }

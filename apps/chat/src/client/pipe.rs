@@ -18,7 +18,7 @@ use crate::text::complain;
 /// # Errors
 /// The client's folder cannot be written.
 pub async fn run(
-    talk: &mut Talk,
+    mut talk: Talk,
     mut events: mpsc::Receiver<Event>,
     to: Option<String>,
     stay: bool,
@@ -26,8 +26,13 @@ pub async fn run(
     let mut is_well = true;
     let mut terminated = signal(SignalKind::terminate())?;
     tokio::select! {
-        done = to_the_end(talk, &mut events, to, stay, &mut is_well) => done?,
+        done = to_the_end(&mut talk, &mut events, to, stay, &mut is_well) => done?,
         _ = terminated.recv() => {}
+    }
+    // What is kept does not come again: the session ends, and what it has told until then is shown.
+    drop(talk);
+    while let Some(event) = events.recv().await {
+        is_well &= tell(&event)?;
     }
     Ok(is_well)
 }
