@@ -75,6 +75,7 @@ impl World {
         if std::env::var_os("AGUACERO_LOG").is_some() {
             aguacero::telemetry::init("test");
         }
+        _ = aguacero::telemetry::metrics(); // what is counted before has no figure
         static TESTS: AtomicU32 = AtomicU32::new(0);
         let now = SystemTime::now()
             .duration_since(SystemTime::UNIX_EPOCH)
