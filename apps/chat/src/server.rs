@@ -8,7 +8,14 @@ use tokio::{
     sync::oneshot,
 };
 
-use crate::{client::Broker, grpc, hub::Hub, log::file, rabbitmq, text::say, transport::Over};
+use crate::{
+    grpc,
+    hub::Hub,
+    log::file,
+    rabbitmq::{self, Broker},
+    text::say,
+    transport::Over,
+};
 
 /// Takes messages, writes them to log.txt and delivers them.
 ///

@@ -86,19 +86,14 @@ pub enum Verb {
 
 /// Does it.
 pub async fn tables(verb: &Verb) -> anyhow::Result<()> {
-    let file = match verb {
+    let (file, files) = match verb {
         Verb::Check(check) => cli::check_with_stores(check, &FILES, explain).await,
-        Verb::Run(file) | Verb::Plan(file) | Verb::Apply(file) => file,
-        Verb::DeadLetters { file, .. } | Verb::Retry { file, .. } | Verb::PassOver { file, .. } => {
-            file
-        }
-    };
-    // Who makes tables needs no password of Kafka's.
-    let files = match verb {
-        Verb::Plan(_) | Verb::Apply(_) | Verb::DeadLetters { .. } | Verb::Retry { .. } => {
-            &FILES[..1]
-        }
-        Verb::Check(_) | Verb::Run(_) | Verb::PassOver { .. } => &FILES[..],
+        Verb::Run(file) | Verb::PassOver { file, .. } => (file, &FILES[..]),
+        // Who makes tables needs no password of Kafka's.
+        Verb::Plan(file)
+        | Verb::Apply(file)
+        | Verb::DeadLetters { file, .. }
+        | Verb::Retry { file, .. } => (file, &FILES[..1]),
     };
     let config = of_tables(&cli::load_for(file, files))?;
     match verb {

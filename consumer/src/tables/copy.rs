@@ -1,7 +1,5 @@
 //! Rows as `COPY … FROM STDIN` reads them: a line of text each, which every column's type reads as it reads a literal.
 
-use std::fmt::Write as _;
-
 const DAY_MS: i64 = 86_400_000;
 /// The Julian day of 1970-01-01, as PostgreSQL counts them.
 const EPOCH_DAY: i64 = 2_440_588;
@@ -28,7 +26,7 @@ pub(super) fn line<V: AsRef<str>>(values: impl IntoIterator<Item = Option<V>>, l
 /// Backslash, and what ends a column or a line, are escaped (PostgreSQL 15, COPY, "Text Format").
 fn escaped(value: &str, lines: &mut String) {
     let mut rest = value;
-    while let Some(at) = memchr_special(rest) {
+    while let Some(at) = rest.bytes().position(is_special) {
         let (before, from) = rest.split_at(at);
         lines.push_str(before);
         lines.push('\\');
@@ -43,9 +41,8 @@ fn escaped(value: &str, lines: &mut String) {
     lines.push_str(rest);
 }
 
-fn memchr_special(text: &str) -> Option<usize> {
-    text.bytes()
-        .position(|byte| matches!(byte, b'\\' | b'\t' | b'\n' | b'\r'))
+fn is_special(byte: u8) -> bool {
+    matches!(byte, b'\\' | b'\t' | b'\n' | b'\r')
 }
 
 /// A moment of milliseconds since 1970 as a `timestamptz` reads it, by its Julian day: of any that there is.
@@ -54,13 +51,8 @@ pub(super) fn moment(at_ms: i64) -> String {
     let (seconds, ms) = (ms / 1000, ms % 1000);
     let (minutes, seconds) = (seconds / 60, seconds % 60);
     let (hours, minutes) = (minutes / 60, minutes % 60);
-    let mut text = String::with_capacity(32);
-    _ = write!(
-        text,
-        "J{} {hours:02}:{minutes:02}:{seconds:02}.{ms:03}+00",
-        day + EPOCH_DAY
-    );
-    text
+    let day = day + EPOCH_DAY;
+    format!("J{day} {hours:02}:{minutes:02}:{seconds:02}.{ms:03}+00")
 }
 
 #[cfg(test)]

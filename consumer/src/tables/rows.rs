@@ -107,7 +107,7 @@ impl Statement {
         let name = table.name.to_string();
         Self {
             insert: sql(table, |column| &types[&column.name].1),
-            copy: is_copy.then(|| copy::sql(&name, &names(table))),
+            copy: is_copy.then(|| copy::sql(&name, &names(&table.columns))),
             table: name,
             columns: columns
                 .map(|c| (c.value, JSON.contains(&type_of(c))))
@@ -172,20 +172,23 @@ impl Statement {
     }
 }
 
-/// The columns, as a list.
-fn names(table: &SqlTable) -> String {
-    let names = table.columns.iter().map(|column| quoted(&column.name));
+/// Their names, as a list.
+fn names<'a>(columns: impl IntoIterator<Item = &'a Column>) -> String {
+    let names = columns.into_iter().map(|column| quoted(&column.name));
     names.collect::<Vec<_>>().join(", ")
 }
 
 /// `INSERT` of as many rows as the arrays hold; `type_of` tells a column's type.
 fn sql<'a>(table: &SqlTable, type_of: impl Fn(&Column) -> &'a str) -> String {
     let list = |each: &dyn Fn(usize, &Column) -> String| {
-        let all = table.columns.iter().enumerate();
-        let all: Vec<_> = all.map(|(i, column)| each(i, column)).collect();
-        all.join(", ")
+        let each = table
+            .columns
+            .iter()
+            .enumerate()
+            .map(|(i, column)| each(i, column));
+        each.collect::<Vec<_>>().join(", ")
     };
-    let names = names(table);
+    let all = names(&table.columns);
     let arrays = list(&|i, _| format!("${}::text[]", i + 1));
     let given = list(&|i, _| format!("c{i}"));
     let values = list(&|i, column| {
@@ -195,13 +198,9 @@ fn sql<'a>(table: &SqlTable, type_of: impl Fn(&Column) -> &'a str) -> String {
         };
         format!("{value} AS {}", quoted(&column.name))
     });
-    let key = |columns: &[usize]| {
-        let names = columns.iter().map(|i| quoted(&table.columns[*i].name));
-        names.collect::<Vec<_>>().join(", ")
-    };
     let rows = format!("SELECT {values} FROM unnest({arrays}) AS row ({given})");
-    let insert = format!("INSERT INTO {} ({names})", table.name);
-    let key = key(&table.primary_key);
+    let insert = format!("INSERT INTO {} ({all})", table.name);
+    let key = names(table.primary_key.iter().map(|i| &table.columns[*i]));
     match table.on_conflict {
         OnConflict::Insert => format!("{insert} {rows}"),
         OnConflict::Ignore => format!("{insert} {rows} ON CONFLICT ({key}) DO NOTHING"),
@@ -216,7 +215,7 @@ fn sql<'a>(table: &SqlTable, type_of: impl Fn(&Column) -> &'a str) -> String {
             // The latest of each key, since a statement changes a row once; in the order of the keys, so that two
             // transactions wait for each other instead of locking each other out.
             format!(
-                "{insert} SELECT DISTINCT ON ({key}) {names} FROM \
+                "{insert} SELECT DISTINCT ON ({key}) {all} FROM \
                  (SELECT {values}, \"#\" FROM unnest({arrays}) WITH ORDINALITY AS row ({given}, \"#\")) AS new \
                  ORDER BY {key}, {arrival} DESC, \"#\" DESC \
                  ON CONFLICT ({key}) DO UPDATE SET {set} WHERE {}.{arrival} <= EXCLUDED.{arrival}",

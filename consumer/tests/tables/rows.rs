@@ -31,6 +31,10 @@ fn of(cliente: &str, cantidad: i32) -> String {
     format!(r#"{{"cliente":"{cliente}","cantidad":{cantidad}}}"#)
 }
 
+/// Also into another table.
+const RULE: &str = "CREATE TABLE nombres (cliente text); \
+     CREATE RULE tambien AS ON INSERT TO ventas DO ALSO INSERT INTO nombres VALUES (NEW.cliente)";
+
 const BY_CLIENT: &str = "SELECT cliente, n AS cantidad FROM ventas ORDER BY cliente";
 
 #[tokio::test(flavor = "multi_thread")]
@@ -254,12 +258,7 @@ async fn what_another_process_takes_in_between_is_a_repeat() {
 #[tokio::test(flavor = "multi_thread")]
 async fn rules_and_policies_of_a_table_hold_for_its_rows() {
     let tables = Tables::new(1).await;
-    tables
-        .execute(
-            "CREATE TABLE nombres (cliente text); \
-             CREATE RULE tambien AS ON INSERT TO ventas DO ALSO INSERT INTO nombres VALUES (NEW.cliente)",
-        )
-        .await;
+    tables.execute(RULE).await;
     let last = tables.send(0, &sales(20));
     let running = tables.start().await;
     tables.is_finished(0, last).await;
@@ -286,12 +285,7 @@ async fn a_rule_or_a_policy_that_comes_while_the_process_runs_holds_from_then_on
     let running = tables.start().await;
     let last = tables.send(0, &sales(20));
     tables.is_finished(0, last).await;
-    tables
-        .execute(
-            "CREATE TABLE nombres (cliente text); \
-             CREATE RULE tambien AS ON INSERT TO ventas DO ALSO INSERT INTO nombres VALUES (NEW.cliente)",
-        )
-        .await;
+    tables.execute(RULE).await;
     let last = tables.send(0, &sales(20));
     tables.is_finished(0, last).await;
     assert_eq!(tables.count("nombres").await, 20);

@@ -12,7 +12,7 @@ use std::{io::IsTerminal as _, path::PathBuf, sync::Arc, time::Duration};
 
 use crate::{
     grpc::client::Grpc,
-    rabbitmq::client::RabbitMq,
+    rabbitmq::{Broker, client::RabbitMq},
     transport::{Over, Transport},
 };
 use folder::Folder;
@@ -55,22 +55,6 @@ pub struct Command {
     /// Go on receiving when the input has ended, until SIGTERM
     #[arg(long)]
     stay: bool,
-}
-
-/// Where RabbitMQ is, and what the chat's queues are called.
-#[derive(Clone, clap::Args)]
-pub struct Broker {
-    /// Of the broker, over RabbitMQ
-    #[arg(
-        long,
-        value_name = "URL",
-        env = "CHAT_BROKER",
-        default_value = "amqp://guest:guest@127.0.0.1:5672/%2f"
-    )]
-    pub broker: String,
-    /// What the names of all queues begin with
-    #[arg(long, value_name = "NAME", env = "CHAT_PREFIX", default_value = "chat")]
-    pub prefix: String,
 }
 
 /// Runs the command; whether nothing was refused and all is with the server.

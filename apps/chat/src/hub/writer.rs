@@ -23,7 +23,7 @@ pub(super) enum Request {
     Register {
         name: String,
         registration: Uuid,
-        reply: oneshot::Sender<Registered>,
+        reply: oneshot::Sender<Answer>,
     },
     Message {
         message: Message,
@@ -45,7 +45,7 @@ pub struct Writer {
 }
 
 /// What comes of a registration.
-type Registered = Result<ClientId, Refused>;
+type Answer = Result<ClientId, Refused>;
 
 /// Lines that are to be written, and what is done when they are.
 #[derive(Default)]
@@ -55,7 +55,7 @@ struct Batch {
     clients: Vec<Client>,
     messages: Vec<(Message, u64)>,
     delivered: Vec<(ClientId, u64)>,
-    registered: Vec<(oneshot::Sender<Registered>, Registered)>,
+    registered: Vec<(oneshot::Sender<Answer>, Answer)>,
     receipts: Vec<(oneshot::Sender<Receipt>, Receipt)>,
 }
 
@@ -126,7 +126,7 @@ impl Writer {
         }
     }
 
-    fn register(&mut self, name: String, registration: Uuid) -> Registered {
+    fn register(&mut self, name: String, registration: Uuid) -> Answer {
         match self.ledger.register(name, registration, now_ms())? {
             Registration::Known(id) => Ok(id),
             Registration::New(client) => {

@@ -27,6 +27,22 @@ const REPLY_TO: &str = "amq.rabbitmq.reply-to";
 /// Of `delivery_mode`: on the broker's disk.
 const PERSISTENT: u8 = 2;
 
+/// Where RabbitMQ is, and what the chat's queues are called.
+#[derive(Clone, clap::Args)]
+pub struct Broker {
+    /// Of the broker, over RabbitMQ
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "CHAT_BROKER",
+        default_value = "amqp://guest:guest@127.0.0.1:5672/%2f"
+    )]
+    pub broker: String,
+    /// What the names of all queues begin with
+    #[arg(long, value_name = "NAME", env = "CHAT_PREFIX", default_value = "chat")]
+    pub prefix: String,
+}
+
 /// What all queues of one chat begin with.
 #[derive(Clone, Debug)]
 struct Prefix(String);
