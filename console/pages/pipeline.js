@@ -2,7 +2,7 @@ import { $, bytes, el, facts, foreign, listen, number, rate, say, seconds, svg }
 
 const AS = { rate, count: number, bytes, seconds };
 
-// Where each stands, in columns and rows: on a wide screen with one producer or two, and on a narrow one.
+// Where each stands, in columns and rows: on a wide screen in one line or two, and on a narrow one.
 const WIDE = { width: 1120, step: [192, 100], box: [150, 52], at: {
   client: [0, 0], gateway: [1, 0], "kafka-producer": [2, 0], "wasm-producer": [2, 0], kafka: [3, 0], consumer: [4, 0], mongodb: [5, 0],
   "redis-writer": [2, 1], redis: [4, 1] } };
@@ -15,16 +15,25 @@ const NARROW = { width: 308, step: [164, 96], box: [136, 46], at: {
 const NARROW_TWO = { width: 324, step: [108, 96], box: [100, 46], at: {
   client: [1, 0], gateway: [1, 1], "kafka-producer": [0, 2], "wasm-producer": [1, 2], kafka: [0.5, 3], consumer: [0.5, 4], mongodb: [0.5, 5],
   "redis-writer": [2, 2], redis: [2, 5] } };
+// With tables, beside the archive; then a lone producer stands between the lines.
+const TABLES_WIDE = { tables: [4, 0], postgres: [5, 0], consumer: [4, 1], mongodb: [5, 1] };
+const TABLES_NARROW = { tables: [0, 4], postgres: [0, 5], consumer: [1, 4], mongodb: [1, 5] };
+const LONE_WIDE = { "kafka-producer": [2, 0.5], "wasm-producer": [2, 0.5] };
+const LONE_NARROW = { "kafka-producer": [0.5, 2], "wasm-producer": [0.5, 2] };
 
 const narrow = matchMedia("(max-width: 700px)");
 let last = null;
 
 function layout(names) {
   const two = names.has("kafka-producer") && names.has("wasm-producer");
-  const of = narrow.matches ? (two ? NARROW_TWO : NARROW) : two ? WIDE_TWO : WIDE;
+  const tables = names.has("tables");
+  const of = narrow.matches ? (two || tables ? NARROW_TWO : NARROW) : two || tables ? WIDE_TWO : WIDE;
+  const at = { ...of.at };
+  if (tables) Object.assign(at, narrow.matches ? TABLES_NARROW : TABLES_WIDE);
+  if (tables && !two) Object.assign(at, narrow.matches ? LONE_NARROW : LONE_WIDE);
   const [dx, dy] = of.step;
   const [w, h] = of.box;
-  const middle = (name) => [w / 2 + 4 + of.at[name][0] * dx, h / 2 + 6 + of.at[name][1] * dy];
+  const middle = (name) => [w / 2 + 4 + at[name][0] * dx, h / 2 + 6 + at[name][1] * dy];
   return { ...of, middle, w, h };
 }
 

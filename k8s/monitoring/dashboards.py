@@ -150,12 +150,17 @@ def words(content):
 
 # ---------------------------------------------------------------- the dashboards
 
+# `consumer tables` and processors tell the consumer's metrics: whose they are, each process's own metric says.
+PROCESS = " * on (instance) group_left (process) aguacero_build_info"
+ARCHIVE = ' and on (instance) aguacero_build_info{process="consumer"}'
+
+
 def per_second(metric, by=""):
     return f"sum{f' by ({by})' if by else ''} (rate({metric}[{RATE}]))"
 
 
 def quantile(share, metric):
-    return f"histogram_quantile({share}, sum by (le) (rate({metric}_bucket[{RATE}])))"
+    return f"histogram_quantile({share}, sum by (le) (rate({metric}_bucket[{RATE}]){ARCHIVE if 'consumer' in metric else ''}))"
 
 
 def weather():
@@ -192,7 +197,7 @@ def pipeline():
                (f"{per_second(failed)} / {per_second(events)}", "not stored"), instant=True), "Not stored"),
         (asked(number("s", 1), (quantile(0.99, "aguacero_gateway_request_seconds"), "p99"), instant=True), "Request, p99"),
         (asked(number("s", 0, steps=[(None, "green"), (60, "orange"), (1800, "red")], coloured=True),
-               ("max(aguacero_consumer_lag_seconds)", "late"), instant=True), "Archive is late by"),
+               (f"max(aguacero_consumer_lag_seconds{ARCHIVE})", "late"), instant=True), "Archive is late by"),
         (asked(number("short", 0, steps=[(None, "green"), (1, "orange")], coloured=True),
                ("sum(aguacero_consumer_dead_letters_total)", "dead letters"), instant=True), "Dead letters"),
         (asked(number("s", 0, steps=[(None, "red"), (172800, "orange"), (1209600, "green")]),
@@ -209,8 +214,10 @@ def pipeline():
     for share, name in ((0.5, "half of them"), (0.99, "99 of 100")):
         board.add(lines("s", *((quantile(share, metric), stage) for metric, stage in stages)),
                   f"Latency by stage: {name} are faster", 12, 8)
-    board.add(lines("short", ("sum by (topic) (aguacero_consumer_lag)", "{{topic}}")), "Lag in records", 8, 7)
-    board.add(lines("s", ("max by (topic) (aguacero_consumer_lag_seconds)", "{{topic}}")), "Lag in seconds", 8, 7)
+    board.add(lines("short", (f"sum by (process, topic) (aguacero_consumer_lag{PROCESS})", "{{process}}: {{topic}}")),
+              "Lag in records", 8, 7)
+    board.add(lines("s", (f"max by (process, topic) (aguacero_consumer_lag_seconds{PROCESS})", "{{process}}: {{topic}}")),
+              "Lag in seconds", 8, 7)
     board.add(lines("short", ("max by (stream) (aguacero_consumer_pending_entries)", "{{stream}} live, not settled"),
                     ("max by (stream) (aguacero_consumer_counters_behind_seconds)", "{{stream}} seconds behind")),
               "Ledger: what waits to be settled", 8, 7)
@@ -226,12 +233,12 @@ def pipeline():
     board.add(lines("short", (per_second("aguacero_gateway_events_refused_total", "reason"), "refused: {{reason}}"),
                     (per_second("aguacero_gateway_not_stored_total", "reason"), "not stored: {{reason}}")),
               "Refusals a second, by reason", 12, 8)
-    board.add(lines("short", ("sum by (reason) (aguacero_consumer_dead_letters_total)", "{{reason}}")), "Dead letters, by reason", 12, 8)
-    processes = "* on (instance) group_left (process) aguacero_build_info"
-    board.add(lines("short", (f"sum by (process) (rate(process_cpu_seconds_total[{RATE}]) {processes})", "{{process}}")),
+    board.add(lines("short", (f"sum by (process, reason) (aguacero_consumer_dead_letters_total{PROCESS})", "{{process}}: {{reason}}")),
+              "Dead letters, by reason", 12, 8)
+    board.add(lines("short", (f"sum by (process) (rate(process_cpu_seconds_total[{RATE}]){PROCESS})", "{{process}}")),
               "Processors in use", 8, 7)
-    board.add(lines("bytes", (f"sum by (process) (process_resident_memory_bytes {processes})", "{{process}}")), "Memory", 8, 7)
-    board.add(lines("short", (f"sum by (process) (process_open_fds {processes})", "{{process}}")), "Open files", 8, 7)
+    board.add(lines("bytes", (f"sum by (process) (process_resident_memory_bytes{PROCESS})", "{{process}}")), "Memory", 8, 7)
+    board.add(lines("short", (f"sum by (process) (process_open_fds{PROCESS})", "{{process}}")), "Open files", 8, 7)
     return board
 
 

@@ -44,7 +44,7 @@ STAYS = {
 
 # Connections of what goes with tables, and some that nobody makes.
 TABLES = [("tables", "kafka", 9093), ("tables", "postgres", 5432), ("daily-sales", "kafka", 9093), ("daily-sales", "postgres", 5432),
-          ("stock", "kafka", 9093), ("stock", "postgres", 5432), ("locations", "kafka", 9093)]
+          ("stock", "kafka", 9093), ("stock", "postgres", 5432), ("locations", "kafka", 9093), ("console", "tables", 9186)]
 NOT_OF_TABLES = [("locations", "postgres", 5432), ("tables", "mongodb", 27017), ("tables", "redis", 6379), ("consumer", "postgres", 5432),
                  ("gateway", "postgres", 5432), ("console", "postgres", 5432), ("stock", "tables", 9186), ("postgres", "kafka", 9093)]
 

@@ -63,6 +63,12 @@ impl<F: Follow> Sink for Follower<F> {
         }
     }
 
+    fn way_past(&self, topic: &str, partition: i32, at: i64) -> String {
+        format!(
+            "It is passed over by a start after {topic}/{partition}/{at} is older than what is shown"
+        )
+    }
+
     async fn resume(&self, topic: &str, position: &Position) -> Resume {
         let mut backoff = Backoff::new();
         loop {

@@ -8,7 +8,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::{
-    judge::{self, Rates},
+    judge::{self, Rates, TABLES},
     prometheus::Metrics,
 };
 use crate::{
@@ -91,6 +91,12 @@ impl Reader {
             name: "consumer",
             hosts: hosts(&console.consumer_admin, config.consumer.admin),
         });
+        if config.streams.iter().any(|stream| stream.table.is_some()) {
+            programs.push(Program {
+                name: TABLES,
+                hosts: hosts(&console.tables_admin, config.tables.admin),
+            });
+        }
         Self {
             config,
             programs,

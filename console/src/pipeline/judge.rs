@@ -39,12 +39,15 @@ impl Rates {
 
 /// Since when something waits at a place and nothing is done.
 #[derive(Default)]
-pub(super) struct Still(HashMap<&'static str, Instant>);
+pub(super) struct Still(HashMap<Place, Instant>);
+
+/// A process, and what is done there.
+type Place = (&'static str, &'static str);
 
 impl Still {
-    fn is(&mut self, place: &'static str, waits: bool, now: Instant) -> bool {
+    fn is(&mut self, place: Place, waits: bool, now: Instant) -> bool {
         if !waits {
-            self.0.remove(place);
+            self.0.remove(&place);
             return false;
         }
         now - *self.0.entry(place).or_insert(now) >= STILL_AFTER
@@ -85,6 +88,8 @@ enum Of {
 /// A row of the table: text, how it is written, how it is made, of which metric and label.
 type Row = (&'static str, As, Of, &'static str, &'static str);
 
+/// `consumer tables`, which has a box of its own where a stream has a table.
+pub(super) const TABLES: &str = "tables";
 const STORED: &str = "outcome=\"stored\"";
 
 fn rows(program: &str) -> &'static [Row] {
@@ -168,6 +173,31 @@ fn rows(program: &str) -> &'static [Row] {
                 "",
             ),
             ("sessions", Count, Sum, "aguacero_redis_writer_sessions", ""),
+        ],
+        TABLES => &[
+            ("rows", Rate, PerSecond, "aguacero_consumer_rows_total", ""),
+            ("lag", Count, Sum, "aguacero_consumer_lag", ""),
+            (
+                "lag-seconds",
+                Seconds,
+                Max,
+                "aguacero_consumer_lag_seconds",
+                "",
+            ),
+            (
+                "partitions",
+                Count,
+                Sum,
+                "aguacero_consumer_assigned_partitions",
+                "",
+            ),
+            (
+                "duplicates",
+                Count,
+                Sum,
+                "aguacero_consumer_duplicates_total",
+                "",
+            ),
         ],
         _ => &[
             (
@@ -290,6 +320,18 @@ fn sum(each: impl Iterator<Item = Option<f64>>) -> Option<f64> {
         .fold(None, |sum, n| Some(sum.unwrap_or(0.0) + n))
 }
 
+/// What reads Kafka and writes into a store.
+struct Reading {
+    name: &'static str,
+    store: &'static str,
+    /// Counter of what was written.
+    done: &'static str,
+    /// What is said where its way stands still.
+    away: &'static str,
+    not_ready: &'static str,
+    refuses: &'static str,
+}
+
 /// The edges of the picture: from, to, state, why, and what goes over it a second.
 fn way(
     config: &Config,
@@ -347,7 +389,7 @@ fn way(
         edge("gateway", producer, why, stored);
         let waits = total(producer, "aguacero_producer_bytes_in_flight", "") > 0.0
             && stored.unwrap_or(0.0) == 0.0;
-        let waits = still.is(producer, waits, now);
+        let waits = still.is((producer, "stored"), waits, now);
         let why = first(&[
             (
                 !is_away(producer) && is_not_ready(producer),
@@ -357,27 +399,45 @@ fn way(
         ]);
         edge(producer, "kafka", why, stored);
     }
-    let polled = rate("consumer", "aguacero_consumer_polled_total", "");
-    let archived = rate("consumer", "aguacero_consumer_archived_total", "");
-    let lags = total("consumer", "aguacero_consumer_lag", "") > 0.0;
-    let nothing_polled = still.is("polled", lags && polled.unwrap_or(0.0) == 0.0, now);
-    let stopped = total("consumer", "aguacero_consumer_stopped_partition", "") > 0.0;
-    let retries = rate("consumer", "aguacero_consumer_archive_retries_total", "");
-    let retries = retries.unwrap_or(0.0) > 0.0;
-    let why = first(&[
-        (is_away("consumer"), "consumer-away"),
-        (is_not_ready("consumer"), "consumer-not-ready"),
-        (stopped, "partition-stopped"),
-        (nothing_polled, "nothing-read"),
-    ]);
-    edge("kafka", "consumer", why, polled);
-    let waits = still.is("archived", retries && archived.unwrap_or(0.0) == 0.0, now);
-    edge(
-        "consumer",
-        "mongodb",
-        first(&[(waits, "mongodb-does-not-take")]),
-        archived,
-    );
+    // Whoever reads Kafka: where it writes, what it has done, and what is said where its store takes nothing.
+    let mut readers = vec![Reading {
+        name: "consumer",
+        store: "mongodb",
+        done: "aguacero_consumer_archived_total",
+        away: "consumer-away",
+        not_ready: "consumer-not-ready",
+        refuses: "mongodb-does-not-take",
+    }];
+    if all.iter().any(|(name, _)| *name == TABLES) {
+        readers.push(Reading {
+            name: TABLES,
+            store: "postgres",
+            done: "aguacero_consumer_rows_total",
+            away: "tables-away",
+            not_ready: "tables-not-ready",
+            refuses: "postgres-does-not-take",
+        });
+    }
+    for reader in readers {
+        let name = reader.name;
+        let polled = rate(name, "aguacero_consumer_polled_total", "");
+        let done = rate(name, reader.done, "");
+        let lags = total(name, "aguacero_consumer_lag", "") > 0.0;
+        let nothing_polled = lags && polled.unwrap_or(0.0) == 0.0;
+        let nothing_polled = still.is((name, "polled"), nothing_polled, now);
+        let stopped = total(name, "aguacero_consumer_stopped_partition", "") > 0.0;
+        let retries = rate(name, "aguacero_consumer_archive_retries_total", "");
+        let retries = retries.unwrap_or(0.0) > 0.0;
+        let why = first(&[
+            (is_away(name), reader.away),
+            (is_not_ready(name), reader.not_ready),
+            (stopped, "partition-stopped"),
+            (nothing_polled, "nothing-read"),
+        ]);
+        edge("kafka", name, why, polled);
+        let waits = still.is((name, "done"), retries && done.unwrap_or(0.0) == 0.0, now);
+        edge(name, reader.store, first(&[(waits, reader.refuses)]), done);
+    }
 
     let links = total("gateway", "aguacero_gateway_links", "to=\"redis-writer\"");
     let frames = rate("redis-writer", "aguacero_redis_writer_frames_total", "");
@@ -404,12 +464,12 @@ mod tests {
     fn what_waits_for_a_while_stands_still_and_what_goes_on_does_not() {
         let (mut still, began) = (Still::default(), Instant::now());
         let after = |part: f64| began + STILL_AFTER.mul_f64(part);
-        assert!(!still.is("a", true, after(0.0)));
-        assert!(!still.is("a", false, after(0.5)));
-        assert!(!still.is("a", true, after(0.5)));
-        assert!(!still.is("a", true, after(1.0)));
-        assert!(still.is("a", true, after(1.5)));
-        assert!(!still.is("b", true, after(1.5)));
+        assert!(!still.is(("a", ""), true, after(0.0)));
+        assert!(!still.is(("a", ""), false, after(0.5)));
+        assert!(!still.is(("a", ""), true, after(0.5)));
+        assert!(!still.is(("a", ""), true, after(1.0)));
+        assert!(still.is(("a", ""), true, after(1.5)));
+        assert!(!still.is(("b", ""), true, after(1.5)));
     }
 
     #[test]

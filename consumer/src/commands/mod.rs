@@ -8,4 +8,5 @@ pub mod dead_letters;
 mod pass_over;
 pub mod rebuild;
 pub mod replay;
+mod retry;
 pub mod tables;

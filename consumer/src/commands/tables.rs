@@ -11,10 +11,9 @@ use aguacero::{
     cli::{self, ConfigFile},
     config::{Config, FilesOf},
     essential::essential,
-    ledger::Position,
     shutdown::{self, Shutdown},
 };
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use clap::Subcommand;
 use deadpool_postgres::{Client, Pool};
 use tokio::{sync::watch, task::JoinSet};
@@ -22,9 +21,9 @@ use tokio::{sync::watch, task::JoinSet};
 use super::{
     dead_letters::Which,
     pass_over::{Place, Stopped, find},
+    retry::retry,
 };
 use crate::{
-    batch::Source,
     decode::dead_letter::beginning,
     metric, postgres, process,
     retry::{Backoff, RetryLimit, hosts},
@@ -40,8 +39,6 @@ const CONNECTIONS_BESIDE: usize = 2;
 const CHECK_TIMEOUT: Duration = Duration::from_secs(3);
 /// Characters of a value that a list shows.
 const EXCERPT: usize = 60;
-/// Dead letters that are tried again in one transaction.
-const RETRIED_AT_ONCE: usize = 1_000;
 
 /// What to do with tables.
 #[allow(missing_docs)] // of flattened fields, which clap would show as help of its own
@@ -63,6 +60,8 @@ pub enum Verb {
         #[arg(long, default_value_t = 50)]
         limit: i64,
         #[command(flatten)]
+        of: Of,
+        #[command(flatten)]
         file: ConfigFile,
     },
     /// Let a partition that has stopped at a record go on behind it
@@ -73,6 +72,8 @@ pub enum Verb {
         #[arg(long, value_name = "TEXT")]
         why: Option<String>,
         #[command(flatten)]
+        of: Of,
+        #[command(flatten)]
         file: ConfigFile,
     },
     /// Try dead letters again, once their cause is mended
@@ -82,6 +83,14 @@ pub enum Verb {
         #[command(flatten)]
         file: ConfigFile,
     },
+}
+
+/// Whose.
+#[derive(Debug, clap::Args)]
+pub struct Of {
+    /// Of a processor, by its consumer group; of `consumer tables` unless told
+    #[arg(long, value_name = "NAME")]
+    group: Option<String>,
 }
 
 /// Does it.
@@ -95,7 +104,11 @@ pub async fn tables(verb: &Verb) -> anyhow::Result<()> {
         | Verb::DeadLetters { file, .. }
         | Verb::Retry { file, .. } => (file, &FILES[..1]),
     };
-    let config = of_tables(&cli::load_for(file, files))?;
+    let config = cli::load_for(file, files);
+    let config = match verb {
+        Verb::PassOver { of, .. } | Verb::DeadLetters { of, .. } => of.narrowed(config)?,
+        _ => of_tables(&config)?,
+    };
     match verb {
         Verb::Check(_) => Ok(()), // it has ended
         Verb::PassOver { place, why, .. } => {
@@ -124,7 +137,12 @@ fn of_tables(config: &Config) -> anyhow::Result<Config> {
     Ok(narrowed)
 }
 
-async fn client(config: &Config, pool: &Pool, limit: RetryLimit) -> anyhow::Result<Client> {
+/// A connection, as soon as the server gives one.
+pub(super) async fn client(
+    config: &Config,
+    pool: &Pool,
+    limit: RetryLimit,
+) -> anyhow::Result<Client> {
     let postgres = format!("PostgreSQL at {}", hosts(&config.postgres.url));
     let connected = limit.retry(&postgres, || async {
         let client = pool.get().await;
@@ -155,6 +173,17 @@ async fn explain(config: &Config) -> Vec<(String, bool)> {
         }
     };
     vec![kafka, (format!("PostgreSQL: {text}\n"), is_right)]
+}
+
+impl Of {
+    /// What whoever it is works with. A processor may read streams that have no table.
+    fn narrowed(&self, mut config: Config) -> anyhow::Result<Config> {
+        let Some(group) = &self.group else {
+            return of_tables(&config);
+        };
+        config.consumer.group.clone_from(group);
+        Ok(config)
+    }
 }
 
 async fn pass_over(config: Arc<Config>, place: &Place, why: Option<&str>) -> anyhow::Result<()> {
@@ -291,62 +320,7 @@ fn line(letter: &StoredLetter) -> String {
     )
 }
 
-async fn retry(config: Arc<Config>, which: &Which) -> anyhow::Result<()> {
-    let pool = postgres::pool(&config.postgres, 2)?;
-    let client = client(&config, &pool, RetryLimit::of_a_command()).await?;
-    let group = &config.consumer.group;
-    let letters = list(&client, group, which.words(), i64::MAX).await;
-    let mut letters = letters.map_err(Said::from)?;
-    letters.sort_by(|a, b| {
-        let key = |l: &StoredLetter| {
-            (
-                l.topic.clone(),
-                l.incarnation.clone(),
-                l.partition,
-                l.offset,
-            )
-        };
-        key(a).cmp(&key(b))
-    });
-    let rows = Rows::look(&config, &client).await?;
-    let sink = TransactionSink::new(config.clone(), pool.clone(), rows);
-    let same = |a: &StoredLetter, b: &StoredLetter| {
-        (&a.topic, &a.incarnation, a.partition) == (&b.topic, &b.incarnation, b.partition)
-    };
-    let (mut stored, mut untold) = (0, 0);
-    for of_partition in letters.chunk_by(same) {
-        let first = &of_partition[0];
-        let Some(topic) = config.topics.iter().position(|t| t.name == first.topic) else {
-            untold += of_partition.len(); // its topic is not declared any more
-            continue;
-        };
-        let position = Position {
-            incarnation: first.incarnation.clone(),
-            partition: first.partition,
-        };
-        let source = Arc::new(Source {
-            topic,
-            position,
-            epoch: 0,
-        });
-        for letters in of_partition.chunks(RETRIED_AT_ONCE) {
-            let done = sink.retry(&source, letters).await;
-            stored += done.map_err(anyhow::Error::msg).context("trying again")?;
-        }
-    }
-    let left = letters.len() - stored;
-    print(&format!(
-        "{stored} are rows now, {left} are dead letters still\n"
-    ));
-    if untold > 0 {
-        print(&format!(
-            "{untold} of these belong to topics that no stream with a table has\n"
-        ));
-    }
-    Ok(())
-}
-
 /// Whoever closed the pipe has seen enough.
-fn print(text: &str) {
+pub(super) fn print(text: &str) {
     _ = io::stdout().write_all(text.as_bytes());
 }

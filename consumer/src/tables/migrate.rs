@@ -235,13 +235,14 @@ async fn has_rows(
 /// A type as PostgreSQL itself writes it; none if there is none of that name.
 async fn normal(sql_type: &str, client: &impl GenericClient) -> Result<Option<String>, Error> {
     // An error would end the transaction.
-    let there = "SELECT to_regtype($1) IS NOT NULL";
-    if !client
-        .query_one(there, &[&sql_type])
-        .await?
-        .get::<_, bool>(0)
-    {
+    let named =
+        "SELECT typtype = 'd', format_type(oid, NULL) FROM pg_type WHERE oid = to_regtype($1)";
+    let Some(named) = client.query_opt(named, &[&sql_type]).await? else {
         return Ok(None);
+    };
+    // Of a domain, what is answered below has the type that it is made of.
+    if named.get(0) {
+        return Ok(Some(named.get(1)));
     }
     let statement = client.prepare(&format!("SELECT NULL::{sql_type}")).await?;
     let column = &statement.columns()[0];

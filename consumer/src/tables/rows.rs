@@ -24,12 +24,13 @@ use crate::{
 };
 
 /// Each column's type, without its bounds: those are PostgreSQL's to check. A cast to `varchar(5)` cuts what is too long, an
-/// assignment refuses it.
-const TYPES: &str = "SELECT attribute.attname::text, type.typname::text, \
-     quote_ident(namespace.nspname) || '.' || quote_ident(type.typname) \
-     FROM pg_attribute attribute JOIN pg_type type ON type.oid = attribute.atttypid \
-     JOIN pg_namespace namespace ON namespace.oid = type.typnamespace \
-     WHERE attribute.attrelid = to_regclass($1) AND attribute.attnum > 0 AND NOT attribute.attisdropped";
+/// assignment refuses it. So does a cast to a domain over it, which is why that is the type that the domain is made of.
+const TYPES: &str = "WITH RECURSIVE base (name, oid) AS (SELECT attname, atttypid FROM pg_attribute \
+     WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped \
+     UNION ALL SELECT base.name, typbasetype FROM base JOIN pg_type USING (oid) WHERE typtype = 'd') \
+     SELECT base.name::text, typname::text, quote_ident(nspname) || '.' || quote_ident(typname) \
+     FROM base JOIN pg_type type USING (oid) JOIN pg_namespace namespace ON namespace.oid = typnamespace \
+     WHERE typtype <> 'd'";
 
 /// Whether a table takes `COPY` as it takes `INSERT`: it is no view, no rule stands in for the statement, no policy judges
 /// its rows, and no trigger comes before the statement. What that one raises comes before PostgreSQL has read the first

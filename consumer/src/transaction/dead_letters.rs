@@ -32,6 +32,13 @@ const LIST: &str = "SELECT topic, incarnation, partition, \"offset\", (extract(e
      FROM aguacero.dead_letters WHERE consumer_group = $1 AND ($2::text IS NULL OR reason = $2) \
      AND ($3::text IS NULL OR stream = $3) ORDER BY at DESC, topic, partition, \"offset\" DESC LIMIT $4";
 
+/// In the order of the primary key, behind a place.
+const NEXT: &str = "SELECT topic, incarnation, partition, \"offset\", (extract(epoch FROM at) * 1000)::bigint, stream, id, \
+     reason, detail, key, value, header \
+     FROM aguacero.dead_letters WHERE consumer_group = $1 AND ($2::text IS NULL OR reason = $2) \
+     AND ($3::text IS NULL OR stream = $3) AND (topic, incarnation, partition, \"offset\") > ($4, $5, $6, $7) \
+     ORDER BY topic, incarnation, partition, \"offset\" LIMIT $8";
+
 const COUNT: &str = "SELECT count(*) FROM aguacero.dead_letters WHERE consumer_group = $1 \
      AND ($2::text IS NULL OR reason = $2) AND ($3::text IS NULL OR stream = $3)";
 
@@ -95,6 +102,40 @@ pub async fn list(
 ) -> Result<Vec<StoredLetter>, Error> {
     let rows = client
         .query(LIST, &[&group, &reason, &stream, &limit])
+        .await?;
+    Ok(rows.iter().map(StoredLetter::of).collect())
+}
+
+/// The next behind `after`, of one partition after the other in the order of their offsets, at most `limit`.
+pub async fn next(
+    client: &impl GenericClient,
+    group: &str,
+    (reason, stream): (Option<&str>, Option<&str>),
+    after: Option<&StoredLetter>,
+    limit: i64,
+) -> Result<Vec<StoredLetter>, Error> {
+    let (topic, incarnation, partition, offset) = after.map_or(("", "", -1, -1), |letter| {
+        (
+            letter.topic.as_str(),
+            letter.incarnation.as_str(),
+            letter.partition,
+            letter.offset,
+        )
+    });
+    let rows = client
+        .query(
+            NEXT,
+            &[
+                &group,
+                &reason,
+                &stream,
+                &topic,
+                &incarnation,
+                &partition,
+                &offset,
+                &limit,
+            ],
+        )
         .await?;
     Ok(rows.iter().map(StoredLetter::of).collect())
 }

@@ -26,11 +26,11 @@ use deadpool_postgres::Transaction;
 
 use crate::batch::Source;
 
-pub use dead_letters::{StoredLetter, count, list, pass_over};
+pub use dead_letters::{StoredLetter, count, list, next, pass_over};
 pub use event::{Cell, Event, Row};
 pub use refusal::{Said, is_refusal, told};
 pub use schema::{SCHEMA, missing};
-pub use sink::{TransactionSink, told_of_pool};
+pub use sink::{Retried, TransactionSink, told_of_pool};
 
 /// What is done with new events, inside the transaction that also keeps the offsets.
 pub trait Apply: Send + Sync + 'static {

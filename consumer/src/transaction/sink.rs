@@ -235,12 +235,16 @@ impl<A: Apply> TransactionSink<A> {
     }
 
     /// Tries dead letters of one partition again, in one transaction: those that are stored now are forgotten, the others
-    /// keep the reason of this time. Returns how many were stored.
+    /// keep the reason of this time. One that this release or configuration cannot judge ends it, unchanged as those
+    /// behind it.
+    ///
+    /// # Errors
+    /// What PostgreSQL said; then nothing has changed.
     pub async fn retry(
         &self,
         source: &Arc<Source>,
         letters: &[StoredLetter],
-    ) -> Result<usize, String> {
+    ) -> Result<Retried, String> {
         let mut batch = Batch::new(source.clone());
         for letter in letters {
             let header = letter.header.as_deref();
@@ -254,9 +258,7 @@ impl<A: Apply> TransactionSink<A> {
             );
         }
         let mut decoded = decode_as(&self.config, &batch, &|event, raw| Ok(Row::of(event, raw)));
-        if let Some((at, why)) = decoded.stop.take() {
-            return Err(format!("the record at offset {at} cannot be judged: {why}"));
-        }
+        let stop = decoded.stop.take();
         let mut client = self.client().await?;
         let told = |error: Error| told(&error);
         let mut transaction = client.transaction().await.map_err(told)?;
@@ -266,16 +268,29 @@ impl<A: Apply> TransactionSink<A> {
             .await
             .map_err(told)?;
         let still: Vec<_> = written.dead.iter().map(|letter| letter.record).collect();
-        let stored = batch.records().enumerate();
-        let stored = stored.filter(|(i, _)| !still.contains(i));
+        let judged = batch.records().enumerate();
+        let judged = judged.take_while(|(_, r)| stop.as_ref().is_none_or(|(at, _)| r.offset < *at));
+        let stored = judged.filter(|(i, _)| !still.contains(i));
         let stored: Vec<i64> = stored.map(|(_, record)| record.offset).collect();
         let at = (self.group(), self.topic(source));
         dead_letters::forget(&transaction, at, source, &stored)
             .await
             .map_err(told)?;
         transaction.commit().await.map_err(told)?;
-        Ok(stored.len())
+        Ok(Retried {
+            stored: stored.len(),
+            stop,
+        })
     }
+}
+
+/// What became of dead letters that were tried again.
+#[derive(Debug)]
+pub struct Retried {
+    /// How many of them were stored.
+    pub stored: usize,
+    /// The offset of the first that cannot be judged, and why.
+    pub stop: Option<(i64, String)>,
 }
 
 impl<A: Apply> Sink for TransactionSink<A> {
@@ -307,7 +322,11 @@ impl<A: Apply> Sink for TransactionSink<A> {
     }
 
     fn way_past(&self, topic: &str, partition: i32, at: i64) -> String {
-        format!("To pass it over: consumer tables pass-over {topic}/{partition}/{at}")
+        let group = match self.group() {
+            group if group == self.config.tables.group => String::new(),
+            group => format!(" --group {group}"),
+        };
+        format!("To pass it over: consumer tables pass-over {topic}/{partition}/{at}{group}")
     }
 
     async fn passed_over(&self, source: &Source, at: i64) -> Option<i64> {

@@ -1,6 +1,9 @@
 //! What cannot be a row is a dead letter, whole and with its reason, and can be tried again.
 
+use std::sync::Arc;
+
 use aguacero::id::EventId;
+use consumer::{sink::Sink as _, tables::Rows, transaction::TransactionSink};
 use serde_json::json;
 
 use crate::{
@@ -283,6 +286,19 @@ async fn a_dead_letter_is_a_row_once_its_cause_is_mended() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_record_of_a_later_release_stops_its_partition_until_it_is_passed_over() {
     let tables = Tables::new(2).await;
+    is_passed_over(&tables, &[]).await;
+}
+
+/// A processor is another group, of which the log says so.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_processor_is_helped_past_a_record_by_its_group() {
+    let mut tables = Tables::new(2).await;
+    let group = format!("{}-p", tables.config.consumer.group);
+    tables.config.consumer.group.clone_from(&group);
+    is_passed_over(&tables, &["--group", &group]).await;
+}
+
+async fn is_passed_over(tables: &Tables, group: &[&str]) {
     let mut newer = header(&tables.config.streams[STREAM], EventId::new_base());
     newer[0] = 2;
     let before = tables.send(0, &sales(10));
@@ -295,7 +311,14 @@ async fn a_record_of_a_later_release_stops_its_partition_until_it_is_passed_over
     assert_eq!(tables.count("ventas").await, 40);
     assert_eq!(tables.dead_letters().await, []);
     let place = format!("{}/0/{}", tables.world.topic(), before + 1);
-    let (is_well, said) = tables.said(&["pass-over", &place, "--why", "so be it"], OWNER);
+    let client = tables.pool.get().await.unwrap();
+    let rows = Rows::look(&tables.config, &client).await.unwrap();
+    let sink = TransactionSink::new(Arc::new(tables.config.clone()), tables.pool.clone(), rows);
+    let way = sink.way_past(tables.world.topic(), 0, before + 1);
+    let command = [&["consumer tables pass-over", &place], group].concat();
+    assert_eq!(way, format!("To pass it over: {}", command.join(" ")));
+    let command = [&["pass-over", &place, "--why", "so be it"], group].concat();
+    let (is_well, said) = tables.said(&command, OWNER);
     assert!(is_well && said.contains("passed over"), "{said}");
     tables.is_finished(0, last).await;
     assert_eq!(tables.count("ventas").await, 45);
@@ -305,5 +328,40 @@ async fn a_record_of_a_later_release_stops_its_partition_until_it_is_passed_over
         "{letters:?}"
     );
     assert!(letters[0].1.contains("so be it"), "{letters:?}");
+    let (is_well, said) = tables.said(&[&["dead-letters"], group].concat(), OWNER);
+    assert!(
+        is_well && said.contains("1 dead letters, 1 shown"),
+        "{said}"
+    );
     running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_letter_that_nobody_can_judge_keeps_no_other_from_being_tried_again() {
+    let tables = Tables::new(1).await;
+    let check = "ALTER TABLE ventas ADD CONSTRAINT few CHECK (cantidad < 8)";
+    tables.execute(check).await;
+    let mut newer = header(&tables.config.streams[STREAM], EventId::new_base());
+    newer[0] = 2;
+    let before = tables.send(0, &sales(10));
+    tables.world.send_raw(0, &[(Some(&newer), Some(b"{}"))]);
+    let last = tables.send(0, &sales(10));
+    let running = tables.start().await;
+    tables.is_finished(0, before).await;
+    let place = format!("{}/0/{}", tables.world.topic(), before + 1);
+    let (is_well, said) = tables.said(&["pass-over", &place], OWNER);
+    assert!(is_well, "{said}");
+    tables.is_finished(0, last).await;
+    running.stop().await;
+    assert_eq!(tables.dead_letters().await.len(), 5);
+
+    tables
+        .execute("ALTER TABLE ventas DROP CONSTRAINT few")
+        .await;
+    let (is_well, said) = tables.said(&["retry"], OWNER);
+    assert!(is_well, "{said}");
+    let counts = "4 are rows now, 1 are dead letters still";
+    let unjudged = format!("1 of these cannot be judged, the first: {place}: ");
+    assert!(said.contains(counts) && said.contains(&unjudged), "{said}");
+    assert_eq!(tables.count("ventas").await, 20);
 }

@@ -231,3 +231,37 @@ async fn what_a_type_does_not_hold_is_a_dead_letter_with_postgresqls_words() {
     )
     .await;
 }
+
+/// Whichever statement writes the rows: a cast to a domain would cut what is too long.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_domain_judges_what_comes_into_its_column() {
+    for keys in ["", "primary_key = [\"lugar\"]\non_conflict = \"ignore\""] {
+        let named = format!("name = \"bound\"\n{keys}");
+        let declared = BOUNDED.replace("name = \"bound\"", &named);
+        let tables = Tables::bare(1, "", &declared.replace("TYPE", "patente")).await;
+        let domains = "CREATE DOMAIN corta AS varchar(7); CREATE DOMAIN patente AS corta CHECK (value LIKE 'CR-%')";
+        tables.execute(domains).await;
+        tables.apply().await;
+        assert_eq!(tables.apply().await, [""; 0]);
+        let base = EventId::new_base();
+        let events = (0..)
+            .zip(["CR-0001", "CR-00012", "XY-0001"])
+            .map(|(n, value)| (base.plus(n), format!(r#"{{"todo":"{value}"}}"#)));
+        let last = tables.send(0, &events.collect::<Vec<_>>());
+        let running = tables.start().await;
+        tables.is_finished(0, last).await;
+        running.stop().await;
+        assert_eq!(
+            tables.rows("SELECT c FROM bound").await,
+            [json!({ "c": "CR-0001" })]
+        );
+        let letters = tables.dead_letters().await;
+        assert_eq!(letters.len(), 2, "{letters:?}");
+        for (letter, says) in letters.iter().zip([
+            "value too long for type character varying(7)",
+            "value for domain patente violates check constraint",
+        ]) {
+            assert!(letter.1.contains(says), "{letters:?}");
+        }
+    }
+}

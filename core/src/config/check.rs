@@ -319,6 +319,7 @@ fn console(table: Table<'_>) -> Console {
         wasm_producer_admin: hosts("wasm_producer_admin"),
         redis_writer_admin: hosts("redis_writer_admin"),
         consumer_admin: hosts("consumer_admin"),
+        tables_admin: hosts("tables_admin"),
         token_file: access::token(&table),
     };
     table.done();

@@ -1,6 +1,7 @@
 //! Faults under load, alone and in mixtures, and what they cost: what the oracle says of each round,
 //! and how long it takes from the end of a fault to normal service.
 
+mod begun;
 mod fault;
 mod figures;
 mod probe;

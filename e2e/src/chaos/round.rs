@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use super::{
-    fault::{Begun, Fault},
+    begun::Begun,
+    fault::Fault,
     figures::Figures,
     probe::{self, Probe},
 };

@@ -80,7 +80,9 @@ impl Builder {
         let first = pods.remove(0);
         let consumers = maker.several(Kind::Consumer, self.consumers);
         let tables = maker.several(Kind::Tables, self.tables);
-        let console = self.has_console.then(|| maker.console(&first, &consumers));
+        let console = self
+            .has_console
+            .then(|| maker.console(&first, &consumers, &tables));
         let pipeline = Pipeline {
             gateway: first.gateway,
             producer: first.producer,
@@ -223,7 +225,7 @@ impl Maker<'_> {
     }
 
     /// One that knows where the others are.
-    fn console(&self, pod: &Pod, consumers: &[Process]) -> Process {
+    fn console(&self, pod: &Pod, consumers: &[Process], tables: &[Process]) -> Process {
         let gateway = format!("http://{}", pod.address);
         let mut settings = vec![
             ("console.listen".to_owned(), free_address().to_string()),
@@ -235,6 +237,10 @@ impl Maker<'_> {
             let table = process.kind().program().replace('-', "_");
             let admin = process.admin().to_string();
             settings.push((format!("console.{table}_admin"), admin));
+        }
+        for process in tables {
+            let admin = process.admin().to_string();
+            settings.push(("console.tables_admin".to_owned(), admin));
         }
         let settings: Vec<_> = settings.iter().map(|(k, v)| (&**k, &**v)).collect();
         self.process("console", Kind::Console, &settings)

@@ -4,7 +4,7 @@ use e2e::{
     Client, Kind, Link, Pipeline, Process, Request,
     console::{Updates, address, get, token},
     load::tweet,
-    once,
+    once, repository,
     wire::Wire,
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -406,6 +406,37 @@ async fn the_pipeline_says_where_it_stands_still() {
     assert_ne!(edge(&shown, "client", "gateway")["state"], "stands");
     pipeline.consumer().start_ready().await;
     updates.until("all is well again", all_well).await;
+}
+
+/// A table is a way of its own, beside the archive.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_pipeline_shows_the_rows_of_a_stream_that_has_a_table() {
+    let mut pipeline = Pipeline::builder(&repository("examples/guild.toml"))
+        .tables(1)
+        .console()
+        .start()
+        .await;
+    let mut updates = open(console(&pipeline), "/api/pipeline/stream").await;
+    let is_well = |u: &Value| {
+        let edges = u["way"].as_array();
+        edges.is_some_and(|all| {
+            all.iter().any(|e| e["to"] == "postgres") && all.iter().all(|e| e["state"] != "stands")
+        })
+    };
+    updates.until("all is well", is_well).await;
+    pipeline.tables[0].kill();
+    let edge = |u: &Value, to: &str| {
+        let edges = u["way"].as_array().cloned().unwrap_or_default();
+        edges
+            .into_iter()
+            .find(|e| e["to"] == to)
+            .unwrap_or_default()
+    };
+    let is_away = |u: &Value| edge(u, "tables")["why"] == "tables-away";
+    let shown = updates.until("consumer tables is away", is_away).await;
+    assert_ne!(edge(&shown, "consumer")["state"], "stands");
+    pipeline.tables[0].start_ready().await;
+    updates.until("all is well again", is_well).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
