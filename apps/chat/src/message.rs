@@ -38,13 +38,22 @@ pub struct Client {
     pub since_ms: i64,
 }
 
-/// What somebody who registers is told.
+/// What somebody who registers is told: ids and positions mean something in that log alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Registered {
-    /// Who it is.
+    /// The id of the server's log.
+    pub log: Uuid,
+    /// Who it is there.
     pub client: ClientId,
-    /// How many messages have come for it, ever: it cannot have more.
-    pub arrived: u64,
+}
+
+/// The last message that a client has; the default: it has none.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Last {
+    /// Its position; 0 if there is none.
+    pub position: u64,
+    /// Its id.
+    pub id: Uuid,
 }
 
 /// From one client to another.
@@ -93,18 +102,36 @@ impl Refused {
             "there is no client {client} here: register first, or ask who there is"
         ))
     }
+
+    /// For who comes from the log `theirs` to the log `ours`.
+    pub(crate) fn other_log(theirs: Uuid, ours: Uuid) -> Self {
+        Self(format!(
+            "this server's log is {ours}, and you are registered in the log {theirs}: it is another server, or was started with another \
+             folder. Nothing was sent or delivered, and what you wrote is kept: start the server with the folder that it had, or join \
+             this one as somebody new, with another --folder"
+        ))
+    }
+
+    /// For who has something of this log that is not in it.
+    pub(crate) fn older_log() -> Self {
+        Self(
+            "the server's log does not have what you have of it: it is an older copy. Nothing was sent or delivered, and what you wrote is \
+             kept: start the server with the newest log.txt, or join as somebody new, with another --name and --folder"
+                .into(),
+        )
+    }
 }
 
-/// Whether a client may be called so.
+/// Whether a client may be called so: a name is a word of a line, and that of a folder.
 ///
 /// # Errors
 /// It may not, and why.
 pub fn check_name(name: &str) -> Result<(), Refused> {
     let is_good = |c: char| c.is_alphanumeric() || "-_.".contains(c);
     match name.chars().count() {
-        1..=NAME_CHARS_MAX if name.chars().all(is_good) => Ok(()),
+        1..=NAME_CHARS_MAX if name.chars().all(is_good) && !name.starts_with('.') => Ok(()),
         _ => Err(Refused(format!(
-            "a name has 1 to {NAME_CHARS_MAX} letters, digits, - _ or . and nothing else"
+            "a name has 1 to {NAME_CHARS_MAX} letters, digits, - _ or . and nothing else, and does not begin with a dot"
         ))),
     }
 }

@@ -38,6 +38,14 @@ pub struct Command {
     /// Where log.txt is
     #[arg(long, env = "CHAT_FOLDER", default_value = "chat")]
     folder: PathBuf,
+    /// How many clients may register; who is registered stays
+    #[arg(
+        long,
+        value_name = "CLIENTS",
+        env = "CHAT_CLIENTS_MAX",
+        default_value_t = 10_000
+    )]
+    clients_max: u32,
 }
 
 /// Runs the command until it is told to end.
@@ -50,13 +58,14 @@ pub async fn run(command: Command) -> anyhow::Result<()> {
         listen,
         broker,
         folder,
+        clients_max,
     } = command;
     let (mut terminate, mut interrupt) = (
         signal(SignalKind::terminate())?,
         signal(SignalKind::interrupt())?,
     );
     let log = folder.join(file::NAME);
-    let (hub, writer) = Hub::open(&folder)?;
+    let (hub, writer) = Hub::open(&folder, clients_max)?;
     let (ended, writer_ended) = oneshot::channel();
     let thread = std::thread::Builder::new().name("log".into());
     thread

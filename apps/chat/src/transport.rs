@@ -3,7 +3,7 @@
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-use crate::message::{Client, ClientId, Delivery, Message, Receipt, Refused, Registered};
+use crate::message::{Client, ClientId, Delivery, Last, Message, Receipt, Refused, Registered};
 
 /// Of what goes to the server or comes from it, so many wait in between.
 pub const QUEUED_MAX: usize = 256;
@@ -20,17 +20,27 @@ pub enum Over {
 /// The client's side.
 #[tonic::async_trait]
 pub trait Transport: Send + Sync {
-    /// The client of that name; for the same registration always the same.
-    async fn register(&self, name: &str, registration: Uuid) -> Result<Registered, Trouble>;
+    /// Where the server is, for people.
+    fn place(&self) -> &str;
 
-    /// Clients with ids above `after`; none if there are no more.
-    async fn clients(&self, after: ClientId) -> Result<Vec<Client>, Trouble>;
+    /// The client of that name; for the same registration always the same. Who was registered before says in which log, and
+    /// the last message that it has.
+    async fn register(
+        &self,
+        name: &str,
+        registration: Uuid,
+        log: Option<Uuid>,
+        last: Last,
+    ) -> Result<Registered, Trouble>;
+
+    /// Clients of a log with ids above `after`; none if there are no more.
+    async fn clients(&self, log: Uuid, after: ClientId) -> Result<Vec<Client>, Trouble>;
 
     /// What a client has sent, without the first `skip`; none if there are no more.
-    async fn sent_by(&self, client: ClientId, skip: u64) -> Result<Vec<Message>, Trouble>;
+    async fn sent_by(&self, who: Registered, skip: u64) -> Result<Vec<Message>, Trouble>;
 
-    /// The client's channel: from now on it gets what has come for it behind the position `after`.
-    async fn open(&self, client: ClientId, after: u64) -> Result<Channel, Trouble>;
+    /// The client's channel: from now on it gets what has come for it behind the last message that it has.
+    async fn open(&self, who: Registered, last: Last) -> Result<Channel, Trouble>;
 }
 
 /// Of one client, until it is cut: then `from_server` ends, with why.

@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use crate::message::{Client, ClientId, Delivery, Message, Receipt, Refused, Registered};
+use crate::message::{Client, ClientId, Delivery, Last, Message, Receipt, Refused, Registered};
 
 /// Generated from `proto/chat.proto`, which has the comments.
 #[allow(missing_docs, clippy::all)]
@@ -113,18 +113,76 @@ impl From<Registered> for proto::RegisterReply {
     fn from(registered: Registered) -> Self {
         Self {
             client: registered.client.0,
-            arrived: registered.arrived,
+            log: registered.log.as_bytes().to_vec(),
         }
     }
 }
 
-impl From<proto::RegisterReply> for Registered {
-    fn from(reply: proto::RegisterReply) -> Self {
-        Self {
+impl TryFrom<proto::RegisterReply> for Registered {
+    type Error = Malformed;
+
+    fn try_from(reply: proto::RegisterReply) -> Result<Self, Malformed> {
+        Ok(Self {
+            log: uuid(&reply.log)?,
             client: ClientId(reply.client),
-            arrived: reply.arrived,
+        })
+    }
+}
+
+impl From<Last> for proto::Last {
+    fn from(last: Last) -> Self {
+        Self {
+            position: last.position,
+            id: last.id.as_bytes().to_vec(),
         }
     }
+}
+
+/// What is asked for a client to be registered.
+#[must_use]
+pub fn registration(
+    name: &str,
+    registration: Uuid,
+    log: Option<Uuid>,
+    last: Last,
+) -> proto::RegisterRequest {
+    proto::RegisterRequest {
+        name: name.to_owned(),
+        registration: registration.as_bytes().to_vec(),
+        log: log.map_or_else(Vec::new, |log| log.as_bytes().to_vec()),
+        last: Some(last.into()),
+    }
+}
+
+/// What is asked for a client's channel.
+#[must_use]
+pub fn channel(client: ClientId, last: Last) -> proto::ChannelRequest {
+    proto::ChannelRequest {
+        client: client.0,
+        last: Some(last.into()),
+    }
+}
+
+/// What a client says that it has.
+///
+/// # Errors
+/// It is malformed.
+pub fn last(last: Option<proto::Last>) -> Result<Last, Malformed> {
+    match last.filter(|last| last.position > 0) {
+        Some(proto::Last { position, id }) => Ok(Last {
+            position,
+            id: uuid(&id)?,
+        }),
+        None => Ok(Last::default()),
+    }
+}
+
+/// The log that a client says it is registered in, if it is.
+///
+/// # Errors
+/// It is malformed.
+pub fn log(bytes: &[u8]) -> Result<Option<Uuid>, Malformed> {
+    (!bytes.is_empty()).then(|| uuid(bytes)).transpose()
 }
 
 /// # Errors

@@ -221,7 +221,7 @@ async fn receive(
                 sender.add_permits(1);
             }
             Event::Refused(_, why) => eprintln!("refused: {why}"),
-            Event::Cut(why) => eprintln!("cut: {why}"),
+            Event::Cut(_, why) | Event::Ended(why) => eprintln!("cut: {why}"),
             _ => {}
         }
     }

@@ -8,6 +8,7 @@ use std::{
 use anyhow::Context as _;
 use chat::{
     client::{folder::Folder, session::Session},
+    message::{ClientId, Registered},
     transport::Over,
 };
 use figures::{page::Page, stats::Times, turns::in_turns};
@@ -77,7 +78,7 @@ async fn turn(over: Over, duration: Duration) -> anyhow::Result<[f64; 7]> {
     let folder = Folder::open(&side.folder_of("ana"), "ana")?;
     let (sender, mut told) = Session::start(side.transport()?, folder, PATIENCE).await?;
     tokio::spawn(async move { while told.recv().await.is_some() {} });
-    let to = id_of(&side, "slow").await?;
+    let to = id_of(&side, sender.registered(), "slow").await?;
     kill_process(pid, Signal::STOP)?;
     let memories = || -> anyhow::Result<[f64; 2]> {
         let pids = side.pids()?;
@@ -121,11 +122,11 @@ async fn turn(over: Over, duration: Duration) -> anyhow::Result<[f64; 7]> {
     ])
 }
 
-async fn id_of(side: &Side, name: &str) -> anyhow::Result<chat::message::ClientId> {
+async fn id_of(side: &Side, who: Registered, name: &str) -> anyhow::Result<ClientId> {
     let transport = side.transport()?;
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let clients = transport.clients(chat::message::ClientId(0)).await?;
+        let clients = transport.clients(who.log, ClientId(0)).await?;
         if let Some(client) = clients.into_iter().find(|client| client.name == name) {
             return Ok(client.id);
         }

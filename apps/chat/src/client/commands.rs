@@ -17,6 +17,8 @@ pub enum Command<'a> {
     Nothing,
     /// This to whom was named last.
     Say(&'a str),
+    /// Name somebody: nobody is named.
+    ToWhom,
     /// Name somebody, and perhaps say this.
     To(&'a str, Option<&'a str>),
     /// Everybody.
@@ -46,7 +48,7 @@ impl<'a> Command<'a> {
         }
         let (word, rest) = command.split_once(' ').unwrap_or((command, ""));
         match (word.trim_end(), rest.trim_start()) {
-            ("to", "") => Self::Unknown("to: name somebody: /to NAME"),
+            ("to", "") => Self::ToWhom,
             ("to", rest) => match rest.split_once(' ') {
                 Some((name, text)) if !text.trim().is_empty() => Self::To(name, Some(text)),
                 _ => Self::To(rest.trim_end(), None),
@@ -71,6 +73,8 @@ mod tests {
             ("  ", Command::Nothing),
             ("hello, you", Command::Say("hello, you")),
             ("//etc", Command::Say("/etc")),
+            ("/to", Command::ToWhom),
+            ("/to ", Command::ToWhom),
             ("/to ben", Command::To("ben", None)),
             ("/to ben ", Command::To("ben", None)),
             (

@@ -1,26 +1,28 @@
 //! What a client keeps: who it is, what has come, what is on its way. A client that is killed and started again is the same.
 //!
-//! `identity.txt` is its name and its registration; `received.txt` has a line for each message that has come, the last of
+//! `identity.txt` is its name, its registration and, once it is registered, the id of the server's log; `received.txt` has a line for each message that has come, the last of
 //! which tells its position; `outbox.txt` what was written and has no receipt yet. They are not waited for until they are on
 //! the disk: a kill loses nothing of them, a machine that loses its power may.
 
 use std::{
     collections::VecDeque,
-    fs::{File, OpenOptions, TryLockError},
-    io::{Read as _, Seek as _, SeekFrom, Write as _},
+    fs::{File, OpenOptions},
+    io::Write as _,
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context as _, bail};
 use uuid::Uuid;
 
+use super::received::Received;
 use crate::{
-    message::{ClientId, Delivery, Message},
+    message::{ClientId, Message, check_name},
     text::{escaped, read_time, time, unescaped},
 };
 
-/// More than the longest line has.
-const TAIL_BYTES: u64 = 64 << 10;
+const IDENTITY: &str = "identity.txt";
+const OUTBOX: &str = "outbox.txt";
+const RECEIVED: &str = "received.txt";
 /// An outbox that is empty is written anew from this size on.
 const OUTBOX_BYTES_MAX: u64 = 1 << 20;
 
@@ -30,17 +32,15 @@ pub struct Folder {
     pub name: String,
     /// What makes the name this client's.
     pub registration: Uuid,
+    /// The log that it is registered in, if it is.
+    pub log: Option<Uuid>,
     /// What has come.
     pub received: Received,
     /// What has no receipt.
     pub outbox: Outbox,
-}
-
-/// What has come.
-pub struct Received {
-    file: File,
     path: PathBuf,
-    last: u64,
+    /// The folders that there were not, each in the next.
+    made: Vec<PathBuf>,
 }
 
 /// What has no receipt, in the order in which it was written.
@@ -68,38 +68,85 @@ impl Folder {
     /// The folder of the client of that name, or a new one.
     ///
     /// # Errors
-    /// It is somebody else's, in use, or cannot be read or written.
+    /// No client may be called so, and nothing is made; or it is somebody else's, in use, or cannot be read or written.
     pub fn open(folder: &Path, name: &str) -> anyhow::Result<Self> {
+        check_name(name).with_context(|| format!("the name {name:?}"))?;
+        let is_missing = |folder: &&Path| !folder.as_os_str().is_empty() && !folder.exists();
+        let made = folder.ancestors().take_while(is_missing);
+        let made = made.map(Path::to_owned).collect();
         std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
-        let received = Received::open(folder.join("received.txt"))?;
-        let registration = identity(&folder.join("identity.txt"), name)?;
-        let outbox = Outbox::open(folder.join("outbox.txt"))?;
+        let received = Received::open(folder.join(RECEIVED))?;
+        let (registration, log) = identity(&folder.join(IDENTITY), name)?;
+        let outbox = Outbox::open(folder.join(OUTBOX))?;
         Ok(Self {
             name: name.to_owned(),
             registration,
+            log,
             received,
             outbox,
+            path: folder.to_owned(),
+            made,
         })
+    }
+
+    /// Keeps in which log it is registered.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn keep_log(&mut self, log: Uuid) -> anyhow::Result<()> {
+        if self.log.replace(log) == Some(log) {
+            return Ok(());
+        }
+        let line = format!("{} {} {log}\n", self.name, self.registration);
+        replace(&self.path.join(IDENTITY), &line)
+    }
+
+    /// Removes what was made for a name that was refused, unless it was ever registered, or something is in it. What cannot be
+    /// removed stays.
+    pub fn discard(self) {
+        let is_empty = self.received.is_empty() && self.outbox.messages.is_empty();
+        if self.log.is_some() || !is_empty {
+            return;
+        }
+        for file in [IDENTITY, OUTBOX, RECEIVED] {
+            _ = std::fs::remove_file(self.path.join(file));
+        }
+        // Not those that somebody has put something into.
+        for folder in self.made {
+            _ = std::fs::remove_dir(folder);
+        }
     }
 }
 
-fn identity(path: &Path, name: &str) -> anyhow::Result<Uuid> {
+/// The file is the old one or the new one, whenever the client is killed.
+fn replace(path: &Path, text: &str) -> anyhow::Result<()> {
+    let draft = path.with_extension("tmp");
+    std::fs::write(&draft, text)
+        .and_then(|()| std::fs::rename(&draft, path))
+        .with_context(|| path.display().to_string())
+}
+
+/// The registration, and the log that it is in.
+fn identity(path: &Path, name: &str) -> anyhow::Result<(Uuid, Option<Uuid>)> {
     let told = || path.display().to_string();
     if !path.exists() {
         let registration = Uuid::new_v4();
-        let draft = path.with_extension("tmp");
-        std::fs::write(&draft, format!("{name} {registration}\n")).with_context(told)?;
-        std::fs::rename(&draft, path).with_context(told)?;
-        return Ok(registration);
+        replace(path, &format!("{name} {registration}\n"))?;
+        return Ok((registration, None));
     }
     let text = std::fs::read_to_string(path).with_context(told)?;
-    let read = text
-        .trim()
-        .split_once(' ')
-        .and_then(|(name, id)| Some((name, id.parse().ok()?)));
+    let words: Vec<_> = text.split_whitespace().collect();
+    let read = match words[..] {
+        [name, id] => id.parse().ok().map(|id| (name, id, None)),
+        [name, id, log] => id
+            .parse()
+            .ok()
+            .and_then(|id| Some((name, id, Some(log.parse().ok()?)))),
+        _ => None,
+    };
     match read {
-        Some((theirs, registration)) if theirs == name => Ok(registration),
-        Some((theirs, _)) => bail!(
+        Some((theirs, registration, log)) if theirs == name => Ok((registration, log)),
+        Some((theirs, ..)) => bail!(
             "{}: this folder is {theirs}'s: take another --folder, or --name {theirs}",
             told()
         ),
@@ -108,73 +155,6 @@ fn identity(path: &Path, name: &str) -> anyhow::Result<Uuid> {
             told()
         ),
     }
-}
-
-impl Received {
-    fn open(path: PathBuf) -> anyhow::Result<Self> {
-        let told = || path.display().to_string();
-        let mut file = OpenOptions::new()
-            .read(true)
-            .append(true)
-            .create(true)
-            .open(&path)
-            .with_context(told)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => bail!("{}: this client runs already", told()),
-            Err(TryLockError::Error(error)) => return Err(error).with_context(told),
-        }
-        let length = file.metadata().with_context(told)?.len();
-        let begin = length.saturating_sub(TAIL_BYTES);
-        file.seek(SeekFrom::Start(begin)).with_context(told)?;
-        let mut tail = Vec::new();
-        file.read_to_end(&mut tail).with_context(told)?;
-        let whole = tail
-            .iter()
-            .rposition(|byte| *byte == b'\n')
-            .map_or(0, |end| end + 1);
-        file.set_len(begin + whole as u64).with_context(told)?; // what is torn comes again
-        let last = match tail[..whole].split(|byte| *byte == b'\n').rev().nth(1) {
-            Some(line) => position(line)
-                .with_context(|| format!("{}: its last line has no position", told()))?,
-            None => 0,
-        };
-        Ok(Self { file, path, last })
-    }
-
-    /// The position of the last that has come; 0 if nothing has.
-    #[must_use]
-    pub fn last(&self) -> u64 {
-        self.last
-    }
-
-    /// Keeps what has come.
-    ///
-    /// # Errors
-    /// The file cannot be written.
-    pub fn keep(&mut self, delivery: &Delivery) -> anyhow::Result<()> {
-        let Delivery {
-            position,
-            from_name,
-            message,
-        } = delivery;
-        let line = format!(
-            "{position} {} {} {from_name}: {}\n",
-            time(message.at_ms),
-            message.id,
-            escaped(&message.text)
-        );
-        self.file
-            .write_all(line.as_bytes())
-            .with_context(|| self.path.display().to_string())?;
-        self.last = *position;
-        Ok(())
-    }
-}
-
-fn position(line: &[u8]) -> Option<u64> {
-    let word = line.split(|byte| *byte == b' ').next()?;
-    std::str::from_utf8(word).ok()?.parse().ok()
 }
 
 impl Outbox {
@@ -202,9 +182,7 @@ impl Outbox {
             }
         }
         let lines: String = messages.iter().map(line).collect();
-        let draft = path.with_extension("tmp");
-        std::fs::write(&draft, &lines).with_context(told)?;
-        std::fs::rename(&draft, &path).with_context(told)?;
+        replace(&path, &lines)?;
         let file = OpenOptions::new()
             .append(true)
             .open(&path)
@@ -312,6 +290,7 @@ impl Outgoing {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::Delivery;
 
     fn outgoing(id: u128) -> Outgoing {
         Outgoing {
@@ -350,10 +329,44 @@ mod tests {
         }
         let again = Folder::open(folder.path(), "ben").unwrap();
         assert_eq!(
-            (again.registration, again.received.last()),
+            (again.registration, again.received.last().position),
             (registration, 2)
         );
         assert_eq!(*again.outbox.messages(), [outgoing(1), outgoing(3)]);
+    }
+
+    #[test]
+    fn no_folder_is_made_for_a_name_that_is_none() {
+        let place = tempfile::tempdir().unwrap();
+        for name in ["", ".", "..", "a/b", "a b"] {
+            let folder = place.path().join("chat").join(name);
+            assert!(Folder::open(&folder, name).is_err(), "{name:?}");
+            assert!(!place.path().join("chat").exists(), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_made_for_nothing_is_removed_and_nothing_of_anybodys() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("chat").join("ana");
+        let open = || Folder::open(&path, "ana").unwrap();
+        open().discard();
+        assert!(!place.path().join("chat").exists());
+        // Somebody has put something beside it.
+        let ana = open();
+        std::fs::write(path.join("notes"), "mine").unwrap();
+        ana.discard();
+        assert!(path.join("notes").exists() && !path.join(IDENTITY).exists());
+        // It was registered, or a message waits.
+        let mut ana = open();
+        ana.keep_log(Uuid::max()).unwrap();
+        ana.discard();
+        assert_eq!(open().log, Some(Uuid::max()));
+        std::fs::remove_dir_all(&path).unwrap();
+        let mut ana = open();
+        ana.outbox.keep(outgoing(1)).unwrap();
+        ana.discard();
+        assert_eq!(*open().outbox.messages(), [outgoing(1)]);
     }
 
     #[test]

@@ -3,8 +3,10 @@
 
 pub mod commands;
 pub mod folder;
+pub mod patience;
 pub mod pipe;
 pub mod prompt;
+pub mod received;
 pub mod session;
 pub mod talk;
 

@@ -25,15 +25,16 @@ pub async fn run(
 ) -> anyhow::Result<bool> {
     let mut is_well = true;
     let mut terminated = signal(SignalKind::terminate())?;
-    tokio::select! {
-        done = to_the_end(&mut talk, &mut events, to, stay, &mut is_well) => done?,
-        _ = terminated.recv() => {}
-    }
+    let done = tokio::select! {
+        done = to_the_end(&mut talk, &mut events, to, stay, &mut is_well) => done,
+        _ = terminated.recv() => Ok(()),
+    };
     // What is kept does not come again: the session ends, and what it has told until then is shown.
     drop(talk);
     while let Some(event) = events.recv().await {
         is_well &= tell(&event)?;
     }
+    done?;
     Ok(is_well)
 }
 
@@ -115,14 +116,14 @@ fn text(number: u64, mut line: Vec<u8>) -> Result<String, String> {
         .map_err(|_| format!("not sent: line {number} of the input is not UTF-8"))
 }
 
-/// Whether it is no refusal.
+/// Whether it is no refusal and no end.
 fn tell(event: &Event) -> std::io::Result<bool> {
     match told(event) {
         Some((true, line)) => show(&line)?,
         Some((false, line)) => complain(&line),
         None => {}
     }
-    Ok(!matches!(event, Event::Refused(..)))
+    Ok(!matches!(event, Event::Refused(..) | Event::Ended(_)))
 }
 
 fn show(lines: &str) -> std::io::Result<()> {

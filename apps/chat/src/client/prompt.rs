@@ -30,9 +30,13 @@ pub async fn run(
     let mut printer = editor.create_external_printer()?;
     tokio::spawn(async move {
         while let Some(event) = events.recv().await {
-            if let Some((_, line)) = told(&event)
-                && printer.print(format!("{line}\n")).is_err()
-            {
+            let Some((_, mut line)) = told(&event) else {
+                continue;
+            };
+            if let Event::Ended(_) = event {
+                line.push_str(" (Ctrl-D ends)");
+            }
+            if printer.print(format!("{line}\n")).is_err() {
                 return;
             }
         }
@@ -51,7 +55,8 @@ pub async fn run(
     let read = tokio::task::spawn_blocking(move || reader.join()).await?;
     read.map_err(|_| anyhow::anyhow!("the prompt has ended unexpectedly"))??;
     let written = talk.all_written().await;
-    Ok(written.inspect_err(|why| complain(why)).is_ok())
+    let is_well = written.inspect_err(|why| complain(why)).is_ok();
+    Ok(is_well && !talk.has_ended())
 }
 
 fn read(

@@ -2,17 +2,20 @@
 
 use std::{sync::Arc, time::Duration};
 
-use anyhow::{Context as _, ensure};
+use anyhow::Context as _;
 use tokio::{
     sync::{mpsc, watch},
     time::{Instant, sleep_until},
 };
 use uuid::Uuid;
 
-use super::folder::{Folder, Outgoing};
+use super::{
+    folder::{Folder, Outgoing},
+    patience::{AGAIN_AFTER, register},
+};
 use crate::{
-    message::{ClientId, Delivery, Receipt},
-    text::{complain, now_ms},
+    message::{ClientId, Delivery, Receipt, Refused, Registered},
+    text::now_ms,
     transport::{Channel, FromServer, Mark, QUEUED_MAX, ToServer, Transport, Trouble},
 };
 
@@ -22,8 +25,6 @@ const ON_THEIR_WAY_MAX: usize = 1024;
 const SEEN_AFTER_DELIVERIES: u32 = 64;
 /// or after this time.
 const SEEN_AFTER: Duration = Duration::from_millis(100);
-/// After a cut: at first, and doubled up to the second.
-const AGAIN_AFTER: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(800)];
 
 /// What a client is told of.
 #[derive(Debug)]
@@ -38,58 +39,60 @@ pub enum Event {
     Written(Uuid, Duration),
     /// This was not taken.
     Refused(Outgoing, String),
-    /// The server cannot be reached, and why; it is tried again.
-    Cut(String),
-    /// It can be reached.
-    Connected,
+    /// The server cannot be reached: where it is, and why; it is tried again, and told once.
+    Cut(String, String),
+    /// It can be reached again.
+    Back(String),
+    /// The session has ended by itself, and why: nothing more is sent or comes.
+    Ended(String),
 }
 
 /// Sends what it is given.
 pub struct Session {
-    client: ClientId,
+    registered: Registered,
     to_send: mpsc::Sender<Outgoing>,
     /// Counted here when they are given to the task, and there when they have a receipt.
     on_their_way: watch::Sender<usize>,
 }
 
 impl Session {
-    /// Registers who the folder says, unless it was, and opens its channel; a server that is away is waited for so long.
+    /// Registers who the folder says, unless it was, and opens its channel; a server that is away is waited for so long. A
+    /// folder that was made for a name that is refused is removed.
     ///
     /// # Errors
-    /// The name is taken, or the server did not come.
+    /// The name is taken, the server has another log than that of the folder, or it did not come.
     pub async fn start(
         transport: Arc<dyn Transport>,
-        folder: Folder,
+        mut folder: Folder,
         patience: Duration,
     ) -> anyhow::Result<(Self, mpsc::Receiver<Event>)> {
-        let registered = patiently(patience, async || {
-            transport.register(&folder.name, folder.registration).await
-        })
-        .await;
-        let registered =
-            registered.with_context(|| format!("{} could not be registered", folder.name))?;
-        let (client, last) = (registered.client, folder.received.last());
-        ensure!(
-            last <= registered.arrived,
-            "{} has {last} messages, and this server has had {} for it: it is another server, so take another --folder",
-            folder.name,
-            registered.arrived
-        );
+        let registered = match register(&*transport, &folder, patience).await {
+            Ok(registered) => registered,
+            Err(trouble) => {
+                let told = format!("{} could not be registered", folder.name);
+                if let Trouble::Refused(_) = trouble {
+                    folder.discard();
+                }
+                return Err(trouble).context(told);
+            }
+        };
+        folder.keep_log(registered.log)?;
         let (to_send, written) = mpsc::channel(QUEUED_MAX);
         let (events, told) = mpsc::channel(QUEUED_MAX);
         let on_their_way = watch::Sender::new(folder.outbox.messages().len());
         let run = Run {
             transport,
             folder,
-            client,
+            registered,
             written,
             events,
             on_their_way: on_their_way.clone(),
+            is_waiting: false,
         };
         tokio::spawn(run.until_dropped());
         Ok((
             Self {
-                client,
+                registered,
                 to_send,
                 on_their_way,
             },
@@ -100,13 +103,25 @@ impl Session {
     /// Who this is.
     #[must_use]
     pub fn client(&self) -> ClientId {
-        self.client
+        self.registered.client
+    }
+
+    /// Who this is, and in which log.
+    #[must_use]
+    pub fn registered(&self) -> Registered {
+        self.registered
+    }
+
+    /// Whether it has ended by itself: [`Event::Ended`] says why.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.to_send.is_closed()
     }
 
     /// Sends a text, without waiting for the ones before; its id.
     ///
     /// # Errors
-    /// The client's folder cannot be written.
+    /// The session has ended by itself.
     pub async fn send(&self, to: ClientId, text: String) -> anyhow::Result<Uuid> {
         let id = Uuid::now_v7();
         let message = Outgoing {
@@ -125,7 +140,7 @@ impl Session {
             _ = has_room => self.to_send.reserve().await.ok(),
             () = self.to_send.closed() => None,
         };
-        let room = room.context("the client's folder could not be written")?;
+        let room = room.context("not sent: this client has ended, and has said why")?;
         self.on_their_way.send_modify(|count| *count += 1);
         room.send(message);
         Ok(id)
@@ -134,33 +149,16 @@ impl Session {
     /// Waits until everything that was sent has its receipt.
     ///
     /// # Errors
-    /// It took longer than that; how many are left.
+    /// It took longer than that, or the session has ended by itself; how many are left.
     pub async fn all_written(&self, patience: Duration) -> Result<(), usize> {
         let mut on_their_way = self.on_their_way.subscribe();
-        let waited =
-            tokio::time::timeout(patience, on_their_way.wait_for(|count| *count == 0)).await;
-        waited.map(drop).map_err(|_| *self.on_their_way.borrow())
-    }
-}
-
-/// Asks until there is an answer.
-///
-/// # Errors
-/// It was refused, or nobody has answered within this time.
-pub async fn patiently<T>(
-    patience: Duration,
-    ask: impl AsyncFn() -> Result<T, Trouble>,
-) -> Result<T, Trouble> {
-    let deadline = Instant::now() + patience;
-    let mut pause = AGAIN_AFTER[0];
-    loop {
-        match ask().await {
-            Err(Trouble::Away(_)) if Instant::now() + pause < deadline => {
-                tokio::time::sleep(pause).await
-            }
-            answered => return answered,
+        tokio::select! {
+            biased;
+            _ = on_their_way.wait_for(|count| *count == 0) => return Ok(()),
+            () = self.to_send.closed() => {}
+            () = tokio::time::sleep(patience) => {}
         }
-        pause = (pause * 2).min(AGAIN_AFTER[1]);
+        Err(*self.on_their_way.borrow())
     }
 }
 
@@ -168,17 +166,31 @@ pub async fn patiently<T>(
 struct Run {
     transport: Arc<dyn Transport>,
     folder: Folder,
-    client: ClientId,
+    registered: Registered,
     written: mpsc::Receiver<Outgoing>,
     events: mpsc::Sender<Event>,
     on_their_way: watch::Sender<usize>,
+    /// For the server, and it was told.
+    is_waiting: bool,
 }
 
 /// Why a channel has ended.
 enum End {
-    Cut(Trouble),
-    /// Nobody listens any more, or the folder cannot be written.
+    /// It is opened again.
+    Cut(String),
+    /// The session ends, and this is why.
+    Failed(String),
+    /// Nobody listens any more.
     Session,
+}
+
+impl From<Trouble> for End {
+    fn from(trouble: Trouble) -> Self {
+        match trouble {
+            Trouble::Away(why) => Self::Cut(why),
+            Trouble::Refused(refused) => Self::Failed(refused.0),
+        }
+    }
 }
 
 /// What is to be told to the server on this channel.
@@ -195,58 +207,53 @@ impl Run {
     async fn until_dropped(mut self) {
         let mut pause = AGAIN_AFTER[0];
         loop {
-            let Ok(opened) = self.open().await else {
-                return;
-            };
-            let trouble = match opened {
+            let end = match self.open().await {
                 Ok(channel) => {
                     pause = AGAIN_AFTER[0];
-                    if self.events.send(Event::Connected).await.is_err() {
-                        return;
-                    }
-                    match self.connected(channel).await {
-                        End::Cut(trouble) => trouble,
-                        End::Session => return,
-                    }
+                    self.connected(channel).await
                 }
-                Err(trouble) => trouble,
+                Err(end) => end,
             };
-            if self
-                .events
-                .send(Event::Cut(trouble.to_string()))
-                .await
-                .is_err()
-                || !self.wait(pause).await
-            {
-                return;
+            let end = match end {
+                End::Cut(why) => self.wait(pause, why).await.err(),
+                end => Some(end),
+            };
+            match end {
+                None => {}
+                Some(End::Failed(why)) => {
+                    _ = self.events.send(Event::Ended(why)).await;
+                    return;
+                }
+                Some(End::Cut(_) | End::Session) => return,
             }
             pause = (pause * 2).min(AGAIN_AFTER[1]);
         }
     }
 
     /// What is written meanwhile is kept.
-    async fn open(&mut self) -> Result<Result<Channel, Trouble>, End> {
-        let (transport, client) = (self.transport.clone(), self.client);
-        let mut opened = transport.open(client, self.folder.received.last());
+    async fn open(&mut self) -> Result<Channel, End> {
+        let (transport, registered) = (self.transport.clone(), self.registered);
+        let mut opened = transport.open(registered, self.folder.received.last());
         loop {
             tokio::select! {
-                opened = &mut opened => return Ok(opened),
+                opened = &mut opened => return Ok(opened?),
                 message = self.written.recv() => self.keep(message)?,
             }
         }
     }
 
-    /// What is written meanwhile is kept. Returns whether the session goes on.
-    async fn wait(&mut self, pause: Duration) -> bool {
+    /// Says once that the server is waited for. What is written meanwhile is kept.
+    async fn wait(&mut self, pause: Duration, why: String) -> Result<(), End> {
+        if !self.is_waiting {
+            self.is_waiting = true;
+            self.tell(Event::Cut(self.transport.place().to_owned(), why))
+                .await?;
+        }
         let until = Instant::now() + pause;
         loop {
             tokio::select! {
-                () = sleep_until(until) => return true,
-                message = self.written.recv() => {
-                    if self.keep(message).is_err() {
-                        return false;
-                    }
-                }
+                () = sleep_until(until) => return Ok(()),
+                message = self.written.recv() => self.keep(message)?,
             }
         }
     }
@@ -258,6 +265,13 @@ impl Run {
     }
 
     async fn connected(&mut self, mut channel: Channel) -> End {
+        if std::mem::take(&mut self.is_waiting)
+            && let Err(end) = self
+                .tell(Event::Back(self.transport.place().to_owned()))
+                .await
+        {
+            return end;
+        }
         let mut to_tell = ToTell::default();
         loop {
             match self.step(&mut channel, &mut to_tell).await {
@@ -278,12 +292,12 @@ impl Run {
                     self.delivered(delivery).await
                 }
                 Some(Ok(FromServer::Receipt(receipt))) => self.receipted(receipt, to_tell).await,
-                Some(Err(trouble)) => Err(End::Cut(trouble)),
-                None => Err(End::Cut(Trouble::Away("the connection was cut".into()))),
+                Some(Err(trouble)) => Err(trouble.into()),
+                None => Err(cut()),
             },
             permit = channel.to_server.reserve(), if has_something => {
-                let permit = permit.map_err(|_| End::Cut(Trouble::Away("the connection was cut".into())))?;
-                if let Some(told) = to_tell.next(self.client, self.folder.outbox.messages()) {
+                let permit = permit.map_err(|_| cut())?;
+                if let Some(told) = to_tell.next(self.registered.client, self.folder.outbox.messages()) {
                     permit.send(told);
                 }
                 Ok(())
@@ -295,9 +309,15 @@ impl Run {
 
     /// Kept first, told then: what is in `received.txt` is what the client has.
     async fn delivered(&mut self, delivery: Delivery) -> Result<(), End> {
-        let last = self.folder.received.last();
+        let last = self.folder.received.last().position;
         if delivery.position <= last {
-            return self.tell(Event::Again(delivery.position)).await;
+            let before = self.folder.received.id_at(delivery.position);
+            return match before.map_err(failed)? {
+                Some(id) if id != delivery.message.id => {
+                    Err(Trouble::from(Refused::older_log()).into())
+                }
+                _ => self.tell(Event::Again(delivery.position)).await,
+            };
         }
         if delivery.position > last + 1 {
             self.tell(Event::Missing(last + 1, delivery.position - 1))
@@ -358,36 +378,49 @@ impl ToTell {
 }
 
 fn failed(error: anyhow::Error) -> End {
-    complain(&format!("Error: {error:#}"));
-    End::Session
+    End::Failed(format!("{error:#}"))
+}
+
+fn cut() -> End {
+    End::Cut("the connection was cut".into())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::{Client, Message, Registered};
+    use crate::message::{Client, Last, Message};
 
     /// Registers, and then never opens a channel.
     struct Stuck;
 
     #[tonic::async_trait]
     impl Transport for Stuck {
-        async fn register(&self, _name: &str, _registration: Uuid) -> Result<Registered, Trouble> {
+        fn place(&self) -> &str {
+            "nowhere"
+        }
+
+        async fn register(
+            &self,
+            _name: &str,
+            _registration: Uuid,
+            _log: Option<Uuid>,
+            _last: Last,
+        ) -> Result<Registered, Trouble> {
             Ok(Registered {
+                log: Uuid::nil(),
                 client: ClientId(1),
-                arrived: 0,
             })
         }
 
-        async fn clients(&self, _after: ClientId) -> Result<Vec<Client>, Trouble> {
+        async fn clients(&self, _log: Uuid, _after: ClientId) -> Result<Vec<Client>, Trouble> {
             Ok(Vec::new())
         }
 
-        async fn sent_by(&self, _client: ClientId, _skip: u64) -> Result<Vec<Message>, Trouble> {
+        async fn sent_by(&self, _who: Registered, _skip: u64) -> Result<Vec<Message>, Trouble> {
             Ok(Vec::new())
         }
 
-        async fn open(&self, _client: ClientId, _after: u64) -> Result<Channel, Trouble> {
+        async fn open(&self, _who: Registered, _last: Last) -> Result<Channel, Trouble> {
             std::future::pending().await
         }
     }

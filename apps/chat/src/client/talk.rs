@@ -4,13 +4,16 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use super::{
     commands::{Command, HELP},
-    session::{Event, Session, patiently},
+    patience::patiently,
+    session::{Event, Session},
 };
 use crate::{
     message::{Client, ClientId, Message},
     text::{clock, escaped, time},
     transport::{Transport, Trouble},
 };
+
+const TO_WHOM: &str = "to whom? /to NAME says it";
 
 /// Of one client.
 pub struct Talk {
@@ -67,6 +70,7 @@ impl Talk {
             Command::Who => shown(self.who().await.map(|clients| who(&clients))),
             Command::Sent => self.sent().await,
             Command::Say(text) => return self.say(text).await,
+            Command::ToWhom => Answer::Failed(TO_WHOM.into()),
             Command::To(name, text) => match (self.find(name).await, text) {
                 (Err(trouble), _) => {
                     self.addressee = None;
@@ -93,7 +97,7 @@ impl Talk {
 
     async fn say(&self, text: &str) -> anyhow::Result<Answer> {
         Ok(match (&self.addressee, crate::message::check_text(text)) {
-            (None, _) => Answer::Failed("to whom? /to NAME says it".into()),
+            (None, _) => Answer::Failed(TO_WHOM.into()),
             (_, Err(refused)) => Answer::Failed(refused.0),
             (Some((to, _)), Ok(())) => {
                 self.session.send(*to, text.to_owned()).await?;
@@ -115,11 +119,13 @@ impl Talk {
     }
 
     async fn who(&self) -> Result<Vec<Client>, Trouble> {
-        let mut clients: Vec<Client> = Vec::new();
+        let (log, mut clients) = (self.session.registered().log, Vec::<Client>::new());
         loop {
             let after = clients.last().map_or(ClientId(0), |last| last.id);
-            let page =
-                patiently(self.patience, async || self.transport.clients(after).await).await?;
+            let page = patiently(self.patience, async || {
+                self.transport.clients(log, after).await
+            })
+            .await?;
             if page.is_empty() {
                 return Ok(clients);
             }
@@ -147,9 +153,9 @@ impl Talk {
     async fn sent_messages(&self) -> Result<Vec<Message>, Trouble> {
         let mut messages = Vec::new();
         loop {
-            let (client, skip) = (self.session.client(), messages.len() as u64);
+            let (who, skip) = (self.session.registered(), messages.len() as u64);
             let page = patiently(self.patience, async || {
-                self.transport.sent_by(client, skip).await
+                self.transport.sent_by(who, skip).await
             })
             .await?;
             if page.is_empty() {
@@ -157,6 +163,12 @@ impl Talk {
             }
             messages.extend(page);
         }
+    }
+
+    /// Whether the client has ended by itself, and has told why.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.session.has_ended()
     }
 
     /// Waits until everything that was typed is with the server.
@@ -224,10 +236,12 @@ pub fn told(event: &Event) -> Option<(bool, String)> {
             false,
             format!("not sent: {}: {why}", escaped(&message.text)),
         ),
-        Event::Cut(why) => (
+        Event::Cut(place, why) => (
             false,
-            format!("the server cannot be reached ({why}); trying again"),
+            format!("waiting for the server at {place}; what you write is kept ({why})"),
         ),
-        Event::Written(..) | Event::Again(_) | Event::Connected => return None,
+        Event::Back(place) => (false, format!("the server at {place} is back")),
+        Event::Ended(why) => (false, format!("Error: {why}")),
+        Event::Written(..) | Event::Again(_) => return None,
     })
 }

@@ -5,14 +5,15 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{
-    Code, Status, Streaming,
+    Code, Request, Status, Streaming,
+    metadata::MetadataValue,
     transport::{Channel as Connection, Endpoint},
 };
 use uuid::Uuid;
 
-use super::{KEEPALIVE, KEEPALIVE_TIMEOUT};
+use super::{KEEPALIVE, KEEPALIVE_TIMEOUT, LOG};
 use crate::{
-    message::{Client, ClientId, Delivery, Message, Refused, Registered},
+    message::{Client, ClientId, Delivery, Last, Message, Refused, Registered},
     transport::{Channel, FromServer, Mark, QUEUED_MAX, ToServer, Transport, Trouble},
     wire::{self, Malformed, proto, proto::chat_client::ChatClient},
 };
@@ -21,6 +22,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Connects when it is asked for something, and again after a cut.
 pub struct Grpc {
+    url: String,
     calls: ChatClient<Connection>,
 }
 
@@ -39,6 +41,7 @@ impl Grpc {
             .http2_keep_alive_interval(KEEPALIVE)
             .keep_alive_timeout(KEEPALIVE_TIMEOUT);
         Ok(Self {
+            url: url.to_owned(),
             calls: ChatClient::new(endpoint.connect_lazy()),
         })
     }
@@ -46,21 +49,25 @@ impl Grpc {
 
 #[tonic::async_trait]
 impl Transport for Grpc {
-    async fn register(&self, name: &str, registration: Uuid) -> Result<Registered, Trouble> {
-        let request = proto::RegisterRequest {
-            name: name.to_owned(),
-            registration: registration.as_bytes().to_vec(),
-        };
-        let reply = self.calls.clone().register(request).await?;
-        Ok(reply.into_inner().into())
+    fn place(&self) -> &str {
+        &self.url
     }
 
-    async fn clients(&self, after: ClientId) -> Result<Vec<Client>, Trouble> {
-        let reply = self
-            .calls
-            .clone()
-            .list_clients(proto::ListClientsRequest { after: after.0 })
-            .await?;
+    async fn register(
+        &self,
+        name: &str,
+        registration: Uuid,
+        log: Option<Uuid>,
+        last: Last,
+    ) -> Result<Registered, Trouble> {
+        let request = wire::registration(name, registration, log, last);
+        let reply = self.calls.clone().register(request).await?;
+        Ok(reply.into_inner().try_into()?)
+    }
+
+    async fn clients(&self, log: Uuid, after: ClientId) -> Result<Vec<Client>, Trouble> {
+        let request = proto::ListClientsRequest { after: after.0 };
+        let reply = self.calls.clone().list_clients(about(log, request)).await?;
         Ok(reply
             .into_inner()
             .clients
@@ -69,30 +76,25 @@ impl Transport for Grpc {
             .collect())
     }
 
-    async fn sent_by(&self, client: ClientId, skip: u64) -> Result<Vec<Message>, Trouble> {
-        let reply = self
-            .calls
-            .clone()
-            .sent_by(proto::SentByRequest {
-                client: client.0,
-                skip,
-            })
-            .await?;
+    async fn sent_by(&self, who: Registered, skip: u64) -> Result<Vec<Message>, Trouble> {
+        let request = proto::SentByRequest {
+            client: who.client.0,
+            skip,
+        };
+        let reply = self.calls.clone().sent_by(about(who.log, request)).await?;
         Ok(wire::messages(reply.into_inner().messages)?)
     }
 
-    async fn open(&self, client: ClientId, after: u64) -> Result<Channel, Trouble> {
+    async fn open(&self, who: Registered, last: Last) -> Result<Channel, Trouble> {
         let mut calls = self.calls.clone();
-        let request = proto::ChannelRequest {
-            client: client.0,
-            after,
-        };
-        let deliveries = calls.channel(request).await?.into_inner();
+        let request = wire::channel(who.client, last);
+        let deliveries = calls.channel(about(who.log, request)).await?.into_inner();
         let (messages, to_send) = mpsc::channel(QUEUED_MAX);
-        let receipts = calls.send(ReceiverStream::new(to_send)).await?.into_inner();
+        let to_send = about(who.log, ReceiverStream::new(to_send));
+        let receipts = calls.send(to_send).await?.into_inner();
         let (to_server, from_client) = mpsc::channel(QUEUED_MAX);
         let (to_client, from_server) = mpsc::channel(QUEUED_MAX);
-        tokio::spawn(tell(calls, client, from_client, messages));
+        tokio::spawn(tell(calls, who, from_client, messages));
         tokio::spawn(hear(deliveries, receipts, to_client));
         Ok(Channel {
             to_server,
@@ -101,15 +103,23 @@ impl Transport for Grpc {
     }
 }
 
+/// A call about this log.
+fn about<T>(log: Uuid, body: T) -> Request<T> {
+    let mut request = Request::new(body);
+    let log = MetadataValue::from_bytes(log.as_bytes());
+    request.metadata_mut().insert_bin(LOG, log);
+    request
+}
+
 /// What the client tells, until it has nothing more to tell, or the stream is cut.
 async fn tell(
     calls: ChatClient<Connection>,
-    client: ClientId,
+    who: Registered,
     mut from_client: mpsc::Receiver<ToServer>,
     messages: mpsc::Sender<proto::Message>,
 ) {
     let (seen, last_seen) = watch::channel(0);
-    tokio::spawn(acknowledge(calls, client, last_seen));
+    tokio::spawn(acknowledge(calls, who, last_seen));
     while let Some(told) = from_client.recv().await {
         match told {
             ToServer::Seen(Mark(position)) => _ = seen.send_replace(position),
@@ -125,18 +135,17 @@ async fn tell(
 /// The newest of what was seen, one call at a time.
 async fn acknowledge(
     mut calls: ChatClient<Connection>,
-    client: ClientId,
+    who: Registered,
     mut last_seen: watch::Receiver<u64>,
 ) {
     while last_seen.changed().await.is_ok() {
         let position = *last_seen.borrow_and_update();
         // If it is not told, the log tells less; what the client has it knows itself.
-        _ = calls
-            .seen(proto::SeenRequest {
-                client: client.0,
-                position,
-            })
-            .await;
+        let request = proto::SeenRequest {
+            client: who.client.0,
+            position,
+        };
+        _ = calls.seen(about(who.log, request)).await;
     }
 }
 

@@ -9,6 +9,9 @@ pub mod server;
 
 use std::time::Duration;
 
+/// The metadata that says which log a call is about.
+const LOG: &str = "chat-log-bin";
+
 /// A connection that says nothing for so long is asked whether it still lives,
 const KEEPALIVE: Duration = Duration::from_secs(10);
 /// and is given up if it does not say so within this time.

@@ -19,12 +19,12 @@ use tonic::{
     transport::{Server, server::TcpIncoming},
 };
 
-use super::{KEEPALIVE, KEEPALIVE_TIMEOUT};
+use super::{KEEPALIVE, KEEPALIVE_TIMEOUT, LOG};
 use crate::{
     hub::{Ended, Hub, shelf::Inbox},
-    message::{ClientId, Receipt, Refused},
+    message::{ClientId, Last, Receipt, Refused},
     transport::QUEUED_MAX,
-    wire::{Malformed, proto, proto::chat_server},
+    wire::{self, Malformed, proto, proto::chat_server},
 };
 
 /// Of an inbox, so many are taken at once.
@@ -83,6 +83,26 @@ impl Bound {
     }
 }
 
+impl Service {
+    /// Whether a call is about this log.
+    fn check_log<T>(&self, request: &Request<T>) -> Result<(), Status> {
+        let log = request.metadata().get_bin(LOG);
+        let log = log.and_then(|log| log.to_bytes().ok()).ok_or_else(|| {
+            Status::invalid_argument(format!("about which log? The metadata {LOG} says it"))
+        })?;
+        Ok(self.hub.check_log(wire::uuid(&log)?)?)
+    }
+
+    async fn check_last(&self, client: ClientId, last: Last) -> Result<(), Status> {
+        let checked = self.hub.check_last(client, last).await;
+        Ok(checked.map_err(unreadable)??)
+    }
+}
+
+fn unreadable(error: anyhow::Error) -> Status {
+    Status::internal(format!("{error:#}"))
+}
+
 #[tonic::async_trait]
 impl chat_server::Chat for Service {
     type ChannelStream = Answers<proto::Delivery>;
@@ -92,9 +112,11 @@ impl chat_server::Chat for Service {
         &self,
         request: Request<proto::RegisterRequest>,
     ) -> Result<Response<proto::RegisterReply>, Status> {
-        let proto::RegisterRequest { name, registration } = request.into_inner();
-        let registration = crate::wire::uuid(&registration)?;
-        let registered = self.hub.register(name, registration).await??;
+        let request = request.into_inner();
+        let (registration, log) = (wire::uuid(&request.registration)?, wire::log(&request.log)?);
+        let last = wire::last(request.last)?;
+        let registered = self.hub.register(request.name, registration, log).await??;
+        self.check_last(registered.client, last).await?;
         Ok(Response::new(registered.into()))
     }
 
@@ -102,7 +124,10 @@ impl chat_server::Chat for Service {
         &self,
         request: Request<proto::ChannelRequest>,
     ) -> Result<Response<Self::ChannelStream>, Status> {
-        let proto::ChannelRequest { client, after } = request.into_inner();
+        self.check_log(&request)?;
+        let proto::ChannelRequest { client, last } = request.into_inner();
+        let last = wire::last(last)?;
+        self.check_last(ClientId(client), last).await?;
         let inbox = self.hub.inbox(ClientId(client))?;
         let (ended, end) = oneshot::channel();
         self.channels
@@ -110,7 +135,7 @@ impl chat_server::Chat for Service {
             .unwrap_or_else(PoisonError::into_inner)
             .insert(inbox.client(), ended);
         let (to_client, deliveries) = mpsc::channel(TAKEN_MAX);
-        tokio::spawn(deliver(inbox, after, to_client, end));
+        tokio::spawn(deliver(inbox, last.position, to_client, end));
         Ok(Response::new(Box::pin(ReceiverStream::new(deliveries))))
     }
 
@@ -118,6 +143,7 @@ impl chat_server::Chat for Service {
         &self,
         request: Request<Streaming<proto::Message>>,
     ) -> Result<Response<Self::SendStream>, Status> {
+        self.check_log(&request)?;
         let (waiting, receipts) = mpsc::channel(QUEUED_MAX);
         tokio::spawn(take(self.hub.clone(), request.into_inner(), waiting));
         let receipts = ReceiverStream::new(receipts).then(
@@ -133,6 +159,7 @@ impl chat_server::Chat for Service {
         &self,
         request: Request<proto::SeenRequest>,
     ) -> Result<Response<proto::SeenReply>, Status> {
+        self.check_log(&request)?;
         let proto::SeenRequest { client, position } = request.into_inner();
         self.hub.delivered(ClientId(client), position).await?;
         Ok(Response::new(proto::SeenReply {}))
@@ -142,6 +169,7 @@ impl chat_server::Chat for Service {
         &self,
         request: Request<proto::ListClientsRequest>,
     ) -> Result<Response<proto::ListClientsReply>, Status> {
+        self.check_log(&request)?;
         let clients = self.hub.clients(ClientId(request.into_inner().after));
         let clients = clients.into_iter().map(Into::into).collect();
         Ok(Response::new(proto::ListClientsReply { clients }))
@@ -151,12 +179,13 @@ impl chat_server::Chat for Service {
         &self,
         request: Request<proto::SentByRequest>,
     ) -> Result<Response<proto::SentByReply>, Status> {
+        self.check_log(&request)?;
         let proto::SentByRequest { client, skip } = request.into_inner();
         let sent = self
             .hub
             .sent_by(ClientId(client), skip)
             .await
-            .map_err(|error| Status::internal(format!("{error:#}")))??;
+            .map_err(unreadable)??;
         Ok(Response::new(proto::SentByReply {
             messages: sent.iter().map(Into::into).collect(),
         }))
@@ -205,9 +234,7 @@ async fn deliver(
                 }
             }
             Err(error) => {
-                _ = to_client
-                    .send(Err(Status::internal(format!("{error:#}"))))
-                    .await;
+                _ = to_client.send(Err(unreadable(error))).await;
                 return;
             }
         }

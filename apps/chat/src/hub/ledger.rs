@@ -7,8 +7,8 @@ use uuid::Uuid;
 use crate::message::{Client, ClientId, Message, Refused, check_name, check_text};
 
 /// All names and all ids. An id takes 16 bytes of memory, and what the table leaves free, for as long as its line is in the log.
-#[derive(Default)]
 pub struct Ledger {
+    clients_max: u32,
     clients: Vec<(String, Uuid)>,
     names: HashMap<String, ClientId>,
     messages: HashSet<Uuid>,
@@ -33,14 +33,26 @@ pub enum Verdict {
 }
 
 impl Ledger {
-    /// Takes the name for this registration, unless it was.
+    /// Of nobody; so many may register.
+    #[must_use]
+    pub fn new(clients_max: u32) -> Self {
+        Self {
+            clients_max,
+            clients: Vec::new(),
+            names: HashMap::new(),
+            messages: HashSet::new(),
+        }
+    }
+
+    /// Takes the name for this registration, unless it was. A member was registered in this log before.
     ///
     /// # Errors
-    /// The name is taken, or none.
+    /// The name is taken, or none; there are as many as may be; a member is not there.
     pub fn register(
         &mut self,
         name: String,
         registration: Uuid,
+        is_member: bool,
         since_ms: i64,
     ) -> Result<Registration, Refused> {
         if let Some(id) = self.names.get(&name) {
@@ -52,9 +64,17 @@ impl Ledger {
             };
         }
         check_name(&name)?;
-        let id = self.clients.len() + 1;
-        let id = u32::try_from(id)
-            .map_err(|_| Refused("there are no more numbers for clients".into()))?;
+        if is_member {
+            // It would get another number than others know it by.
+            return Err(Refused::older_log());
+        }
+        let id = u32::try_from(self.clients.len() + 1).ok();
+        let id = id.filter(|id| *id <= self.clients_max).ok_or_else(|| {
+            Refused(format!(
+                "{} clients are registered here, and the server takes no more: whoever runs it may give it a greater --clients-max",
+                self.clients.len()
+            ))
+        })?;
         let client = Client {
             id: ClientId(id),
             name,
@@ -115,10 +135,10 @@ mod tests {
     use crate::message::TEXT_BYTES_MAX;
 
     fn two() -> Ledger {
-        let mut ledger = Ledger::default();
+        let mut ledger = Ledger::new(2);
         for (name, registration) in [("ana", 1), ("ben", 2)] {
             ledger
-                .register(name.into(), Uuid::from_u128(registration), 0)
+                .register(name.into(), Uuid::from_u128(registration), false, 0)
                 .unwrap();
         }
         ledger
@@ -137,25 +157,33 @@ mod tests {
     #[test]
     fn a_registration_that_is_repeated_gets_its_id_and_nobody_else_the_name() {
         let mut ledger = two();
-        let again = ledger.register("ben".into(), Uuid::from_u128(2), 9);
+        let again = ledger.register("ben".into(), Uuid::from_u128(2), true, 9);
         assert_eq!(again, Ok(Registration::Known(ClientId(2))));
         assert!(
             ledger
-                .register("ben".into(), Uuid::from_u128(3), 9)
+                .register("ben".into(), Uuid::from_u128(3), false, 9)
                 .is_err()
         );
     }
 
     #[test]
-    fn names_that_would_tear_a_line_are_refused() {
-        for name in ["", "a b", "a:b", "a\nb", &"a".repeat(33)] {
+    fn names_that_are_no_word_of_a_line_or_no_folder_are_refused() {
+        for name in ["", "a b", "a:b", "a\nb", "a/b", ".", "..", &"a".repeat(33)] {
             assert!(
-                Ledger::default()
-                    .register(name.into(), Uuid::nil(), 0)
+                Ledger::new(1)
+                    .register(name.into(), Uuid::nil(), false, 0)
                     .is_err(),
                 "{name:?}"
             );
         }
+    }
+
+    #[test]
+    fn a_member_that_is_not_there_gets_no_other_number() {
+        let mut ledger = Ledger::new(1);
+        let told = ledger.register("ana".into(), Uuid::nil(), true, 0);
+        assert_eq!(told, Err(Refused::older_log()));
+        assert!(ledger.register("ana".into(), Uuid::nil(), false, 0).is_ok());
     }
 
     #[test]

@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use crate::{
     log::{file, line::Entry},
-    message::{Client, ClientId, Message, Receipt, Refused, Registered},
+    message::{Client, ClientId, Last, Message, Receipt, Refused, Registered},
 };
 use ledger::Ledger;
 use shelf::{Inbox, Shelf};
@@ -28,6 +28,7 @@ const WAITING_MAX: usize = 4096;
 /// Asks the writer, and reads the shelf.
 #[derive(Clone)]
 pub struct Hub {
+    log: Uuid,
     requests: mpsc::Sender<Request>,
     shelf: Arc<Shelf>,
 }
@@ -38,12 +39,12 @@ pub struct Hub {
 pub struct Ended;
 
 impl Hub {
-    /// The hub of what the log in `folder` tells, and what writes it: somebody has to run that.
+    /// The hub of what the log in `folder` tells, and what writes it: somebody has to run that. So many clients may register.
     ///
     /// # Errors
     /// The log cannot be opened or read.
-    pub fn open(folder: &Path) -> anyhow::Result<(Self, Writer)> {
-        let (mut ledger, mut state) = (Ledger::default(), shelf::State::default());
+    pub fn open(folder: &Path, clients_max: u32) -> anyhow::Result<(Self, Writer)> {
+        let (mut ledger, mut state) = (Ledger::new(clients_max), shelf::State::default());
         let (appender, reader) = file::open(folder, |entry, offset| {
             match entry {
                 Entry::Client(client, registration) => {
@@ -59,35 +60,80 @@ impl Hub {
                     state.put(&message, offset);
                 }
                 Entry::Delivered(client, position) => state.delivered(client, position),
+                Entry::Log(_) => {}
             }
             Ok(())
         })?;
         let shelf = Arc::new(Shelf::new(state, reader));
         let (requests, waiting) = mpsc::channel(WAITING_MAX);
+        let log = appender.id();
         let writer = Writer::new(ledger, appender, waiting, shelf.clone());
-        Ok((Self { requests, shelf }, writer))
+        Ok((
+            Self {
+                log,
+                requests,
+                shelf,
+            },
+            writer,
+        ))
     }
 
-    /// The client of that name: a new one, or the one that was made for the same registration.
+    /// Which log this is.
+    #[must_use]
+    pub fn log(&self) -> Uuid {
+        self.log
+    }
+
+    /// Whether it is the log that a client means.
     ///
     /// # Errors
-    /// The name is somebody else's, or none.
+    /// It is not.
+    pub fn check_log(&self, log: Uuid) -> Result<(), Refused> {
+        match log == self.log {
+            true => Ok(()),
+            false => Err(Refused::other_log(log, self.log)),
+        }
+    }
+
+    /// Whether a client is there, with the last message that it has.
+    ///
+    /// # Errors
+    /// It is not: the log is an older copy.
+    pub async fn check_last(
+        &self,
+        client: ClientId,
+        last: Last,
+    ) -> anyhow::Result<Result<(), Refused>> {
+        let shelf = self.shelf.clone();
+        tokio::task::spawn_blocking(move || shelf.check_last(client, last)).await?
+    }
+
+    /// The client of that name: a new one, or the one that was made for the same registration. A client that was there before
+    /// says in which log.
+    ///
+    /// # Errors
+    /// The name is somebody else's, or none; there are as many as may be; or the log is another one.
     pub async fn register(
         &self,
         name: String,
         registration: Uuid,
+        log: Option<Uuid>,
     ) -> Result<Result<Registered, Refused>, Ended> {
+        if let Some(Err(refused)) = log.map(|log| self.check_log(log)) {
+            return Ok(Err(refused));
+        }
         let (reply, answer) = oneshot::channel();
         self.ask(Request::Register {
             name,
             registration,
+            is_member: log.is_some(),
             reply,
         })
         .await?;
         let registered = answer.await.map_err(|_| Ended)?;
         Ok(registered.map(|client| Registered {
+            log: self.log,
             client,
-            arrived: self.shelf.arrived(client),
         }))
     }
 

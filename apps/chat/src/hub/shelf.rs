@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use crate::{
     log::{file::Reader, line::Entry},
-    message::{Client, ClientId, Delivery, Message, Refused},
+    message::{Client, ClientId, Delivery, Last, Message, Refused},
 };
 
 /// Messages of an inbox that need not be read from the file.
@@ -143,12 +143,29 @@ impl Shelf {
         }
     }
 
-    pub(super) fn arrived(&self, client: ClientId) -> u64 {
-        let state = self.state();
-        state
-            .0
-            .get(client.index())
-            .map_or(0, |place| place.received.len() as u64)
+    /// Reads the file.
+    pub(super) fn check_last(
+        &self,
+        client: ClientId,
+        last: Last,
+    ) -> anyhow::Result<Result<(), Refused>> {
+        let offset = {
+            let state = self.state();
+            let Some(place) = state.0.get(client.index()) else {
+                return Ok(Err(Refused::older_log()));
+            };
+            let Some(index) = last.position.checked_sub(1) else {
+                return Ok(Ok(())); // it has none
+            };
+            usize::try_from(index)
+                .ok()
+                .and_then(|index| place.received.get(index).copied())
+        };
+        let is_there = match offset {
+            Some(offset) => self.message(offset)?.id == last.id,
+            None => false,
+        };
+        Ok(is_there.then_some(()).ok_or_else(Refused::older_log))
     }
 
     pub(super) fn clients(&self, after: ClientId) -> Vec<Client> {

@@ -23,6 +23,7 @@ pub(super) enum Request {
     Register {
         name: String,
         registration: Uuid,
+        is_member: bool,
         reply: oneshot::Sender<Answer>,
     },
     Message {
@@ -105,9 +106,10 @@ impl Writer {
             Request::Register {
                 name,
                 registration,
+                is_member,
                 reply,
             } => {
-                let answer = self.register(name, registration);
+                let answer = self.register(name, registration, is_member);
                 self.batch.registered.push((reply, answer));
             }
             Request::Message { message, reply } => {
@@ -126,8 +128,11 @@ impl Writer {
         }
     }
 
-    fn register(&mut self, name: String, registration: Uuid) -> Answer {
-        match self.ledger.register(name, registration, now_ms())? {
+    fn register(&mut self, name: String, registration: Uuid, is_member: bool) -> Answer {
+        let registered = self
+            .ledger
+            .register(name, registration, is_member, now_ms());
+        match registered? {
             Registration::Known(id) => Ok(id),
             Registration::New(client) => {
                 let (batch, id) = (&mut self.batch, client.id);
@@ -193,7 +198,7 @@ mod tests {
     #[test]
     fn all_that_wait_at_the_same_time_share_one_write_and_none_is_answered_before_it() {
         let folder = tempfile::tempdir().unwrap();
-        let (hub, mut writer) = Hub::open(folder.path()).unwrap();
+        let (hub, mut writer) = Hub::open(folder.path(), 1).unwrap();
         let written = || std::fs::read_to_string(folder.path().join("log.txt")).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .build()
@@ -202,8 +207,10 @@ mod tests {
         let request = Request::Register {
             name: "ana".into(),
             registration: Uuid::nil(),
+            is_member: false,
             reply,
         };
+        let before = written();
         hub.requests.blocking_send(request).unwrap();
         let mut receipts: Vec<_> = (0..100)
             .map(|n| {
@@ -213,13 +220,13 @@ mod tests {
             })
             .collect();
         assert!(registered.try_recv().is_err() && receipts[0].try_recv().is_err());
-        assert_eq!(written(), "");
+        assert_eq!(written(), before);
         std::thread::scope(|scope| scope.spawn(|| writer.turn()).join().unwrap()).unwrap();
         assert_eq!(registered.try_recv().unwrap(), Ok(ClientId(1)));
         for receipt in &mut receipts {
             assert_eq!(receipt.try_recv().unwrap().refusal, None);
         }
-        assert_eq!(written().lines().count(), 101);
+        assert_eq!(written()[before.len()..].lines().count(), 101);
     }
 
     #[test]
@@ -230,10 +237,10 @@ mod tests {
             .unwrap();
         let first = message("only once".into());
         for _ in 0..2 {
-            let (hub, writer) = Hub::open(folder.path()).unwrap();
+            let (hub, writer) = Hub::open(folder.path(), 1).unwrap();
             let thread = std::thread::spawn(move || writer.run());
             runtime.block_on(async {
-                let registered = hub.register("ana".into(), Uuid::nil()).await.unwrap();
+                let registered = hub.register("ana".into(), Uuid::nil(), None).await.unwrap();
                 assert_eq!(registered.unwrap().client, ClientId(1));
                 let receipt = hub.submit(first.clone()).await.unwrap().await.unwrap();
                 assert_eq!(receipt.refusal, None);

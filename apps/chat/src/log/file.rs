@@ -8,9 +8,11 @@ use std::{
     sync::Arc,
 };
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
+use uuid::Uuid;
 
 use super::line::{self, Entry};
+use crate::text::{complain, now_ms};
 
 /// What the file in a server's folder is called.
 pub const NAME: &str = "log.txt";
@@ -20,14 +22,18 @@ pub struct Appender {
     file: Arc<File>,
     path: PathBuf,
     length: u64,
+    id: Uuid,
 }
 
 /// Reads single lines of the file, from any thread.
 #[derive(Clone)]
 pub struct Reader(Arc<File>);
 
-/// Opens the log in `folder`, or makes both, and gives each entry and where its line begins to `each`. What is behind the
-/// last end of a line was torn by a kill, and is cut off.
+/// Opens the log in `folder`, or makes both, and gives each entry and where its line begins to `each`. A log without an id
+/// gets one.
+///
+/// What is behind the last end of a line is cut off, and told on the standard error. It may be a whole line but for its end:
+/// whoever waited for it has no receipt, as one leaves only when all that was appended is on the disk.
 ///
 /// # Errors
 /// It cannot be opened, another server has it, or a line of it is none of ours.
@@ -52,34 +58,44 @@ pub fn open(
         ),
         Err(TryLockError::Error(error)) => return Err(error).with_context(told),
     }
-    let length = read(&file, &path, &mut each)?;
-    if file.metadata().with_context(told)?.len() > length {
+    let (length, id) = read(&file, &path, &mut each)?;
+    let torn = file.metadata().with_context(told)?.len() - length;
+    if torn > 0 {
         file.set_len(length).with_context(told)?;
+        complain(&format!(
+            "{}: cut off the last {torn} bytes, from byte {length} on: a line without its end, for which nobody had a receipt",
+            told()
+        ));
+    }
+    let file = Arc::new(file);
+    let reader = Reader(file.clone());
+    let mut appender = Appender {
+        file,
+        path: path.clone(),
+        length,
+        id: id.unwrap_or_else(Uuid::new_v4),
+    };
+    if id.is_none() {
+        let mut lines = String::new();
+        line::log(&mut lines, now_ms(), appender.id);
+        appender.append(&lines, false)?;
     }
     // A server that was killed may have written lines without waiting for the disk: now they are answered as known.
-    file.sync_all().with_context(told)?;
+    appender.file.sync_all().with_context(told)?;
     File::open(folder)
         .and_then(|folder| folder.sync_all())
         .with_context(told)?;
-    let file = Arc::new(file);
-    Ok((
-        Appender {
-            file: file.clone(),
-            path,
-            length,
-        },
-        Reader(file),
-    ))
+    Ok((appender, reader))
 }
 
-/// Returns how long what is whole is.
+/// Returns how long what is whole is, and its id if it has one.
 fn read(
     file: &File,
     path: &Path,
     each: &mut dyn FnMut(Entry, u64) -> anyhow::Result<()>,
-) -> anyhow::Result<u64> {
+) -> anyhow::Result<(u64, Option<Uuid>)> {
     let mut reader = BufReader::with_capacity(1 << 16, file);
-    let (mut line, mut offset) = (Vec::new(), 0);
+    let (mut line, mut offset, mut log) = (Vec::new(), 0, None);
     for number in 1.. {
         line.clear();
         let bytes = reader
@@ -90,10 +106,17 @@ fn read(
         }
         let at = || format!("{}, line {number}", path.display());
         let entry = parsed(&line).with_context(|| format!("{} is none that this program has written: put back what it was, or cut the file there if the machine has lost its power", at()))?;
-        each(entry, offset).with_context(at)?;
+        match entry {
+            Entry::Log(id) => ensure!(
+                log.replace(id).is_none(),
+                "{} begins another log: put back what it was",
+                at()
+            ),
+            entry => each(entry, offset).with_context(at)?,
+        }
         offset += bytes as u64;
     }
-    Ok(offset)
+    Ok((offset, log))
 }
 
 fn parsed(line: &[u8]) -> Option<Entry> {
@@ -101,6 +124,12 @@ fn parsed(line: &[u8]) -> Option<Entry> {
 }
 
 impl Appender {
+    /// Which log this is.
+    #[must_use]
+    pub fn id(&self) -> Uuid {
+        self.id
+    }
+
     /// Where the next line begins.
     #[must_use]
     pub fn length(&self) -> u64 {
@@ -200,6 +229,19 @@ mod tests {
         let position = |position| Entry::Delivered(ClientId(1), position);
         assert_eq!(told(before), [position(1), position(2)]);
         assert_eq!(told(after), [position(1), position(2), position(4)]);
+    }
+
+    #[test]
+    fn a_log_keeps_its_id_and_one_without_gets_it() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(NAME), line(1)).unwrap();
+        let id = || entries(folder.path()).unwrap().0.id();
+        let first = id();
+        assert_eq!(first, id());
+        let other = tempfile::tempdir().unwrap();
+        assert_ne!(first, entries(other.path()).unwrap().0.id());
+        let text = std::fs::read_to_string(other.path().join(NAME)).unwrap();
+        assert!(text.contains(" log "), "{text}");
     }
 
     #[test]

@@ -12,12 +12,19 @@ use crate::{
 /// What a line tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Entry {
+    /// Which log this is.
+    Log(Uuid),
     /// Somebody has registered.
     Client(Client, Uuid),
     /// A message was taken.
     Message(Message),
     /// What has come to a client: its messages up to this position.
     Delivered(ClientId, u64),
+}
+
+/// Appends the line that says which log this is.
+pub fn log(lines: &mut String, at_ms: i64, id: Uuid) {
+    _ = writeln!(lines, "{} log {id}", time(at_ms));
 }
 
 /// Appends the line of a client that registers.
@@ -60,7 +67,12 @@ pub fn delivered(lines: &mut String, at_ms: i64, client: ClientId, name: &str, p
 pub fn parse(line: &str) -> Option<Entry> {
     let mut words = line.splitn(4, ' ');
     let at_ms = read_time(words.next()?)?;
-    let (kind, second, rest) = (words.next()?, words.next()?, words.next()?);
+    let (kind, second) = (words.next()?, words.next()?);
+    if kind == "log" {
+        let id = second.parse().ok()?;
+        return words.next().is_none().then_some(Entry::Log(id));
+    }
+    let rest = words.next()?;
     Some(match kind {
         "client" => {
             let (id, name) = who(second)?;
@@ -120,19 +132,21 @@ mod tests {
     }
 
     #[test]
-    fn clients_and_deliveries_are_lines_of_their_own_kind() {
+    fn logs_clients_and_deliveries_are_lines_of_their_own_kind() {
         let ana = Client {
             id: ClientId(1),
             name: "ana".into(),
             since_ms: 7,
         };
         let mut lines = String::new();
+        log(&mut lines, 6, Uuid::from_u128(5));
         client(&mut lines, &ana, Uuid::max());
         delivered(&mut lines, 8, ana.id, "ana", 3);
         let read: Vec<_> = lines.lines().map(|line| parse(line).unwrap()).collect();
         assert_eq!(
             read,
             [
+                Entry::Log(Uuid::from_u128(5)),
                 Entry::Client(ana.clone(), Uuid::max()),
                 Entry::Delivered(ana.id, 3)
             ]

@@ -14,18 +14,21 @@ use uuid::Uuid;
 
 use super::{PERSISTENT, Prefix, REPLY_TO, confirmed, connect, declare, publish};
 use crate::{
-    message::{Client, ClientId, Message, Receipt, Refused, Registered},
+    message::{Client, ClientId, Last, Message, Receipt, Refused, Registered},
     transport::{Channel, FromServer, Mark, QUEUED_MAX, ToServer, Transport, Trouble},
     wire::{self, proto, proto::reply::Reply, proto::request::Request},
 };
 
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+/// The broker does not say that the server has gone, or come back with another log: it is asked so often.
+const CHECK_EVERY: Duration = Duration::from_secs(10);
 /// Deliveries that the broker gives before the first of them is acknowledged.
 const UNACKNOWLEDGED_MAX: u16 = 256;
 
 /// Connects when it is asked for something, and again after a cut.
 pub struct RabbitMq {
     url: String,
+    place: String,
     prefix: Prefix,
     connection: Mutex<Option<Connection>>,
 }
@@ -35,6 +38,7 @@ impl RabbitMq {
     #[must_use]
     pub fn new(url: String, prefix: String) -> Self {
         Self {
+            place: place(&url),
             url,
             prefix: Prefix(prefix),
             connection: Mutex::default(),
@@ -55,34 +59,57 @@ impl RabbitMq {
         Ok(connection.insert(new).create_channel().await?)
     }
 
-    /// Asks the server by a reply queue.
-    async fn ask(&self, request: Request) -> Result<Reply, Trouble> {
-        let channel = self.channel().await?;
+    async fn asker(&self) -> Result<Asker, Trouble> {
+        Ok(Asker {
+            channel: self.channel().await?,
+            requests: self.prefix.requests(),
+            replies: None,
+        })
+    }
+
+    /// Asks once.
+    async fn ask(&self, log: Option<Uuid>, request: Request) -> Result<Reply, Trouble> {
+        let mut asker = self.asker().await?;
+        let answered = asker.ask(log, request).await;
+        asker.close().await;
+        answered
+    }
+}
+
+/// Asks the server by a reply queue, one thing after the other.
+struct Asker {
+    channel: lapin::Channel,
+    requests: ShortString,
+    replies: Option<Consumer>,
+}
+
+impl Asker {
+    /// Behind an error the next answer may be that to an earlier question: nothing more is asked then.
+    async fn ask(&mut self, log: Option<Uuid>, request: Request) -> Result<Reply, Trouble> {
         let asked = async {
-            let mut replies = replies(&channel).await?;
-            declare(&channel, self.prefix.requests()).await?;
+            let replies = match &mut self.replies {
+                Some(replies) => replies,
+                none => {
+                    declare(&self.channel, self.requests.clone()).await?;
+                    none.insert(replies(&self.channel).await?)
+                }
+            };
             let properties = BasicProperties::default()
                 .with_reply_to(REPLY_TO.into())
                 // Who asks again asks something new.
                 .with_expiration(ANSWER_TIMEOUT.as_millis().to_string().into());
-            publish(
-                &channel,
-                self.prefix.requests(),
-                &proto::Request {
-                    request: Some(request),
-                },
-                properties,
-            )
-            .await?;
+            let request = proto::Request {
+                request: Some(request),
+                log: log.map_or_else(Vec::new, |log| log.as_bytes().to_vec()),
+            };
+            publish(&self.channel, self.requests.clone(), &request, properties).await?;
             let reply = replies.next().await.ok_or_else(cut)??;
             proto::Reply::decode(&reply.data[..])
                 .ok()
                 .and_then(|reply| reply.reply)
                 .ok_or_else(unknown)
         };
-        let answered = tokio::time::timeout(ANSWER_TIMEOUT, asked).await;
-        _ = channel.close(200, "asked".into()).await;
-        match answered {
+        match tokio::time::timeout(ANSWER_TIMEOUT, asked).await {
             Ok(Ok(Reply::Refusal(refusal))) => Err(Refused(refusal).into()),
             Ok(answered) => answered,
             Err(_) => Err(Trouble::Away(format!(
@@ -91,50 +118,77 @@ impl RabbitMq {
             ))),
         }
     }
-}
 
-#[tonic::async_trait]
-impl Transport for RabbitMq {
-    async fn register(&self, name: &str, registration: Uuid) -> Result<Registered, Trouble> {
-        let request = proto::RegisterRequest {
-            name: name.to_owned(),
-            registration: registration.as_bytes().to_vec(),
-        };
-        match self.ask(Request::Register(request)).await? {
-            Reply::Register(reply) => Ok(reply.into()),
+    /// Whether the server is there, and its log is that of this client, with the last message that it has.
+    async fn check(&mut self, who: Registered, last: Last) -> Result<(), Trouble> {
+        let request = Request::Channel(wire::channel(who.client, last));
+        match self.ask(Some(who.log), request).await? {
+            Reply::Channel(_) => Ok(()),
             _ => Err(unknown()),
         }
     }
 
-    async fn clients(&self, after: ClientId) -> Result<Vec<Client>, Trouble> {
-        match self
-            .ask(Request::ListClients(proto::ListClientsRequest {
-                after: after.0,
-            }))
-            .await?
-        {
+    async fn close(self) {
+        _ = self.channel.close(200, "asked".into()).await;
+    }
+}
+
+/// The broker's URL without what nobody is to see.
+fn place(url: &str) -> String {
+    match url.parse::<lapin::uri::AMQPUri>() {
+        Ok(uri) => format!("amqp://{}:{}", uri.authority.host, uri.authority.port),
+        Err(_) => "RabbitMQ".into(),
+    }
+}
+
+#[tonic::async_trait]
+impl Transport for RabbitMq {
+    fn place(&self) -> &str {
+        &self.place
+    }
+
+    async fn register(
+        &self,
+        name: &str,
+        registration: Uuid,
+        log: Option<Uuid>,
+        last: Last,
+    ) -> Result<Registered, Trouble> {
+        let request = Request::Register(wire::registration(name, registration, log, last));
+        match self.ask(log, request).await? {
+            Reply::Register(reply) => Ok(reply.try_into()?),
+            _ => Err(unknown()),
+        }
+    }
+
+    async fn clients(&self, log: Uuid, after: ClientId) -> Result<Vec<Client>, Trouble> {
+        let request = Request::ListClients(proto::ListClientsRequest { after: after.0 });
+        match self.ask(Some(log), request).await? {
             Reply::ListClients(reply) => Ok(reply.clients.into_iter().map(Into::into).collect()),
             _ => Err(unknown()),
         }
     }
 
-    async fn sent_by(&self, client: ClientId, skip: u64) -> Result<Vec<Message>, Trouble> {
-        match self
-            .ask(Request::SentBy(proto::SentByRequest {
-                client: client.0,
-                skip,
-            }))
-            .await?
-        {
+    async fn sent_by(&self, who: Registered, skip: u64) -> Result<Vec<Message>, Trouble> {
+        let request = Request::SentBy(proto::SentByRequest {
+            client: who.client.0,
+            skip,
+        });
+        match self.ask(Some(who.log), request).await? {
             Reply::SentBy(reply) => Ok(wire::messages(reply.messages)?),
             _ => Err(unknown()),
         }
     }
 
     /// The queue knows what the client has acknowledged; what it gives again the client knows by its position.
-    async fn open(&self, client: ClientId, _after: u64) -> Result<Channel, Trouble> {
+    async fn open(&self, who: Registered, last: Last) -> Result<Channel, Trouble> {
+        let mut asker = self.asker().await?;
+        if let Err(trouble) = asker.check(who, last).await {
+            asker.close().await;
+            return Err(trouble);
+        }
         let (sending, receiving) = (self.channel().await?, self.channel().await?);
-        let (messages, inbox) = (self.prefix.messages(), self.prefix.inbox(client));
+        let (messages, inbox) = (self.prefix.messages(who.log), self.prefix.inbox(who));
         sending
             .confirm_select(ConfirmSelectOptions::default())
             .await?;
@@ -161,6 +215,7 @@ impl Transport for RabbitMq {
         let (to_client, from_server) = mpsc::channel(QUEUED_MAX);
         let (published, confirms) = mpsc::channel(QUEUED_MAX);
         tokio::spawn(confirm(confirms, to_client.clone()));
+        tokio::spawn(check(asker, who, last, to_client.clone()));
         tokio::spawn(tell(sending, receiving, messages, from_client, published));
         tokio::spawn(hear(deliveries, receipts, to_client));
         Ok(Channel {
@@ -244,6 +299,26 @@ async fn confirm(
             return;
         }
     }
+}
+
+/// Asks now and then whether the server is still there, with this client's log.
+async fn check(
+    mut asker: Asker,
+    who: Registered,
+    last: Last,
+    to_client: mpsc::Sender<Result<FromServer, Trouble>>,
+) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(CHECK_EVERY) => {}
+            () = to_client.closed() => break,
+        }
+        if let Err(trouble) = asker.check(who, last).await {
+            _ = to_client.send(Err(trouble)).await;
+            break;
+        }
+    }
+    asker.close().await;
 }
 
 /// What the broker gives, until it gives no more.

@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 use super::{PERSISTENT, Prefix, confirmed, declare, publish};
 use crate::{
     hub::{Hub, shelf::Inbox},
-    message::ClientId,
+    message::{ClientId, Registered},
     wire::proto,
 };
 
@@ -43,7 +43,10 @@ async fn one(
     prefix: Prefix,
 ) -> anyhow::Result<()> {
     let (client, mut after) = (inbox.client(), inbox.delivered());
-    let queue = prefix.inbox(client);
+    let queue = prefix.inbox(Registered {
+        log: hub.log(),
+        client,
+    });
     declare(&channel, queue.clone()).await?;
     loop {
         let deliveries = inbox.next(after, ON_THEIR_WAY_MAX).await?;

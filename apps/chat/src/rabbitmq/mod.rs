@@ -3,9 +3,11 @@
 //! | queue | what is in it | who takes it |
 //! |---|---|---|
 //! | `PREFIX.requests` | a `Request`; the answer goes to the reply queue that it names | the server |
-//! | `PREFIX.messages` | a `Message`, persistent; the receipt goes to the reply queue that it names | the server, which acknowledges it when the log is on the disk |
-//! | `PREFIX.inbox.N` | a `Delivery` to client N, persistent | client N, which acknowledges it when it is kept there |
+//! | `PREFIX.LOG.messages` | a `Message`, persistent; the receipt goes to the reply queue that it names | the server, which acknowledges it when the log is on the disk |
+//! | `PREFIX.LOG.inbox.N` | a `Delivery` to client N, persistent | client N, which acknowledges it when it is kept there |
 //! | RabbitMQ's own reply queues (`amq.rabbitmq.reply-to`) | a `Reply`, a `Receipt` | the client that asked |
+//!
+//! `LOG` is the id of the server's log: what was left for one log is nothing to a server with another.
 //!
 //! Queues are durable. Whoever puts something persistent into one asks the broker to confirm it. A queue may give a message twice, after a cut
 //! or a kill: the server then knows the message's id, and the client the delivery's position.
@@ -20,7 +22,9 @@ use lapin::{
     types::{FieldTable, ShortString},
 };
 
-use crate::message::ClientId;
+use uuid::Uuid;
+
+use crate::message::Registered;
 
 /// The reply queue of the channel that a request is published on.
 const REPLY_TO: &str = "amq.rabbitmq.reply-to";
@@ -52,12 +56,12 @@ impl Prefix {
         format!("{}.requests", self.0).into()
     }
 
-    fn messages(&self) -> ShortString {
-        format!("{}.messages", self.0).into()
+    fn messages(&self, log: Uuid) -> ShortString {
+        format!("{}.{log}.messages", self.0).into()
     }
 
-    fn inbox(&self, client: ClientId) -> ShortString {
-        format!("{}.inbox.{client}", self.0).into()
+    fn inbox(&self, of: Registered) -> ShortString {
+        format!("{}.{}.inbox.{}", self.0, of.log, of.client).into()
     }
 }
 

@@ -11,13 +11,14 @@ use lapin::{
 };
 use prost::Message as _;
 use tokio::sync::{mpsc, oneshot};
+use uuid::Uuid;
 
 use super::{Cut, Prefix, connect, declare, feed, publish};
 use crate::{
     hub::Hub,
     message::{ClientId, Receipt, Refused},
     text::complain,
-    wire::{self, proto, proto::reply::Reply, proto::request::Request},
+    wire::{self, Malformed, proto, proto::reply::Reply, proto::request::Request},
 };
 
 /// Messages that the broker gives before the first of them is acknowledged: so many can share a wait for the disk.
@@ -74,7 +75,7 @@ impl RabbitMq {
 
     async fn while_connected(&self, hub: &Hub, ready: &impl Fn()) -> anyhow::Result<()> {
         let connection = connect(&self.url, format!("{} server", self.prefix.0)).await?;
-        let (requests, messages) = (self.prefix.requests(), self.prefix.messages());
+        let (requests, messages) = (self.prefix.requests(), self.prefix.messages(hub.log()));
         let (asked, asks) = consume(&connection, requests, true).await?;
         let (given, gives) = consume(&connection, messages, false).await?;
         ready();
@@ -133,37 +134,58 @@ async fn answer(hub: &Hub, channel: &lapin::Channel, mut requests: Consumer) -> 
 }
 
 async fn reply(hub: &Hub, request: &[u8]) -> anyhow::Result<Reply> {
-    let request = proto::Request::decode(request)
-        .ok()
-        .and_then(|request| request.request);
-    let answered = match request {
-        Some(Request::Register(request)) => match wire::uuid(&request.registration) {
-            Ok(registration) => hub
-                .register(request.name, registration)
-                .await?
-                .map(|registered| Reply::Register(registered.into())),
-            Err(malformed) => Err(Refused(malformed.to_string())),
+    match answered(hub, request).await {
+        Ok(reply) => Ok(reply),
+        Err(error) => match error.downcast::<Refused>() {
+            Ok(refused) => Ok(Reply::Refusal(refused.0)),
+            Err(error) => Err(error),
         },
-        Some(Request::ListClients(request)) => {
-            let clients = hub
-                .clients(ClientId(request.after))
-                .into_iter()
-                .map(Into::into)
-                .collect();
-            Ok(Reply::ListClients(proto::ListClientsReply { clients }))
+    }
+}
+
+/// The answer, or why there is none: it is refused, or this server cannot go on.
+async fn answered(hub: &Hub, request: &[u8]) -> anyhow::Result<Reply> {
+    let unknown = || Refused("a request that this server does not know: is it older?".into());
+    let request = proto::Request::decode(request).map_err(|_| unknown())?;
+    let about = request.request.ok_or_else(unknown)?;
+    if !matches!(about, Request::Register(_)) {
+        hub.check_log(uuid(&request.log)?)?;
+    }
+    Ok(match about {
+        Request::Register(request) => {
+            let registration = uuid(&request.registration)?;
+            let log = wire::log(&request.log).map_err(malformed)?;
+            let last = wire::last(request.last).map_err(malformed)?;
+            let registered = hub.register(request.name, registration, log).await??;
+            hub.check_last(registered.client, last).await??;
+            Reply::Register(registered.into())
         }
-        Some(Request::SentBy(request)) => hub
-            .sent_by(ClientId(request.client), request.skip)
-            .await?
-            .map(|sent| {
-                let messages = sent.iter().map(Into::into).collect();
-                Reply::SentBy(proto::SentByReply { messages })
-            }),
-        None => Err(Refused(
-            "a request that this server does not know: is it older?".into(),
-        )),
-    };
-    Ok(answered.unwrap_or_else(|refused| Reply::Refusal(refused.0)))
+        Request::Channel(request) => {
+            let last = wire::last(request.last).map_err(malformed)?;
+            hub.check_last(ClientId(request.client), last).await??;
+            Reply::Channel(proto::ChannelReply {})
+        }
+        Request::ListClients(request) => {
+            let clients = hub.clients(ClientId(request.after));
+            let clients = clients.into_iter().map(Into::into).collect();
+            Reply::ListClients(proto::ListClientsReply { clients })
+        }
+        Request::SentBy(request) => {
+            let sent = hub
+                .sent_by(ClientId(request.client), request.skip)
+                .await??;
+            let messages = sent.iter().map(Into::into).collect();
+            Reply::SentBy(proto::SentByReply { messages })
+        }
+    })
+}
+
+fn uuid(bytes: &[u8]) -> Result<Uuid, Refused> {
+    wire::uuid(bytes).map_err(malformed)
+}
+
+fn malformed(malformed: Malformed) -> Refused {
+    Refused(malformed.to_string())
 }
 
 /// Gives the hub messages in the order of the queue, and acknowledges each when it is written.

@@ -1,8 +1,8 @@
 //! What is sent comes, once, and is in the log before anybody is told so.
 
 use chat::{
-    client::session::patiently,
-    message::{ClientId, Message},
+    client::patience::patiently,
+    message::{ClientId, Last, Message},
     text::now_ms,
     transport::{Channel, FromServer, Over, ToServer},
 };
@@ -72,7 +72,7 @@ pub(crate) async fn what_is_sent_again_is_delivered_once(over: Over) {
     let (first, second, last) = (message("first"), message("second"), message("last"));
     // On one channel, on another one, and after the server has been killed.
     let transport = world.transport();
-    let mut channel = transport.open(ClientId(1), 0).await.unwrap();
+    let mut channel = transport.open(world.who(1), Last::default()).await.unwrap();
     for message in [&first, &second, &first] {
         send(&channel, message).await;
     }
@@ -84,9 +84,11 @@ pub(crate) async fn what_is_sent_again_is_delivered_once(over: Over) {
     drop((channel, transport));
     let transport = world.transport();
     // The broker may not have noticed yet that the one before is gone.
-    let mut channel = patiently(DEADLINE, async || transport.open(ClientId(1), 0).await)
-        .await
-        .unwrap();
+    let mut channel = patiently(DEADLINE, async || {
+        transport.open(world.who(1), Last::default()).await
+    })
+    .await
+    .unwrap();
     for message in [&second, &first, &last] {
         send(&channel, message).await;
         assert_eq!(receipt(&mut channel).await, message.id);
@@ -105,7 +107,7 @@ pub(crate) async fn what_is_answered_is_in_the_log(over: Over) {
     let world = World::new(over);
     world.register(&["ana", "ben"]);
     let transport = world.transport();
-    let mut channel = transport.open(ClientId(1), 0).await.unwrap();
+    let mut channel = transport.open(world.who(1), Last::default()).await.unwrap();
     let messages: Vec<_> = (0..200).map(|n| message(&format!("text {n}"))).collect();
     for message in &messages {
         send(&channel, message).await;

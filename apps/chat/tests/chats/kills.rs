@@ -173,6 +173,7 @@ fn judge_received(received: &[(u64, String)], member: &Member, messages: usize) 
         .shown
         .iter()
         .filter(|line| line.contains(": ") && line.contains('-') && !line.contains("->"))
+        .filter(|line| !line.starts_with("waiting for"))
         .collect();
     let lines = shown.len();
     shown.sort();

@@ -58,6 +58,62 @@ pub(crate) fn a_folder_of_another_server_is_told(over: Over) {
         Client::spawn(&mut here.client_command("ana", there.folder_of("ana"))).end();
     assert_eq!(status.code(), Some(1));
     assert!(shown[0].contains("it is another server"), "{shown:?}");
+    // Nor is anybody registered there by it.
+    here.register(&["ben"]);
+    let mut ben = here.client("ben", &[]);
+    ben.type_line("/who");
+    let (_, shown) = ben.end();
+    assert_eq!(shown.len(), 1, "{shown:?}");
+}
+
+pub(crate) fn a_name_that_is_refused_leaves_no_folder(over: Over) {
+    let world = World::new(over);
+    world.register(&["ana"]);
+    let place = world.folder_of("elsewhere");
+    for (name, told) in [
+        ("", "does not begin with a dot"),
+        (".", "does not begin with a dot"),
+        ("..", "does not begin with a dot"),
+        ("a/b", "does not begin with a dot"),
+        ("ana", "the name ana is taken"),
+    ] {
+        // As it is without --folder, and with a folder that there is not.
+        let mut command = world.client_command(name, place.join("folder"));
+        let (status, shown) = Client::spawn(&mut command).end();
+        assert_eq!(status.code(), Some(1), "{name:?}: {shown:?}");
+        assert!(shown[0].contains(told), "{name:?}: {shown:?}");
+        assert!(!place.exists(), "{name:?}");
+    }
+    // What was there before stays.
+    std::fs::create_dir_all(&place).unwrap();
+    std::fs::write(place.join("notes"), "mine").unwrap();
+    let (status, _) = Client::spawn(&mut world.client_command("ana", place.clone())).end();
+    assert_eq!(status.code(), Some(1));
+    let left = std::fs::read_dir(&place).unwrap();
+    let left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["notes"]);
+}
+
+pub(crate) fn registrations_are_bounded_and_who_is_registered_still_comes(over: Over) {
+    let mut world = World::without_server(over);
+    world.start_server_with(&["--clients-max", "2"]);
+    world.register(&["ana", "ben"]);
+    for _ in 0..2 {
+        let (status, shown) = world.client("carla", &[]).end();
+        assert_eq!(status.code(), Some(1));
+        assert!(
+            shown[0].contains("2 clients are registered here")
+                && shown[0].contains("--clients-max"),
+            "{shown:?}"
+        );
+        assert!(!world.folder_of("carla").exists());
+        world.register(&["ana", "ben"]);
+        world.kill_server();
+        world.start_server_with(&["--clients-max", "2"]);
+    }
+    world.kill_server();
+    world.start_server_with(&["--clients-max", "3"]);
+    world.register(&["carla"]);
 }
 
 pub(crate) fn a_name_is_one_clients(over: Over) {

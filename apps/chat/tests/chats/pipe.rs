@@ -1,8 +1,10 @@
 //! Lines in, lines out, and the exit status.
 
+use std::net::TcpListener;
+
 use chat::transport::Over;
 
-use crate::world::World;
+use crate::world::{World, once};
 
 pub(crate) fn what_is_refused_is_told_and_the_exit_status_says_so(over: Over) {
     let world = World::new(over);
@@ -13,6 +15,7 @@ pub(crate) fn what_is_refused_is_told_and_the_exit_status_says_so(over: Over) {
             "nobody is called nobody; /who lists everybody",
         ),
         ("hello".to_owned(), "to whom? /to NAME says it"),
+        ("/to".to_owned(), "to whom? /to NAME says it"),
         ("/dance".to_owned(), "there is no /dance; there is /help"),
         (
             format!("/to ben {}", "x".repeat(5000)),
@@ -51,9 +54,14 @@ pub(crate) fn a_server_that_is_away_is_waited_for_and_nothing_typed_is_lost(over
     let (status, shown) = ana.end();
     assert_eq!(status.code(), Some(1));
     assert!(
-        shown[0].contains("ana could not be registered"),
+        shown[0].starts_with("waiting for the server at ") && shown[0].contains(" for 1 s ("),
         "{shown:?}"
     );
+    assert!(
+        shown[1].contains("ana could not be registered"),
+        "{shown:?}"
+    );
+    assert_eq!(shown.len(), 2, "{shown:?}");
     world.start_server();
     world.register(&["ana", "ben"]);
     let mut ana = world.client("ana", &["--to", "ben", "--patience", "1"]);
@@ -72,4 +80,39 @@ pub(crate) fn a_server_that_is_away_is_waited_for_and_nothing_typed_is_lost(over
     world.start_server();
     world.register(&["ana"]);
     assert_eq!(world.logged(), ["1:ana -> 2:ben one", "1:ana -> 2:ben two"]);
+}
+
+pub(crate) fn that_the_server_is_away_is_said_once_and_that_it_is_back(over: Over) {
+    let mut world = World::new(over);
+    world.register(&["ana", "ben"]);
+    let mut ana = world.client("ana", &["--to", "ben"]);
+    ana.type_line("/sent");
+    ana.shows("0 sent");
+    world.kill_server();
+    ana.type_line("it rains");
+    let about_the_server = || {
+        let about = |line: &String| line.contains("the server at ");
+        ana.shown().into_iter().filter(about).collect::<Vec<_>>()
+    };
+    once("it is said", || !about_the_server().is_empty());
+    if over == Over::Grpc {
+        // It is tried again and again.
+        let door = TcpListener::bind(world.address()).unwrap();
+        for _ in 0..3 {
+            door.accept().unwrap();
+        }
+    }
+    world.start_server();
+    once("it is back", || about_the_server().len() >= 2);
+    let told = about_the_server();
+    assert!(
+        told[0].starts_with("waiting for the server at ")
+            && told[0].contains("; what you write is kept"),
+        "{told:?}"
+    );
+    assert!(told[1].ends_with(" is back"), "{told:?}");
+    let (status, shown) = ana.end();
+    assert!(status.success());
+    assert_eq!(shown.len(), 3, "{shown:?}");
+    assert_eq!(world.logged(), ["1:ana -> 2:ben it rains"]);
 }

@@ -3,7 +3,7 @@
 use std::{
     fs::{File, OpenOptions},
     io::{Read as _, Write as _},
-    process::Stdio,
+    process::{Child, Stdio},
     sync::{Arc, Mutex},
 };
 
@@ -64,21 +64,26 @@ impl Terminal {
     }
 }
 
-#[test]
-fn a_message_that_arrives_leaves_what_is_being_typed_as_it_is() {
-    let world = World::new(Over::Grpc);
-    world.register(&["ana", "ben"]);
-    let (mut terminal, process) = Terminal::new();
+/// Starts ana, who writes to ben, on a terminal.
+fn terminal_client(world: &World, process: File) -> Child {
     let mut command = world.client_command("ana", world.folder_of("ana"));
     let process = || Stdio::from(process.try_clone().unwrap());
-    let mut ana = command
+    command
         .args(["--to", "ben"])
         .env("TERM", "xterm")
         .stdin(process())
         .stdout(process())
         .stderr(process())
         .spawn()
-        .unwrap();
+        .unwrap()
+}
+
+#[test]
+fn a_message_that_arrives_leaves_what_is_being_typed_as_it_is() {
+    let world = World::new(Over::Grpc);
+    world.register(&["ana", "ben"]);
+    let (mut terminal, process) = Terminal::new();
+    let mut ana = terminal_client(&world, process);
     terminal.shows("to ben> ", 0);
     terminal.presses("half a li");
     let typed = terminal.shows("half a li", 0);
@@ -102,4 +107,28 @@ fn a_message_that_arrives_leaves_what_is_being_typed_as_it_is() {
         .into_iter()
         .filter(|line| line.ends_with("2:ben half a line"));
     assert_eq!(texts.count(), 2);
+}
+
+#[test]
+fn a_server_that_is_away_is_told_above_what_is_being_typed() {
+    let mut world = World::new(Over::Grpc);
+    world.register(&["ana", "ben"]);
+    let (mut terminal, process) = Terminal::new();
+    let mut ana = terminal_client(&world, process);
+    let shown = terminal.shows("to ben> ", 0);
+    terminal.presses("half a li");
+    let typed = terminal.shows("half a li", shown);
+    world.kill_server();
+    let told = terminal.shows("waiting for the server at http://", typed);
+    let told = terminal.shows("to ben> half a li", told);
+    world.start_server();
+    let told = terminal.shows(" is back", told);
+    terminal.shows("to ben> half a li", told);
+    terminal.presses("ne\r/quit\r");
+    once("ana ends", || {
+        ana.try_wait()
+            .unwrap()
+            .is_some_and(|status| status.success())
+    });
+    assert_eq!(world.logged(), ["1:ana -> 2:ben half a line"]);
 }

@@ -16,6 +16,7 @@ use std::{
 
 use chat::{
     grpc::client::Grpc,
+    message::{ClientId, Registered},
     rabbitmq::client::RabbitMq,
     transport::{Over, Transport},
 };
@@ -100,21 +101,22 @@ impl World {
 
     /// Waits until it serves.
     pub(crate) fn start_server(&mut self) {
-        let mut child = self
-            .command("server", self.server_folder())
-            .args(&self.place)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap())
-            .read_line(&mut line)
-            .unwrap();
-        assert!(
-            line.starts_with("chat over "),
-            "the server did not start: {line:?}"
-        );
-        self.server = Some(child);
+        self.start_server_with(&[]);
+    }
+
+    pub(crate) fn start_server_with(&mut self, arguments: &[&str]) {
+        let mut command = self.command("server", self.server_folder());
+        let command = command.args(&self.place).args(arguments);
+        self.server = Some(serving(command));
+    }
+
+    /// Starts a server, kills it when it serves, and returns what it has said on its standard error.
+    pub(crate) fn start_server_and_hear(&self) -> String {
+        let mut command = self.command("server", self.server_folder());
+        let mut child = serving(command.args(&self.place).stderr(Stdio::piped()));
+        child.kill().unwrap();
+        let said = child.wait_with_output().unwrap().stderr;
+        String::from_utf8(said).unwrap()
     }
 
     pub(crate) fn kill_server(&mut self) {
@@ -123,7 +125,7 @@ impl World {
         server.wait().unwrap();
     }
 
-    fn server_folder(&self) -> PathBuf {
+    pub(crate) fn server_folder(&self) -> PathBuf {
         self.folder.path().join("server")
     }
 
@@ -177,6 +179,21 @@ impl World {
         }
     }
 
+    /// Where the server of this test is, over gRPC.
+    pub(crate) fn address(&self) -> &str {
+        &self.place[1]
+    }
+
+    /// The client of that number in the server's log.
+    pub(crate) fn who(&self, client: u32) -> Registered {
+        let lines = read(&self.server_folder().join("log.txt"));
+        let id = lines[0].split_once(" log ").unwrap().1;
+        Registered {
+            log: id.parse().unwrap(),
+            client: ClientId(client),
+        }
+    }
+
     /// Of the server's log, the lines of messages: what is behind the time, the kind and the id.
     pub(crate) fn logged(&self) -> Vec<String> {
         let lines = read(&self.server_folder().join("log.txt")).into_iter();
@@ -206,6 +223,20 @@ impl Drop for World {
             _ = server.wait();
         }
     }
+}
+
+/// A server's process that serves.
+fn serving(command: &mut Command) -> Child {
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    assert!(
+        line.starts_with("chat over "),
+        "the server did not start: {line:?}"
+    );
+    child
 }
 
 /// The whole lines of a file that somebody appends to.
@@ -253,6 +284,11 @@ impl Client {
                 .iter()
                 .any(|line| line.ends_with(end))
         });
+    }
+
+    /// Waits until it shows a line that has this.
+    pub(crate) fn says(&self, part: &str) {
+        once(part, || self.shown().iter().any(|line| line.contains(part)));
     }
 
     pub(crate) fn pid(&self) -> u32 {
