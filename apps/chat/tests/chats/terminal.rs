@@ -124,11 +124,14 @@ fn a_server_that_is_away_is_told_above_what_is_being_typed() {
     world.start_server();
     let told = terminal.shows(" is back", told);
     terminal.shows("to ben> half a li", told);
-    terminal.presses("ne\r/quit\r");
+    terminal.presses("ne\r");
+    once("it is logged", || {
+        world.logged() == ["1:ana -> 2:ben half a line"]
+    });
+    terminal.presses("/quit\r");
     once("ana ends", || {
         ana.try_wait()
             .unwrap()
             .is_some_and(|status| status.success())
     });
-    assert_eq!(world.logged(), ["1:ana -> 2:ben half a line"]);
 }
