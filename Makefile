@@ -73,7 +73,7 @@ routes: ## gRPC beside WebAssembly, and what makes the difference: docs/routes.m
 fan-in: ## one gateway, ten and fifty before three brokers: the figures of docs/scale.md (about 10 minutes)
 	@scripts/fan-in $(ARGS)
 
-tables-throughput: ## a million rows by consumer tables, beside COPY of the same rows (about 5 minutes; ARGS="--rows 100000 --rounds 5")
+tables-throughput: ## a million rows by consumer tables, beside COPY of the same rows (about 5 minutes; ARGS="--rows 100000 --rounds 5"; ARGS="--connect": Kafka Connect too)
 	@scripts/tables-throughput $(ARGS)
 
 chat-compare: ## the chat over gRPC beside the one over RabbitMQ: docs/chat.md (about 7 minutes; ARGS="--rounds 3 --only speed")

@@ -34,9 +34,12 @@ def needs():
 
 def find():
     """Java, and a class path for it."""
+    return java(), f"{find_libraries()}/*"
+
+
+def java():
     home = os.environ.get("JAVA_HOME")
-    java = f"{home}/bin/java" if home else shutil.which("java")
-    return java, f"{find_libraries()}/*"
+    return f"{home}/bin/java" if home else shutil.which("java")
 
 
 def find_libraries():
@@ -50,10 +53,15 @@ def find_libraries():
 
 
 def fetch(folder):
-    client(["mvn", "-B", "-q", "-f", HERE / "pom.xml", "dependency:copy-dependencies",
+    jars(HERE / "pom.xml", folder, "unpack a release of Kafka (3.9 or later) and set KAFKA_HOME to its folder.")
+
+
+def jars(pom, folder, otherwise):
+    """What `pom` depends on, into `libs` of the folder; `otherwise` is what the user may do if that fails."""
+    client(["mvn", "-B", "-q", "-f", pom, "dependency:copy-dependencies",
             "-DincludeScope=runtime", f"-DoutputDirectory={folder}/libs"],
            "Look at the network and at Maven's settings (~/.m2/settings.xml: a mirror, a proxy) and\n"
-           "try again, or unpack a release of Kafka (3.9 or later) and set KAFKA_HOME to its folder.",
+           f"try again, or {otherwise}",
            cwd=folder)
 
 
