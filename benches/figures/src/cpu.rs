@@ -41,18 +41,23 @@ pub fn of(pid: u32) -> anyhow::Result<Cpu> {
 
 /// What process `pid` has had so far with those that it has started, whether they run or have ended.
 pub fn of_family(pid: u32) -> anyhow::Result<Duration> {
-    let mut sum: Duration = times(pid)?.iter().sum();
-    for entry in std::fs::read_dir("/proc")?.flatten() {
-        let child = entry
-            .file_name()
-            .to_str()
-            .and_then(|name| name.parse().ok());
-        if let Some(child) = child.filter(|child| parent(*child) == Some(pid)) {
-            // One that ends meanwhile is counted by its parent the next time.
-            sum += times(child).map_or(Duration::ZERO, |times| times.iter().sum());
+    loop {
+        let before = times(pid)?;
+        let mut sum: Duration = before.iter().sum();
+        for entry in std::fs::read_dir("/proc")?.flatten() {
+            let child = entry
+                .file_name()
+                .to_str()
+                .and_then(|name| name.parse().ok());
+            if let Some(child) = child.filter(|child| parent(*child) == Some(pid)) {
+                sum += times(child).map_or(Duration::ZERO, |times| times.iter().sum());
+            }
+        }
+        // One that has ended meanwhile may be in neither, or in both: again.
+        if times(pid)?[2..] == before[2..] {
+            return Ok(sum);
         }
     }
-    Ok(sum)
 }
 
 /// What those have had that this process has started, and that have ended.

@@ -20,7 +20,7 @@ use e2e::{
     Kind, Pipeline, Services, postgres::Postgres, progress::progress, repository,
     unless_interrupted,
 };
-use turn::{Turn, show, show_heads, show_median};
+use turn::{Turn, ratio, show, show_heads, show_median};
 
 /// Rows a second and processor time of `consumer tables` and of PostgreSQL, beside COPY of the same rows.
 #[derive(Parser)]
@@ -117,19 +117,20 @@ async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     }
 
     println!();
-    let medians = sides.iter().zip(&turns);
-    let medians: Vec<_> = medians
-        .map(|(side, turns)| show_median(&side.name(), turns))
-        .collect();
-    let (ours, copy) = (&medians[0], &medians[1]);
-    println!("\n{:.2} of COPY (goal: {GOAL})", ours.rate / copy.rate);
-    for (side, theirs) in sides.iter().zip(&medians).skip(2) {
+    for (side, turns) in sides.iter().zip(&turns) {
+        show_median(&side.name(), turns);
+    }
+    println!("\nconsumer tables by round, median (lowest-highest):");
+    let ours = &turns[0];
+    let of_copy = ratio(ours, &turns[1], |t| t.rate);
+    println!("  {of_copy} of COPY (goal: {GOAL})");
+    for (side, theirs) in sides.iter().zip(&turns).skip(2) {
         println!(
-            "{:.1} times the rows/s of {}, with {:.2} of its client's processor time and {:.2} of its server's",
-            ours.rate / theirs.rate,
+            "  {} times the rows/s of {}, {} of its client's processor time, {} of its server's",
+            ratio(ours, theirs, |t| t.rate),
             side.name(),
-            ours.client / theirs.client,
-            ours.server / theirs.server
+            ratio(ours, theirs, |t| t.client),
+            ratio(ours, theirs, |t| t.server)
         );
     }
     Ok(())

@@ -89,8 +89,8 @@ pub(crate) fn show(name: &str, turn: &Turn) {
     );
 }
 
-/// The median of each figure, which is shown, with the lowest and the highest rate.
-pub(crate) fn show_median(name: &str, turns: &[Turn]) -> Turn {
+/// The median of each figure, and the lowest and the highest rate.
+pub(crate) fn show_median(name: &str, turns: &[Turn]) {
     let [lowest, rate, highest] = of_all(turns, |t| t.rate);
     let median = Turn {
         rate,
@@ -99,11 +99,17 @@ pub(crate) fn show_median(name: &str, turns: &[Turn]) -> Turn {
     };
     show(&format!("{name}, median"), &median);
     println!("{:>24}{:>12}", "", format!("{lowest:.0}-{highest:.0}"));
-    median
 }
 
 /// Least, middle and greatest.
 fn of_all(turns: &[Turn], figure: fn(&Turn) -> f64) -> [f64; 3] {
     let values: Vec<_> = turns.iter().map(figure).collect();
     spread(&values)
+}
+
+/// A figure of ours in each round over theirs: median (lowest-highest).
+pub(crate) fn ratio(ours: &[Turn], theirs: &[Turn], figure: fn(&Turn) -> f64) -> String {
+    let ratios = ours.iter().zip(theirs).map(|(o, t)| figure(o) / figure(t));
+    let [lowest, median, highest] = spread(&ratios.collect::<Vec<_>>());
+    format!("{median:.2} ({lowest:.2}-{highest:.2})")
 }
