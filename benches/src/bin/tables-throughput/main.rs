@@ -77,7 +77,7 @@ async fn main() -> ExitCode {
         match run(&arguments).await {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
-                eprintln!("Error: {error:?}");
+                eprintln!("tables-throughput: {error:#}");
                 ExitCode::FAILURE
             }
         }
