@@ -11,7 +11,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use uuid::Uuid;
 
 use super::received::Received;
@@ -39,6 +39,8 @@ pub struct Folder {
     /// What has no receipt.
     pub outbox: Outbox,
     path: PathBuf,
+    /// The registration was made now.
+    is_new: bool,
     /// The folders that there were not, each in the next.
     made: Vec<PathBuf>,
 }
@@ -75,8 +77,25 @@ impl Folder {
         let made = folder.ancestors().take_while(is_missing);
         let made = made.map(Path::to_owned).collect();
         std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+        let path = folder.join(IDENTITY);
+        // Files of these names that are somebody else's are not touched.
+        if identity(&path, name)?.is_none() {
+            for file in [RECEIVED, OUTBOX].map(|file| folder.join(file)) {
+                let is_empty = file.metadata().map_or(true, |file| file.len() == 0);
+                ensure!(
+                    is_empty,
+                    "{}: this is no client's folder, as it has no {IDENTITY}: put that back, or take another --folder",
+                    file.display()
+                );
+            }
+        }
         let received = Received::open(folder.join(RECEIVED))?;
-        let (registration, log) = identity(&folder.join(IDENTITY), name)?;
+        // From now on nobody else makes it.
+        let known = identity(&path, name)?;
+        let (registration, log) = known.unwrap_or_else(|| (Uuid::new_v4(), None));
+        if known.is_none() {
+            replace(&path, &format!("{name} {registration}\n"))?;
+        }
         let outbox = Outbox::open(folder.join(OUTBOX))?;
         Ok(Self {
             name: name.to_owned(),
@@ -85,6 +104,7 @@ impl Folder {
             received,
             outbox,
             path: folder.to_owned(),
+            is_new: known.is_none(),
             made,
         })
     }
@@ -101,11 +121,11 @@ impl Folder {
         replace(&self.path.join(IDENTITY), &line)
     }
 
-    /// Removes what was made for a name that was refused, unless it was ever registered, or something is in it. What cannot be
-    /// removed stays.
+    /// Removes what was made for a name that was refused, unless it was there before (another server may know its
+    /// registration), was registered, or something is in it. What cannot be removed stays.
     pub fn discard(self) {
         let is_empty = self.received.is_empty() && self.outbox.messages.is_empty();
-        if self.log.is_some() || !is_empty {
+        if !self.is_new || self.log.is_some() || !is_empty {
             return;
         }
         for file in [IDENTITY, OUTBOX, RECEIVED] {
@@ -126,13 +146,11 @@ fn replace(path: &Path, text: &str) -> anyhow::Result<()> {
         .with_context(|| path.display().to_string())
 }
 
-/// The registration, and the log that it is in.
-fn identity(path: &Path, name: &str) -> anyhow::Result<(Uuid, Option<Uuid>)> {
+/// The registration, and the log that it is in; none if there is no file.
+fn identity(path: &Path, name: &str) -> anyhow::Result<Option<(Uuid, Option<Uuid>)>> {
     let told = || path.display().to_string();
     if !path.exists() {
-        let registration = Uuid::new_v4();
-        replace(path, &format!("{name} {registration}\n"))?;
-        return Ok((registration, None));
+        return Ok(None);
     }
     let text = std::fs::read_to_string(path).with_context(told)?;
     let words: Vec<_> = text.split_whitespace().collect();
@@ -145,7 +163,7 @@ fn identity(path: &Path, name: &str) -> anyhow::Result<(Uuid, Option<Uuid>)> {
         _ => None,
     };
     match read {
-        Some((theirs, registration, log)) if theirs == name => Ok((registration, log)),
+        Some((theirs, registration, log)) if theirs == name => Ok(Some((registration, log))),
         Some((theirs, ..)) => bail!(
             "{}: this folder is {theirs}'s: take another --folder, or --name {theirs}",
             told()
@@ -204,10 +222,12 @@ impl Outbox {
     /// Keeps what was written until there is a receipt.
     ///
     /// # Errors
-    /// The file cannot be written.
-    pub fn keep(&mut self, message: Outgoing) -> anyhow::Result<()> {
-        self.append(&line(&message))?;
-        self.messages.push_back(message);
+    /// The file cannot be written, and the message is not kept.
+    pub fn keep(&mut self, message: Outgoing) -> Result<(), (Outgoing, anyhow::Error)> {
+        match self.append(&line(&message)) {
+            Ok(()) => self.messages.push_back(message),
+            Err(error) => return Err((message, error)),
+        }
         Ok(())
     }
 
@@ -231,10 +251,13 @@ impl Outbox {
     }
 
     fn append(&mut self, line: &str) -> anyhow::Result<()> {
-        self.bytes += line.len() as u64;
-        self.file
-            .write_all(line.as_bytes())
-            .with_context(|| self.path.display().to_string())
+        let written = self.file.write_all(line.as_bytes());
+        match written {
+            Ok(()) => self.bytes += line.len() as u64,
+            // Nothing is appended to a part of a line.
+            Err(_) => _ = self.file.set_len(self.bytes),
+        }
+        written.with_context(|| self.path.display().to_string())
     }
 }
 
@@ -357,6 +380,13 @@ mod tests {
         std::fs::write(path.join("notes"), "mine").unwrap();
         ana.discard();
         assert!(path.join("notes").exists() && !path.join(IDENTITY).exists());
+        // It was there before, and may be registered elsewhere.
+        drop(open());
+        let known = open();
+        let registration = known.registration;
+        known.discard();
+        assert_eq!(open().registration, registration);
+        std::fs::remove_file(path.join(IDENTITY)).unwrap();
         // It was registered, or a message waits.
         let mut ana = open();
         ana.keep_log(Uuid::max()).unwrap();
@@ -367,6 +397,26 @@ mod tests {
         ana.outbox.keep(outgoing(1)).unwrap();
         ana.discard();
         assert_eq!(*open().outbox.messages(), [outgoing(1)]);
+    }
+
+    #[test]
+    fn files_of_somebody_else_are_not_touched() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in [IDENTITY, OUTBOX, RECEIVED] {
+            for text in ["mine, without an end", "mine\nand that"] {
+                std::fs::write(folder.path().join(name), text).unwrap();
+                let told = Folder::open(folder.path(), "ana").err().unwrap();
+                let told = format!("{told:#}");
+                assert!(
+                    told.contains(name) && told.contains("no client's folder"),
+                    "{told}"
+                );
+                let left = std::fs::read_to_string(folder.path().join(name)).unwrap();
+                assert_eq!(left, text);
+                assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+            }
+            std::fs::remove_file(folder.path().join(name)).unwrap();
+        }
     }
 
     #[test]

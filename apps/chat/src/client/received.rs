@@ -18,6 +18,8 @@ use crate::{
 
 /// More than the longest line of `received.txt` has.
 const LINE_BYTES_MAX: u64 = 32 << 10;
+const NOT_OURS: &str =
+    "is none that this program has written: put back what it was, or remove that line";
 
 /// What has come.
 pub struct Received {
@@ -46,7 +48,8 @@ impl Received {
             Err(TryLockError::Error(error)) => return Err(error).with_context(told),
         }
         let length = file.metadata().with_context(told)?.len();
-        let begin = length.saturating_sub(LINE_BYTES_MAX);
+        // The last line, and a part of one.
+        let begin = length.saturating_sub(2 * LINE_BYTES_MAX);
         file.seek(SeekFrom::Start(begin)).with_context(told)?;
         let mut tail = Vec::new();
         file.read_to_end(&mut tail).with_context(told)?;
@@ -54,14 +57,14 @@ impl Received {
             .iter()
             .rposition(|byte| *byte == b'\n')
             .map_or(0, |end| end + 1);
+        let line = tail[..whole].split(|byte| *byte == b'\n').rev().nth(1);
+        let last = match line {
+            None if begin == 0 => Some(Last::default()),
+            line => line.and_then(of_line),
+        };
+        let last = last.with_context(|| format!("{}: its last line {NOT_OURS}", told()))?;
         let bytes = begin + whole as u64;
         file.set_len(bytes).with_context(told)?; // what is torn comes again
-        let last = match tail[..whole].split(|byte| *byte == b'\n').rev().nth(1) {
-            Some(line) => {
-                of_line(line).with_context(|| format!("{}: its last line is none", told()))?
-            }
-            None => Last::default(),
-        };
         Ok(Self {
             file,
             path,
@@ -87,7 +90,7 @@ impl Received {
         while low < high {
             let (begin, line) = self.line_with(low + (high - low) / 2).with_context(told)?;
             let there = of_line(&line)
-                .with_context(|| format!("{}: at byte {begin} is no line", told()))?;
+                .with_context(|| format!("{}: the line at byte {begin} {NOT_OURS}", told()))?;
             match there.position.cmp(&position) {
                 Ordering::Less => low = begin + line.len() as u64 + 1,
                 Ordering::Equal => return Ok(Some(there.id)),
@@ -155,7 +158,7 @@ fn of_line(line: &[u8]) -> Option<Last> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::{ClientId, Message};
+    use crate::message::{ClientId, Message, TEXT_BYTES_MAX};
 
     #[test]
     fn what_has_come_is_found_by_its_position() {
@@ -185,5 +188,47 @@ mod tests {
             .filter_map(|position| Some((position, received.id_at(position).unwrap()?)))
             .collect();
         assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn a_part_of_the_longest_line_behind_another_is_cut_off() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("received.txt");
+        let mut received = Received::open(path.clone()).unwrap();
+        for position in [1, 2] {
+            let message = Message {
+                id: Uuid::from_u128(u128::from(position)),
+                from: ClientId(1),
+                to: ClientId(2),
+                at_ms: 0,
+                text: "\u{1b}".repeat(TEXT_BYTES_MAX),
+            };
+            let delivery = Delivery {
+                position,
+                from_name: "ana".into(),
+                message,
+            };
+            received.keep(&delivery).unwrap();
+        }
+        let last = received.last();
+        drop(received);
+        let whole = std::fs::read(&path).unwrap();
+        let torn = &whole[..whole.len() / 2 - 1];
+        std::fs::write(&path, [&whole, torn].concat()).unwrap();
+        assert_eq!(Received::open(path.clone()).unwrap().last(), last);
+        assert_eq!(std::fs::read(&path).unwrap(), whole);
+    }
+
+    #[test]
+    fn nothing_is_cut_of_what_has_no_line_of_ours() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("received.txt");
+        let long = "x".repeat(3 * LINE_BYTES_MAX as usize);
+        for text in ["mine\nand that", &long] {
+            std::fs::write(&path, text).unwrap();
+            let told = format!("{:#}", Received::open(path.clone()).err().unwrap());
+            assert!(told.contains("its last line is none that"), "{told}");
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+        }
     }
 }

@@ -221,6 +221,7 @@ impl Run {
             match end {
                 None => {}
                 Some(End::Failed(why)) => {
+                    self.keep_the_rest().await;
                     _ = self.events.send(Event::Ended(why)).await;
                     return;
                 }
@@ -237,7 +238,7 @@ impl Run {
         loop {
             tokio::select! {
                 opened = &mut opened => return Ok(opened?),
-                message = self.written.recv() => self.keep(message)?,
+                message = self.written.recv() => self.keep(message).await?,
             }
         }
     }
@@ -253,15 +254,32 @@ impl Run {
         loop {
             tokio::select! {
                 () = sleep_until(until) => return Ok(()),
-                message = self.written.recv() => self.keep(message)?,
+                message = self.written.recv() => self.keep(message).await?,
             }
         }
     }
 
     /// Nobody writes any more: the session goes on only for what has no receipt, which its owner waits for.
-    fn keep(&mut self, message: Option<Outgoing>) -> Result<(), End> {
+    async fn keep(&mut self, message: Option<Outgoing>) -> Result<(), End> {
         let message = message.ok_or(End::Session)?;
-        self.folder.outbox.keep(message).map_err(failed)
+        let Err((message, error)) = self.folder.outbox.keep(message) else {
+            return Ok(());
+        };
+        let why = format!("{error:#}");
+        self.on_their_way.send_modify(|count| *count -= 1);
+        self.tell(Event::Refused(message, why.clone())).await?;
+        Err(End::Failed(why))
+    }
+
+    /// What was written before the session ends is kept too, or told not to be. Who waits for it is told of the end then.
+    async fn keep_the_rest(&mut self) {
+        while let Ok(message) = self.written.try_recv() {
+            _ = self.keep(Some(message)).await;
+        }
+        self.written.close();
+        while let Some(message) = self.written.recv().await {
+            _ = self.keep(Some(message)).await;
+        }
     }
 
     async fn connected(&mut self, mut channel: Channel) -> End {
@@ -302,7 +320,7 @@ impl Run {
                 }
                 Ok(())
             }
-            message = self.written.recv() => self.keep(message),
+            message = self.written.recv() => self.keep(message).await,
             () = sleep_until(to_tell.due.unwrap_or_else(Instant::now)), if to_tell.due.is_some() && !to_tell.is_seen_due() => Ok(()),
         }
     }
@@ -390,8 +408,10 @@ mod tests {
     use super::*;
     use crate::message::{Client, Last, Message};
 
-    /// Registers, and then never opens a channel.
-    struct Stuck;
+    /// Registers, and then never opens a channel, or refuses to.
+    struct Stuck {
+        refuses: bool,
+    }
 
     #[tonic::async_trait]
     impl Transport for Stuck {
@@ -421,8 +441,29 @@ mod tests {
         }
 
         async fn open(&self, _who: Registered, _last: Last) -> Result<Channel, Trouble> {
-            std::future::pending().await
+            match self.refuses {
+                true => Err(Refused::older_log().into()),
+                false => std::future::pending().await,
+            }
         }
+    }
+
+    #[tokio::test]
+    async fn what_was_written_before_the_session_ends_is_kept() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = Folder::open(place.path(), "ana").unwrap();
+        let transport = Arc::new(Stuck { refuses: true });
+        let (session, mut events) = Session::start(transport, folder, Duration::ZERO)
+            .await
+            .unwrap();
+        for _ in 0..30 {
+            session.send(ClientId(2), "text".into()).await.unwrap();
+        }
+        assert!(matches!(events.recv().await, Some(Event::Ended(_))));
+        assert!(events.recv().await.is_none());
+        let kept = std::fs::read_to_string(place.path().join("outbox.txt")).unwrap();
+        assert_eq!(kept.lines().count(), 30);
+        assert_eq!(session.all_written(Duration::ZERO).await, Err(30));
     }
 
     #[tokio::test]
@@ -430,9 +471,10 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let folder = Folder::open(place.path(), "ana").unwrap();
         let patience = Duration::from_secs(120);
-        let (session, _events) = Session::start(Arc::new(Stuck), folder, patience)
-            .await
-            .unwrap();
+        let (session, _events) =
+            Session::start(Arc::new(Stuck { refuses: false }), folder, patience)
+                .await
+                .unwrap();
         let mut taken = 0;
         let writing = async {
             loop {

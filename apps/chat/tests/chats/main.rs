@@ -38,6 +38,7 @@ over_both! {
     logs::a_server_that_comes_back_with_another_log_gets_and_gives_nothing,
     logs::a_server_that_comes_back_with_an_older_copy_is_told_to_who_has_more,
     pipe::what_is_refused_is_told_and_the_exit_status_says_so,
+    pipe::what_cannot_be_kept_is_told_and_the_rest_is_sent_later,
     pipe::a_server_that_is_away_is_waited_for_and_nothing_typed_is_lost,
     pipe::that_the_server_is_away_is_said_once_and_that_it_is_back,
     kills::each_message_is_delivered_once_and_in_order_whatever_is_killed,

@@ -1,10 +1,10 @@
 //! Lines in, lines out, and the exit status.
 
-use std::net::TcpListener;
+use std::{net::TcpListener, process::Command};
 
 use chat::transport::Over;
 
-use crate::world::{World, once};
+use crate::world::{Client, World, once};
 
 pub(crate) fn what_is_refused_is_told_and_the_exit_status_says_so(over: Over) {
     let world = World::new(over);
@@ -115,4 +115,43 @@ pub(crate) fn that_the_server_is_away_is_said_once_and_that_it_is_back(over: Ove
     assert!(status.success());
     assert_eq!(shown.len(), 3, "{shown:?}");
     assert_eq!(world.logged(), ["1:ana -> 2:ben it rains"]);
+}
+
+/// As on a disk that is full: no file gets longer than some KiB.
+fn with_little_room(command: &Command) -> Command {
+    let mut limited = Command::new("sh");
+    limited
+        .args(["-c", "ulimit -f 32; trap '' XFSZ; exec \"$@\"", "sh"])
+        .arg(command.get_program())
+        .args(command.get_args());
+    limited
+}
+
+pub(crate) fn what_cannot_be_kept_is_told_and_the_rest_is_sent_later(over: Over) {
+    let world = World::new(over);
+    world.register(&["ana"]);
+    let mut command = world.client_command("ana", world.folder_of("ana"));
+    command.args(["--to", "ana"]);
+    let mut ana = Client::spawn(&mut with_little_room(&command));
+    for n in 0..100 {
+        ana.type_line(&format!("text-{n} {}", "x".repeat(1000)));
+    }
+    let (status, shown) = ana.end();
+    assert_eq!(status.code(), Some(1), "{shown:?}");
+    let number = |line: &str| {
+        let (_, behind) = line.split_once("text-")?;
+        behind.split_once(' ')?.0.parse::<usize>().ok()
+    };
+    let told = shown.iter().filter(|line| line.starts_with("not sent: "));
+    let not_sent: Vec<_> = told.filter_map(|line| number(line)).collect();
+    let mut ana = world.client("ana", &[]);
+    ana.type_line("/sent");
+    let (status, shown) = ana.end();
+    assert!(status.success(), "{shown:?}");
+    let sent = shown.iter().filter(|line| line.contains(" -> ana: "));
+    let sent: Vec<_> = sent.filter_map(|line| number(line)).collect();
+    // Of what was taken from the input, each is one or the other.
+    assert!(!sent.is_empty() && !not_sent.is_empty(), "{sent:?}");
+    let all = [sent, not_sent].concat();
+    assert!(all.iter().copied().eq(0..all.len()), "{all:?}");
 }
