@@ -183,7 +183,10 @@ impl From<Status> for Trouble {
     fn from(status: Status) -> Self {
         let message = status.message().to_owned();
         match status.code() {
-            Code::FailedPrecondition | Code::InvalidArgument => Self::Refused(Refused(message)),
+            // Aborted: two that took the channel from each other would never stop.
+            Code::FailedPrecondition | Code::InvalidArgument | Code::Aborted => {
+                Self::Refused(Refused(message))
+            }
             _ => Self::Away(message),
         }
     }

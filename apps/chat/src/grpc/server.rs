@@ -219,7 +219,7 @@ async fn deliver(
         let deliveries = tokio::select! {
             deliveries = inbox.next(after, TAKEN_MAX) => deliveries,
             _ = &mut end => {
-                _ = to_client.send(Err(Status::aborted("this client has opened another channel"))).await;
+                _ = to_client.send(Err(Status::aborted("this client has come once more, with its folder or a copy of it: end one of the two"))).await;
                 return;
             }
             () = to_client.closed() => return,

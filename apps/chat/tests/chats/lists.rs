@@ -135,3 +135,28 @@ pub(crate) fn a_name_is_one_clients(over: Over) {
         world.start_server();
     }
 }
+
+#[test]
+fn of_two_with_copies_of_one_folder_the_first_ends_and_says_why() {
+    let world = World::new(Over::Grpc);
+    world.register(&["ana", "ben"]);
+    let copy = world.folder_of("copy");
+    std::fs::create_dir(&copy).unwrap();
+    for file in ["identity.txt", "outbox.txt", "received.txt"] {
+        std::fs::copy(world.folder_of("ben").join(file), copy.join(file)).unwrap();
+    }
+    let mut ana = world.client("ana", &["--to", "ben"]);
+    let first = world.client("ben", &[]);
+    ana.type_line("to the first");
+    first.shows(" ana: to the first");
+    let second = Client::spawn(&mut world.client_command("ben", copy));
+    second.shows(" ana: to the first");
+    first.says("this client has come once more");
+    let (status, shown) = first.end();
+    assert_eq!(status.code(), Some(1), "{shown:?}");
+    ana.type_line("to the second");
+    second.shows(" ana: to the second");
+    for client in [ana, second] {
+        assert!(client.end().0.success());
+    }
+}
