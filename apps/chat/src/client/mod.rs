@@ -53,7 +53,7 @@ pub struct Command {
     to: Option<String>,
     /// How long a server that is away is waited for, with a question or at the end
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
-    patience: u64,
+    patience: u32,
     /// Go on receiving when the input has ended, until SIGTERM
     #[arg(long)]
     stay: bool,
@@ -78,7 +78,7 @@ pub async fn run(command: Command) -> anyhow::Result<bool> {
         Over::Grpc => Arc::new(Grpc::new(&server)?),
         Over::Rabbitmq => Arc::new(RabbitMq::new(broker.broker, broker.prefix)),
     };
-    let patience = Duration::from_secs(patience);
+    let patience = Duration::from_secs(patience.into());
     let folder = Folder::open(
         &folder.unwrap_or_else(|| PathBuf::from("chat").join(&name)),
         &name,

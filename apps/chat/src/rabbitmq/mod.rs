@@ -30,6 +30,8 @@ use crate::message::Registered;
 const REPLY_TO: &str = "amq.rabbitmq.reply-to";
 /// Of `delivery_mode`: on the broker's disk.
 const PERSISTENT: u8 = 2;
+/// What stands behind it, `.LOG.inbox.N`, has at most 54.
+const PREFIX_BYTES_MAX: usize = 200;
 
 /// Where RabbitMQ is, and what the chat's queues are called.
 #[derive(Clone, clap::Args)]
@@ -43,8 +45,24 @@ pub struct Broker {
     )]
     pub broker: String,
     /// What the names of all queues begin with
-    #[arg(long, value_name = "NAME", env = "CHAT_PREFIX", default_value = "chat")]
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "CHAT_PREFIX",
+        default_value = "chat",
+        value_parser = prefix
+    )]
     pub prefix: String,
+}
+
+/// A queue's name has at most 255 bytes.
+fn prefix(name: &str) -> Result<String, String> {
+    match name.len() {
+        0..=PREFIX_BYTES_MAX => Ok(name.to_owned()),
+        bytes => Err(format!(
+            "it has at most {PREFIX_BYTES_MAX} bytes, and this one {bytes}"
+        )),
+    }
 }
 
 /// What all queues of one chat begin with.
@@ -117,5 +135,25 @@ async fn confirmed(confirm: lapin::PublisherConfirm) -> Result<(), Cut> {
             Err(Cut("the broker could not keep a message".into()))
         }
         Err(error) => Err(Cut(error.to_string())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::ClientId;
+
+    #[test]
+    fn the_longest_prefix_has_room_for_what_stands_behind_it() {
+        let name = "x".repeat(PREFIX_BYTES_MAX);
+        let of = Registered {
+            log: Uuid::max(),
+            client: ClientId(u32::MAX),
+        };
+        let longest = Prefix(prefix(&name).unwrap());
+        for queue in [longest.messages(of.log), longest.inbox(of)] {
+            assert!(queue.as_str().starts_with(&name));
+        }
+        assert!(prefix(&(name + "x")).is_err());
     }
 }
