@@ -115,7 +115,10 @@ impl chat_server::Chat for Service {
         let request = request.into_inner();
         let (registration, log) = (wire::uuid(&request.registration)?, wire::log(&request.log)?);
         let last = wire::last(request.last)?;
-        let registered = self.hub.register(request.name, registration, log).await??;
+        let registered = self
+            .hub
+            .register(request.name, registration, log, last)
+            .await??;
         self.check_last(registered.client, last).await?;
         Ok(Response::new(registered.into()))
     }

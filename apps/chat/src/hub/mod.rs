@@ -109,7 +109,7 @@ impl Hub {
     }
 
     /// The client of that name: a new one, or the one that was made for the same registration. A client that was there before
-    /// says in which log.
+    /// says in which log, or at least which message it has.
     ///
     /// # Errors
     /// The name is somebody else's, or none; there are as many as may be; or the log is another one.
@@ -118,6 +118,7 @@ impl Hub {
         name: String,
         registration: Uuid,
         log: Option<Uuid>,
+        last: Last,
     ) -> Result<Result<Registered, Refused>, Ended> {
         if let Some(Err(refused)) = log.map(|log| self.check_log(log)) {
             return Ok(Err(refused));
@@ -126,7 +127,7 @@ impl Hub {
         self.ask(Request::Register {
             name,
             registration,
-            is_member: log.is_some(),
+            is_member: log.is_some() || last.position > 0,
             reply,
         })
         .await?;

@@ -183,7 +183,7 @@ impl Writer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hub::Hub;
+    use crate::{hub::Hub, message::Last};
 
     fn message(text: String) -> Message {
         Message {
@@ -240,7 +240,10 @@ mod tests {
             let (hub, writer) = Hub::open(folder.path(), 1).unwrap();
             let thread = std::thread::spawn(move || writer.run());
             runtime.block_on(async {
-                let registered = hub.register("ana".into(), Uuid::nil(), None).await.unwrap();
+                let registered = hub
+                    .register("ana".into(), Uuid::nil(), None, Last::default())
+                    .await
+                    .unwrap();
                 assert_eq!(registered.unwrap().client, ClientId(1));
                 let receipt = hub.submit(first.clone()).await.unwrap().await.unwrap();
                 assert_eq!(receipt.refusal, None);

@@ -156,7 +156,9 @@ async fn answered(hub: &Hub, request: &[u8]) -> anyhow::Result<Reply> {
             let registration = uuid(&request.registration)?;
             let log = wire::log(&request.log).map_err(malformed)?;
             let last = wire::last(request.last).map_err(malformed)?;
-            let registered = hub.register(request.name, registration, log).await??;
+            let registered = hub
+                .register(request.name, registration, log, last)
+                .await??;
             hub.check_last(registered.client, last).await??;
             Reply::Register(registered.into())
         }

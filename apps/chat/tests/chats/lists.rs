@@ -58,6 +58,16 @@ pub(crate) fn a_folder_of_another_server_is_told(over: Over) {
         Client::spawn(&mut here.client_command("ana", there.folder_of("ana"))).end();
     assert_eq!(status.code(), Some(1));
     assert!(shown[0].contains("it is another server"), "{shown:?}");
+    // As a build that knew of no ids of logs has left it.
+    let identity = there.folder_of("ana").join("identity.txt");
+    let text = std::fs::read_to_string(&identity).unwrap();
+    std::fs::write(&identity, text.rsplit_once(' ').unwrap().0).unwrap();
+    let (status, shown) =
+        Client::spawn(&mut here.client_command("ana", there.folder_of("ana"))).end();
+    assert_eq!(status.code(), Some(1));
+    assert!(shown[0].contains("it is an older copy"), "{shown:?}");
+    there.register(&["ana"]);
+    assert_eq!(std::fs::read_to_string(&identity).unwrap(), text);
     // Nor is anybody registered there by it.
     here.register(&["ben"]);
     let mut ben = here.client("ben", &[]);
