@@ -129,9 +129,10 @@ impl Received {
             message,
         } = delivery;
         let line = format!(
-            "{position} {} {} {from_name}: {}\n",
+            "{position} {} {} {}: {}\n",
             time(message.at_ms),
             message.id,
+            escaped(from_name),
             escaped(&message.text)
         );
         self.file
@@ -230,5 +231,27 @@ mod tests {
             assert!(told.contains("its last line is none that"), "{told}");
             assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
         }
+    }
+
+    #[test]
+    fn each_that_has_come_is_one_line_whatever_it_says_of_its_sender() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("received.txt");
+        let mut received = Received::open(path.clone()).unwrap();
+        let delivery = Delivery {
+            position: 1,
+            from_name: "a\nb".into(),
+            message: Message {
+                id: Uuid::max(),
+                from: ClientId(1),
+                to: ClientId(2),
+                at_ms: 0,
+                text: "text".into(),
+            },
+        };
+        received.keep(&delivery).unwrap();
+        let last = received.last();
+        drop(received);
+        assert_eq!(Received::open(path).unwrap().last(), last);
     }
 }

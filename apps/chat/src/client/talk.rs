@@ -221,7 +221,7 @@ pub fn told(event: &Event) -> Option<(bool, String)> {
                 format!(
                     "{} {}: {}",
                     clock(message.at_ms),
-                    delivery.from_name,
+                    escaped(&delivery.from_name),
                     escaped(&message.text)
                 ),
             )
@@ -244,4 +244,30 @@ pub fn told(event: &Event) -> Option<(bool, String)> {
         Event::Ended(why) => (false, format!("Error: {why}")),
         Event::Written(..) | Event::Again(_) => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::message::Delivery;
+
+    #[test]
+    fn what_arrives_is_one_line_whatever_it_says_of_its_sender() {
+        let message = Message {
+            id: Uuid::nil(),
+            from: ClientId(1),
+            to: ClientId(2),
+            at_ms: 0,
+            text: "two\nlines".into(),
+        };
+        let delivery = Delivery {
+            position: 1,
+            from_name: "a\u{1b}[2J\nb".into(),
+            message,
+        };
+        let (_, line) = told(&Event::Arrived(delivery)).unwrap();
+        assert!(line.ends_with(" a\\u{1b}[2J\\nb: two\\nlines"), "{line}");
+    }
 }
