@@ -40,6 +40,7 @@ class Configuration(unittest.TestCase):
         streams, topics = ({name: guild[kind].pop(name) for name in example[kind]} for kind in ("streams", "topics"))
         for table in ("postgres", "tables"):
             self.assertTrue(guild.pop(table))
+        self.assertEqual(guild["console"].pop("tables_admin"), "tables:9186")
         self.assertEqual(guild, base)
         for stream in streams.values():
             self.assertEqual(stream.pop("access"), "open")
