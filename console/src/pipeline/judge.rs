@@ -92,8 +92,32 @@ type Row = (&'static str, As, Of, &'static str, &'static str);
 pub(super) const TABLES: &str = "tables";
 const STORED: &str = "outcome=\"stored\"";
 
+/// Of whoever reads Kafka.
+const LAG: Row = ("lag", As::Count, Of::Sum, "aguacero_consumer_lag", "");
+const LAG_SECONDS: Row = (
+    "lag-seconds",
+    As::Seconds,
+    Of::Max,
+    "aguacero_consumer_lag_seconds",
+    "",
+);
+const PARTITIONS: Row = (
+    "partitions",
+    As::Count,
+    Of::Sum,
+    "aguacero_consumer_assigned_partitions",
+    "",
+);
+const DUPLICATES: Row = (
+    "duplicates",
+    As::Count,
+    Of::Sum,
+    "aguacero_consumer_duplicates_total",
+    "",
+);
+
 fn rows(program: &str) -> &'static [Row] {
-    use As::{Bytes, Count, Rate, Seconds};
+    use As::{Bytes, Count, Rate};
     use Of::{Max, PerSecond, Sum};
     match program {
         "gateway" => &[
@@ -176,28 +200,10 @@ fn rows(program: &str) -> &'static [Row] {
         ],
         TABLES => &[
             ("rows", Rate, PerSecond, "aguacero_consumer_rows_total", ""),
-            ("lag", Count, Sum, "aguacero_consumer_lag", ""),
-            (
-                "lag-seconds",
-                Seconds,
-                Max,
-                "aguacero_consumer_lag_seconds",
-                "",
-            ),
-            (
-                "partitions",
-                Count,
-                Sum,
-                "aguacero_consumer_assigned_partitions",
-                "",
-            ),
-            (
-                "duplicates",
-                Count,
-                Sum,
-                "aguacero_consumer_duplicates_total",
-                "",
-            ),
+            LAG,
+            LAG_SECONDS,
+            PARTITIONS,
+            DUPLICATES,
         ],
         _ => &[
             (
@@ -207,14 +213,8 @@ fn rows(program: &str) -> &'static [Row] {
                 "aguacero_consumer_archived_total",
                 "",
             ),
-            ("lag", Count, Sum, "aguacero_consumer_lag", ""),
-            (
-                "lag-seconds",
-                Seconds,
-                Max,
-                "aguacero_consumer_lag_seconds",
-                "",
-            ),
+            LAG,
+            LAG_SECONDS,
             (
                 "unsettled",
                 Count,
@@ -222,20 +222,8 @@ fn rows(program: &str) -> &'static [Row] {
                 "aguacero_consumer_pending_entries",
                 "",
             ),
-            (
-                "partitions",
-                Count,
-                Sum,
-                "aguacero_consumer_assigned_partitions",
-                "",
-            ),
-            (
-                "duplicates",
-                Count,
-                Sum,
-                "aguacero_consumer_duplicates_total",
-                "",
-            ),
+            PARTITIONS,
+            DUPLICATES,
         ],
     }
 }

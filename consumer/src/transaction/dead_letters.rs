@@ -27,20 +27,19 @@ const WRITE: &str = "INSERT INTO aguacero.dead_letters \
      ON CONFLICT (consumer_group, topic, incarnation, partition, \"offset\") \
      DO UPDATE SET reason = EXCLUDED.reason, detail = EXCLUDED.detail";
 
-const LIST: &str = "SELECT topic, incarnation, partition, \"offset\", (extract(epoch FROM at) * 1000)::bigint, stream, id, \
-     reason, detail, key, value, header \
-     FROM aguacero.dead_letters WHERE consumer_group = $1 AND ($2::text IS NULL OR reason = $2) \
-     AND ($3::text IS NULL OR stream = $3) ORDER BY at DESC, topic, partition, \"offset\" DESC LIMIT $4";
+/// Those of a group; of one reason, and of one stream, if that is given.
+const LETTERS: &str = "FROM aguacero.dead_letters WHERE consumer_group = $1 AND ($2::text IS NULL OR reason = $2) \
+     AND ($3::text IS NULL OR stream = $3)";
+
+/// Of a [`StoredLetter`], in the order in which it is read.
+const COLUMNS: &str = "topic, incarnation, partition, \"offset\", (extract(epoch FROM at) * 1000)::bigint, stream, id, \
+     reason, detail, key, value, header";
+
+const NEWEST: &str = "ORDER BY at DESC, topic, partition, \"offset\" DESC LIMIT $4";
 
 /// In the order of the primary key, behind a place.
-const NEXT: &str = "SELECT topic, incarnation, partition, \"offset\", (extract(epoch FROM at) * 1000)::bigint, stream, id, \
-     reason, detail, key, value, header \
-     FROM aguacero.dead_letters WHERE consumer_group = $1 AND ($2::text IS NULL OR reason = $2) \
-     AND ($3::text IS NULL OR stream = $3) AND (topic, incarnation, partition, \"offset\") > ($4, $5, $6, $7) \
+const NEXT: &str = "AND (topic, incarnation, partition, \"offset\") > ($4, $5, $6, $7) \
      ORDER BY topic, incarnation, partition, \"offset\" LIMIT $8";
-
-const COUNT: &str = "SELECT count(*) FROM aguacero.dead_letters WHERE consumer_group = $1 \
-     AND ($2::text IS NULL OR reason = $2) AND ($3::text IS NULL OR stream = $3)";
 
 const FORGET: &str = "DELETE FROM aguacero.dead_letters WHERE consumer_group = $1 AND topic = $2 AND incarnation = $3 \
      AND partition = $4 AND \"offset\" = ANY ($5)";
@@ -100,8 +99,9 @@ pub async fn list(
     (reason, stream): (Option<&str>, Option<&str>),
     limit: i64,
 ) -> Result<Vec<StoredLetter>, Error> {
+    let list = format!("SELECT {COLUMNS} {LETTERS} {NEWEST}");
     let rows = client
-        .query(LIST, &[&group, &reason, &stream, &limit])
+        .query(&list, &[&group, &reason, &stream, &limit])
         .await?;
     Ok(rows.iter().map(StoredLetter::of).collect())
 }
@@ -122,9 +122,10 @@ pub async fn next(
             letter.offset,
         )
     });
+    let next = format!("SELECT {COLUMNS} {LETTERS} {NEXT}");
     let rows = client
         .query(
-            NEXT,
+            &next,
             &[
                 &group,
                 &reason,
@@ -146,8 +147,9 @@ pub async fn count(
     group: &str,
     (reason, stream): (Option<&str>, Option<&str>),
 ) -> Result<i64, Error> {
+    let count = format!("SELECT count(*) {LETTERS}");
     Ok(client
-        .query_one(COUNT, &[&group, &reason, &stream])
+        .query_one(&count, &[&group, &reason, &stream])
         .await?
         .get(0))
 }
